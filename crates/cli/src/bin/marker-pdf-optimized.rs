@@ -1,0 +1,3 @@
+//! Drop-in spelling.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! The memcap command line.
+#![forbid(unsafe_code)]

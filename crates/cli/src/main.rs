@@ -1,0 +1,3 @@
+//! memcap.
+#![forbid(unsafe_code)]
+fn main() {}

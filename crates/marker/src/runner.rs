@@ -1,0 +1,114 @@
+//! How this crate gets a process run under the limit, without knowing how.
+//!
+//! The conversion asks for [`Step`]s; whoever embeds it (the command line, a
+//! test with a script) runs them. Nothing in this crate starts a process by
+//! any other way.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use memcap_linux::ByteSize;
+
+/// One process to be run to its end under a memory limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What is being done, for people: `pages 1-20`.
+    pub label: String,
+    /// The program, as an absolute path.
+    pub program: PathBuf,
+    /// Its arguments, without the program's name.
+    pub args: Vec<OsString>,
+    /// Changes to the environment: a value to set, or `None` to remove.
+    pub env: Vec<(OsString, Option<OsString>)>,
+    /// Where standard output goes; created or truncated, 0600.
+    pub stdout: PathBuf,
+    /// Where standard error goes; created or truncated, 0600.
+    pub stderr: PathBuf,
+    /// The limit for the whole process tree, swap included.
+    pub memory: ByteSize,
+    /// How long it may take; `None` is without end.
+    pub time_limit: Option<Duration>,
+}
+
+/// How a step ended. Mirrors the supervisor's verdict kinds (exit-codes page
+/// of the documentation).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It ended by itself with this exit code.
+    Finished {
+        /// 0 to 255.
+        exit_code: i32,
+    },
+    /// A signal that was not ours ended it.
+    Signaled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Its own limit was reached and the tree was ended.
+    MemoryLimit,
+    /// An enclosing limit was reached.
+    OuterLimit,
+    /// The machine's OOM killer ended it.
+    MachineOom,
+    /// Somebody sent SIGKILL.
+    KilledByOther,
+    /// A member of the tree was OOM-killed though the main process ended by itself.
+    PartialKill,
+    /// It took longer than [`Step::time_limit`].
+    TimeLimit,
+    /// The user asked us to stop.
+    Interrupted,
+    /// It could not be started.
+    NotStarted {
+        /// Why, in one line.
+        reason: String,
+    },
+    /// The evidence does not say.
+    Unexplained,
+}
+
+/// What is known about a step that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// How it ended.
+    pub ending: Ending,
+    /// The tree's peak, where it was measured.
+    pub peak: Option<ByteSize>,
+    /// From start to the end of the last process.
+    pub wall: Duration,
+}
+
+/// A look at a running step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory of the tree now.
+    pub current: ByteSize,
+    /// Largest value so far.
+    pub peak: ByteSize,
+}
+
+/// The embedding program failed to run a step at all.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to run {label}")]
+pub struct RunnerError {
+    /// The step's label.
+    pub label: String,
+    /// The cause.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Runs steps. Implemented by the command line over the supervisor, and by a
+/// script in tests.
+pub trait Runner {
+    /// Runs one step to its end, telling `watch` now and then how much memory
+    /// its tree holds. After the user's request to stop, the running step ends
+    /// with [`Ending::Interrupted`], and so does every further one.
+    ///
+    /// # Errors
+    /// When the step could not be supervised; a failing program is no error
+    /// but an [`Ending`].
+    fn run(&mut self, step: &Step, watch: &mut dyn FnMut(Usage))
+    -> Result<StepReport, RunnerError>;
+}

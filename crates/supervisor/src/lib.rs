@@ -1,0 +1,2 @@
+//! See DESIGN.
+#![forbid(unsafe_code)]
