@@ -29,8 +29,14 @@ pub struct DeviceFinding {
 /// Tells the device from the environment, PyTorch's build tag (`2.7.1+cpu`)
 /// and the machine's device files.
 pub fn find(world: &World, torch: Option<&str>) -> DeviceFinding {
-    let finding = |device, because: &str| DeviceFinding { device, because: because.to_owned() };
-    if let Some(wanted) = world.variable("TORCH_DEVICE").and_then(|value| value.to_str()) {
+    let finding = |device, because: &str| DeviceFinding {
+        device,
+        because: because.to_owned(),
+    };
+    if let Some(wanted) = world
+        .variable("TORCH_DEVICE")
+        .and_then(|value| value.to_str())
+    {
         let device = match wanted.split(':').next() {
             Some("cuda") => Device::Cuda,
             Some("mps") => Device::Mps,
@@ -42,7 +48,10 @@ pub fn find(world: &World, torch: Option<&str>) -> DeviceFinding {
         return finding(Device::Cpu, "PyTorch is built for the processor alone");
     }
     let hidden = |value: &std::ffi::OsStr| value.is_empty() || value == "-1";
-    if world.raw_variable("CUDA_VISIBLE_DEVICES").is_some_and(hidden) {
+    if world
+        .raw_variable("CUDA_VISIBLE_DEVICES")
+        .is_some_and(hidden)
+    {
         return finding(Device::Cpu, "CUDA_VISIBLE_DEVICES hides all GPUs");
     }
     // On WSL2 /dev/dxg is there for any GPU; the driver library only for NVIDIA's.
@@ -75,7 +84,9 @@ mod tests {
             (&[("TORCH_DEVICE", "cuda:1")], None, false, Device::Cuda),
         ];
         for (variables, torch, gpu, device) in cases {
-            let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+            let variables = variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()));
             let mut world = World::new(variables, "/");
             world.root = if gpu { machine.path() } else { bare.path() }.to_owned();
             assert_eq!(find(&world, torch).device, device, "{world:?}");

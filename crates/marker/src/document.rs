@@ -113,9 +113,9 @@ impl DocumentError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            DocumentError::Password { .. } => Some(
-                "decrypt it first: qpdf --decrypt --password=… in.pdf out.pdf".to_owned(),
-            ),
+            DocumentError::Password { .. } => {
+                Some("decrypt it first: qpdf --decrypt --password=… in.pdf out.pdf".to_owned())
+            }
             DocumentError::Malformed { .. } | DocumentError::NoPages { .. } => {
                 Some("qpdf in.pdf out.pdf repairs many damaged files".to_owned())
             }
@@ -139,15 +139,23 @@ impl Document {
     /// When it is not a readable regular file that begins like a PDF.
     pub fn open(path: &Path) -> Result<Document, DocumentError> {
         let owned = || path.to_owned();
-        let unreadable = |source| DocumentError::Unreadable { path: owned(), source };
+        let unreadable = |source| DocumentError::Unreadable {
+            path: owned(),
+            source,
+        };
         // Before opening: opening a pipe would wait for its writer.
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
-            return Err(DocumentError::NotAFile { path: owned(), what: kind_of(&metadata) });
+            return Err(DocumentError::NotAFile {
+                path: owned(),
+                what: kind_of(&metadata),
+            });
         }
         let mut head = Vec::new();
         let file = File::open(path).map_err(unreadable)?;
-        file.take(HEADER_WINDOW).read_to_end(&mut head).map_err(unreadable)?;
+        file.take(HEADER_WINDOW)
+            .read_to_end(&mut head)
+            .map_err(unreadable)?;
         if head.is_empty() {
             return Err(DocumentError::Empty { path: owned() });
         }
@@ -174,7 +182,10 @@ impl Document {
     /// # Errors
     /// When the file cannot be read to its end.
     pub fn hash(&self) -> Result<blake3::Hash, DocumentError> {
-        let unreadable = |source| DocumentError::Unreadable { path: self.path.clone(), source };
+        let unreadable = |source| DocumentError::Unreadable {
+            path: self.path.clone(),
+            source,
+        };
         let file = File::open(&self.path).map_err(unreadable)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file).map_err(unreadable)?;
@@ -186,10 +197,16 @@ impl Document {
     /// # Errors
     /// When the file cannot be mapped, or needs a password.
     pub fn quick_count(&self) -> Result<QuickCount, DocumentError> {
-        let content = memcap_linux::MappedFile::open(&self.path)
-            .map_err(|source| DocumentError::Unreadable { path: self.path.clone(), source })?;
+        let content = memcap_linux::MappedFile::open(&self.path).map_err(|source| {
+            DocumentError::Unreadable {
+                path: self.path.clone(),
+                source,
+            }
+        })?;
         match quick_count(&content) {
-            QuickCount::NeedsPassword => Err(DocumentError::Password { path: self.path.clone() }),
+            QuickCount::NeedsPassword => Err(DocumentError::Password {
+                path: self.path.clone(),
+            }),
             count @ (QuickCount::Pages(_) | QuickCount::Doubtful(_)) => Ok(count),
         }
     }
@@ -203,15 +220,18 @@ impl Document {
         let path = || self.path.clone();
         match (pdfium, quick) {
             (PdfFacts::Pages { count: 0, .. }, _) => Err(DocumentError::NoPages { path: path() }),
-            (PdfFacts::Pages { count, sizes }, quick) => {
-                Ok(Pages { count, sizes, warning: disagreement(count, &quick) })
-            }
+            (PdfFacts::Pages { count, sizes }, quick) => Ok(Pages {
+                count,
+                sizes,
+                warning: disagreement(count, &quick),
+            }),
             (PdfFacts::Password, _) | (_, QuickCount::NeedsPassword) => {
                 Err(DocumentError::Password { path: path() })
             }
-            (PdfFacts::Malformed { reason }, _) => {
-                Err(DocumentError::Malformed { path: path(), reason })
-            }
+            (PdfFacts::Malformed { reason }, _) => Err(DocumentError::Malformed {
+                path: path(),
+                reason,
+            }),
             (PdfFacts::NoPdfium { reason }, QuickCount::Pages(count)) => Ok(Pages {
                 count,
                 sizes: Vec::new(),
@@ -221,7 +241,10 @@ impl Document {
                 )),
             }),
             (PdfFacts::NoPdfium { .. }, QuickCount::Doubtful(reason)) => {
-                Err(DocumentError::Malformed { path: path(), reason })
+                Err(DocumentError::Malformed {
+                    path: path(),
+                    reason,
+                })
             }
         }
     }
@@ -274,7 +297,10 @@ pub fn quick_count(content: &[u8]) -> QuickCount {
 fn stem(name: &OsStr) -> OsString {
     let bytes = name.as_bytes();
     let dots = bytes.iter().take_while(|byte| **byte == b'.').count();
-    let end = bytes[dots..].iter().rposition(|byte| *byte == b'.').map_or(bytes.len(), |i| dots + i);
+    let end = bytes[dots..]
+        .iter()
+        .rposition(|byte| *byte == b'.')
+        .map_or(bytes.len(), |i| dots + i);
     OsString::from_vec(bytes[..end].to_vec())
 }
 
@@ -308,7 +334,10 @@ mod tests {
     fn only_files_that_begin_like_a_pdf_are_taken() {
         assert!(matches!(open(b""), Err(DocumentError::Empty { .. })));
         assert!(matches!(open(b"hello"), Err(DocumentError::NotAPdf { .. })));
-        assert!(matches!(open(&[0; 5000]), Err(DocumentError::NotAPdf { .. })));
+        assert!(matches!(
+            open(&[0; 5000]),
+            Err(DocumentError::NotAPdf { .. })
+        ));
         assert!(open(&pdf::letter_pages(1)).is_ok());
         assert!(open(&[b"junk\n".as_slice(), &pdf::letter_pages(1)].concat()).is_ok());
 
@@ -316,9 +345,15 @@ mod tests {
         let missing = Document::open(&folder.path().join("no.pdf"));
         assert!(matches!(missing, Err(DocumentError::Unreadable { .. })));
         let directory = Document::open(folder.path()).unwrap_err();
-        assert!(directory.to_string().ends_with("is a folder, not a file"), "{directory}");
+        assert!(
+            directory.to_string().ends_with("is a folder, not a file"),
+            "{directory}"
+        );
         let device = Document::open(Path::new("/dev/zero")).unwrap_err();
-        assert!(device.to_string().ends_with("is a device, not a file"), "{device}");
+        assert!(
+            device.to_string().ends_with("is a device, not a file"),
+            "{device}"
+        );
     }
 
     #[test]
@@ -336,7 +371,10 @@ mod tests {
     #[test]
     fn pdfium_has_the_last_word() {
         let document = open(&pdf::letter_pages(3)).unwrap();
-        let said = |count| PdfFacts::Pages { count, sizes: vec![PageSize::LETTER] };
+        let said = |count| PdfFacts::Pages {
+            count,
+            sizes: vec![PageSize::LETTER],
+        };
         let agreed = document.pages(QuickCount::Pages(3), said(3)).unwrap();
         assert_eq!((agreed.count, agreed.warning), (3, None));
         let lied = document.pages(QuickCount::Pages(30), said(3)).unwrap();
@@ -347,15 +385,35 @@ mod tests {
         );
         let doubtful = || QuickCount::Doubtful("no trailer".into());
         assert_eq!(document.pages(doubtful(), said(3)).unwrap().warning, None);
-        let no_pdfium = || PdfFacts::NoPdfium { reason: "gone".into() };
-        assert_eq!(document.pages(QuickCount::Pages(3), no_pdfium()).unwrap().count, 3);
+        let no_pdfium = || PdfFacts::NoPdfium {
+            reason: "gone".into(),
+        };
+        assert_eq!(
+            document
+                .pages(QuickCount::Pages(3), no_pdfium())
+                .unwrap()
+                .count,
+            3
+        );
 
         use DocumentError as E;
         let refused = |quick, facts| document.pages(quick, facts).unwrap_err();
-        assert!(matches!(refused(QuickCount::Pages(3), said(0)), E::NoPages { .. }));
-        assert!(matches!(refused(doubtful(), PdfFacts::Password), E::Password { .. }));
-        assert!(matches!(refused(doubtful(), no_pdfium()), E::Malformed { .. }));
-        let error = refused(QuickCount::Pages(3), PdfFacts::Malformed { reason: "x".into() });
+        assert!(matches!(
+            refused(QuickCount::Pages(3), said(0)),
+            E::NoPages { .. }
+        ));
+        assert!(matches!(
+            refused(doubtful(), PdfFacts::Password),
+            E::Password { .. }
+        ));
+        assert!(matches!(
+            refused(doubtful(), no_pdfium()),
+            E::Malformed { .. }
+        ));
+        let error = refused(
+            QuickCount::Pages(3),
+            PdfFacts::Malformed { reason: "x".into() },
+        );
         assert!(error.to_string().ends_with("is damaged: x"), "{error}");
     }
 

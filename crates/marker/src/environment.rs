@@ -37,7 +37,9 @@ impl World {
 
     /// The variable's value, also when it is empty.
     pub fn raw_variable(&self, name: &str) -> Option<&OsStr> {
-        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+        self.variables
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
     }
 
     /// `path` seen from the current folder. Links and `..` stay as they are.

@@ -70,7 +70,10 @@ impl FromStr for PageSelection {
         if text.trim().is_empty() {
             return Err(PagesError::Empty);
         }
-        let parts = text.split(',').map(|part| parse_part(part.trim())).collect::<Result<_, _>>()?;
+        let parts = text
+            .split(',')
+            .map(|part| parse_part(part.trim()))
+            .collect::<Result<_, _>>()?;
         Ok(PageSelection { parts })
     }
 }
@@ -78,7 +81,10 @@ impl FromStr for PageSelection {
 fn parse_part(part: &str) -> Result<Part, PagesError> {
     let Some((first, last)) = part.split_once('-') else {
         let page = parse_page(part, part)?;
-        return Ok(Part { first: page, last: Some(page) });
+        return Ok(Part {
+            first: page,
+            last: Some(page),
+        });
     };
     let first = parse_page(first.trim(), part)?;
     let last = match last.trim() {
@@ -95,7 +101,9 @@ fn parse_page(number: &str, part: &str) -> Result<NonZeroU32, PagesError> {
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(PagesError::NotPages(part.to_owned()));
     }
-    let page = number.parse::<u32>().map_err(|_| PagesError::NotPages(part.to_owned()))?;
+    let page = number
+        .parse::<u32>()
+        .map_err(|_| PagesError::NotPages(part.to_owned()))?;
     NonZeroU32::new(page).ok_or_else(|| PagesError::PageZero(part.to_owned()))
 }
 
@@ -111,7 +119,10 @@ impl PageSelection {
             let last = part.last.map_or(count, NonZeroU32::get);
             let farthest = last.max(part.first.get());
             if farthest > count {
-                return Err(PagesError::BeyondTheEnd { page: farthest, count });
+                return Err(PagesError::BeyondTheEnd {
+                    page: farthest,
+                    count,
+                });
             }
             pages.extend(part.first.get() - 1..last);
         }
@@ -222,11 +233,14 @@ impl<'de> Deserialize<'de> for PageSet {
         }
         let selection: PageSelection = text.parse().map_err(serde::de::Error::custom)?;
         // A closed range is resolved against its own end; an open one has none.
-        let count = selection.parts.iter().map(|part| part.last).try_fold(0, |count, last| {
-            last.map(|last| last.get().max(count)).ok_or_else(|| {
-                serde::de::Error::custom(format!("`{text}` has no end"))
-            })
-        })?;
+        let count = selection
+            .parts
+            .iter()
+            .map(|part| part.last)
+            .try_fold(0, |count, last| {
+                last.map(|last| last.get().max(count))
+                    .ok_or_else(|| serde::de::Error::custom(format!("`{text}` has no end")))
+            })?;
         selection.resolve(count).map_err(serde::de::Error::custom)
     }
 }
@@ -237,7 +251,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn resolve(text: &str, count: u32) -> Result<String, PagesError> {
-        Ok(text.parse::<PageSelection>()?.resolve(count)?.marker_range())
+        Ok(text
+            .parse::<PageSelection>()?
+            .resolve(count)?
+            .marker_range())
     }
 
     #[test]
@@ -271,9 +288,27 @@ mod tests {
             ("0", E::PageZero("0".into())),
             ("0-3", E::PageZero("0-3".into())),
             ("5-3", E::Reversed("5-3".into())),
-            ("31", E::BeyondTheEnd { page: 31, count: 30 }),
-            ("1-31", E::BeyondTheEnd { page: 31, count: 30 }),
-            ("31-", E::BeyondTheEnd { page: 31, count: 30 }),
+            (
+                "31",
+                E::BeyondTheEnd {
+                    page: 31,
+                    count: 30,
+                },
+            ),
+            (
+                "1-31",
+                E::BeyondTheEnd {
+                    page: 31,
+                    count: 30,
+                },
+            ),
+            (
+                "31-",
+                E::BeyondTheEnd {
+                    page: 31,
+                    count: 30,
+                },
+            ),
         ];
         for (text, error) in cases {
             assert_eq!(resolve(text, 30), Err(error), "{text}");
@@ -284,7 +319,10 @@ mod tests {
     fn halves_keep_every_page() {
         let halves = |pages: &[u32]| PageSet::from_pages(pages.iter().copied()).halves();
         let (low, high) = halves(&[1, 2, 7, 8, 9]).unwrap();
-        assert_eq!((low.to_string(), high.to_string()), ("2-3,8".into(), "9-10".into()));
+        assert_eq!(
+            (low.to_string(), high.to_string()),
+            ("2-3,8".into(), "9-10".into())
+        );
         assert_eq!(halves(&[3]), None);
         assert_eq!(halves(&[]), None);
     }

@@ -33,7 +33,10 @@ pub fn path_text(path: &Path) -> String {
 /// 300 characters.
 pub fn last_line(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
-    let line = text.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
+    let line = text
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .rfind(|line| !line.is_empty())?;
     let mut printable = String::new();
     push_printable(&mut printable, &line.chars().take(300).collect::<String>());
     Some(printable)
@@ -85,7 +88,10 @@ mod tests {
 
     #[test]
     fn the_last_line_that_says_anything_is_found() {
-        assert_eq!(last_line(b"a\nValueError: x\n\n"), Some("ValueError: x".into()));
+        assert_eq!(
+            last_line(b"a\nValueError: x\n\n"),
+            Some("ValueError: x".into())
+        );
         assert_eq!(last_line(b"10%|#\r20%|##\r"), Some("20%|##".into()));
         assert_eq!(last_line(b" \n"), None);
     }

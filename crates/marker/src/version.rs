@@ -20,7 +20,11 @@ pub struct Version {
 impl Version {
     /// `major.minor.patch`.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
-        Version { major, minor, patch }
+        Version {
+            major,
+            minor,
+            patch,
+        }
     }
 
     /// The family whose rules apply.
@@ -78,14 +82,23 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut numbers = text.trim().split('.').map(leading_number);
-        let major = numbers.next().flatten().ok_or_else(|| ParseVersionError(text.to_owned()))?;
+        let major = numbers
+            .next()
+            .flatten()
+            .ok_or_else(|| ParseVersionError(text.to_owned()))?;
         let mut next = || numbers.next().flatten().unwrap_or(0);
-        Ok(Version { major, minor: next(), patch: next() })
+        Ok(Version {
+            major,
+            minor: next(),
+            patch: next(),
+        })
     }
 }
 
 fn leading_number(part: &str) -> Option<u32> {
-    let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+    let digits = part
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(part.len());
     part[..digits].parse().ok()
 }
 

@@ -88,8 +88,14 @@ pub(super) fn inspect(
     document: Option<&Path>,
     runner: &mut dyn Runner,
 ) -> Result<Facts, InstallError> {
-    let wrap_io = |source| InstallError::Scratch { python: python.to_owned(), source };
-    let scratch = tempfile::Builder::new().prefix("memcap-").tempdir().map_err(wrap_io)?;
+    let wrap_io = |source| InstallError::Scratch {
+        python: python.to_owned(),
+        source,
+    };
+    let scratch = tempfile::Builder::new()
+        .prefix("memcap-")
+        .tempdir()
+        .map_err(wrap_io)?;
     let step = step(python, document, scratch.path());
     let report = runner.run(&step, &mut |_| ())?;
     match report.ending {

@@ -94,7 +94,11 @@ fn named_program(program: &Path, world: &World) -> PathBuf {
 fn beside(python: PathBuf, found_by: FoundBy) -> Candidate {
     let script = python.with_file_name("marker_single");
     let marker_single = is_executable(&script).then_some(script);
-    Candidate { python, marker_single, found_by }
+    Candidate {
+        python,
+        marker_single,
+        found_by,
+    }
 }
 
 /// Wrappers that lead to wrappers are followed this far.
@@ -124,7 +128,11 @@ fn interpreter_of(script: &Path, world: &World, depth: u32) -> Option<(PathBuf, 
 /// The first 8 KiB, which hold the whole of every wrapper known.
 fn head_of(script: &Path) -> Option<Vec<u8>> {
     let mut head = Vec::new();
-    std::fs::File::open(script).ok()?.take(8 << 10).read_to_end(&mut head).ok()?;
+    std::fs::File::open(script)
+        .ok()?
+        .take(8 << 10)
+        .read_to_end(&mut head)
+        .ok()?;
     Some(head)
 }
 
@@ -165,7 +173,10 @@ mod tests {
 
     fn world(folder: &Path, more: &[(&str, PathBuf)]) -> World {
         let mut variables = vec![("PATH".into(), folder.join("bin").into())];
-        variables.extend(more.iter().map(|(name, value)| ((*name).into(), value.clone().into())));
+        variables.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).into(), value.clone().into())),
+        );
         World::new(variables, folder)
     }
 
@@ -176,7 +187,10 @@ mod tests {
         let venv = place(&root.join("venv/bin/python"), "");
         let system = place(&root.join("bin/python3"), "");
         let tool = place(&root.join("tool/bin/python"), "");
-        let script = place(&root.join("bin/marker_single"), &format!("#!{}\n", tool.display()));
+        let script = place(
+            &root.join("bin/marker_single"),
+            &format!("#!{}\n", tool.display()),
+        );
         let world = world(root, &[("VIRTUAL_ENV", root.join("venv"))]);
         let found: Vec<_> = locate(None, &world)
             .candidates
@@ -189,7 +203,10 @@ mod tests {
             (system, FoundBy::Path),
         ];
         assert_eq!(found, expected);
-        assert_eq!(locate(None, &world).candidates[0].marker_single, Some(script));
+        assert_eq!(
+            locate(None, &world).candidates[0].marker_single,
+            Some(script)
+        );
     }
 
     #[test]
@@ -229,7 +246,10 @@ mod tests {
         assert_eq!(found.candidates[0].python, python);
         assert_eq!(found.candidates[0].marker_single, Some(real.clone()));
 
-        let wrapper = format!("#!/bin/bash -e\nexec -a \"$0\" \"{}\" \"$@\"\n", real.display());
+        let wrapper = format!(
+            "#!/bin/bash -e\nexec -a \"$0\" \"{}\" \"$@\"\n",
+            real.display()
+        );
         place(&on_path, &wrapper);
         let found = locate(None, &world(root, &[]));
         assert_eq!(found.candidates[0].python, python);
@@ -243,7 +263,13 @@ mod tests {
     fn a_wrapper_of_itself_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
         let script = folder.path().join("bin/marker_single");
-        place(&script, &format!("#!/bin/sh\nexec \"{}\" \"$@\"\n", script.display()));
-        assert_eq!(locate(None, &world(folder.path(), &[])).puzzling, Some(script));
+        place(
+            &script,
+            &format!("#!/bin/sh\nexec \"{}\" \"$@\"\n", script.display()),
+        );
+        assert_eq!(
+            locate(None, &world(folder.path(), &[])).puzzling,
+            Some(script)
+        );
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use inspect::{INSPECTION_LIMIT, INSPECTION_TIME, PageSize, PdfFacts};
+pub use inspect::{PageSize, PdfFacts};
 pub use locate::FoundBy;
 
 use crate::environment::World;
@@ -47,7 +47,7 @@ pub struct Installation {
 #[non_exhaustive]
 pub enum InstallError {
     /// No interpreter has it.
-    #[error("marker-pdf is not installed ({})", looked_at(.looked_at))]
+    #[error("marker-pdf is not installed ({})", asked(.looked_at))]
     NotInstalled {
         /// The interpreters that were asked.
         looked_at: Vec<PathBuf>,
@@ -106,7 +106,7 @@ pub enum InstallError {
     },
 }
 
-fn looked_at(pythons: &[PathBuf]) -> String {
+fn asked(pythons: &[PathBuf]) -> String {
     if pythons.is_empty() {
         return "no marker_single and no python3 on PATH".to_owned();
     }
@@ -123,7 +123,10 @@ fn unsupported(version: &Version) -> &'static str {
 }
 
 fn behind_colon(detail: &Option<String>) -> String {
-    detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default()
+    detail
+        .as_ref()
+        .map(|detail| format!(": {detail}"))
+        .unwrap_or_default()
 }
 
 impl InstallError {
@@ -140,12 +143,12 @@ impl InstallError {
             InstallError::UnknownScript { .. } | InstallError::NoInterpreter { .. } => {
                 Some("name the Python that has marker-pdf with --python".to_owned())
             }
-            InstallError::NoAnswer { .. } | InstallError::Garbled { .. } => Some(
-                "try that Python by hand, or name another one with --python".to_owned(),
-            ),
-            InstallError::Interrupted
-            | InstallError::Runner(_)
-            | InstallError::Scratch { .. } => None,
+            InstallError::NoAnswer { .. } | InstallError::Garbled { .. } => {
+                Some("try that Python by hand, or name another one with --python".to_owned())
+            }
+            InstallError::Interrupted | InstallError::Runner(_) | InstallError::Scratch { .. } => {
+                None
+            }
         }
     }
 }
@@ -162,7 +165,9 @@ pub fn find(
 ) -> Result<(Installation, Option<PdfFacts>), InstallError> {
     let located = locate::locate(explicit, world);
     if let (Some(python), []) = (explicit, located.candidates.as_slice()) {
-        return Err(InstallError::NoInterpreter { python: python.to_owned() });
+        return Err(InstallError::NoInterpreter {
+            python: python.to_owned(),
+        });
     }
     let mut looked_at = Vec::new();
     for candidate in located.candidates {
@@ -228,7 +233,10 @@ mod tests {
     fn versions_that_cannot_be_driven_are_refused_by_name() {
         let machine = Machine::new();
         for (version, message) in [
-            ("0.3.10", "marker-pdf 0.3.10 is too old: it cannot convert a range of pages"),
+            (
+                "0.3.10",
+                "marker-pdf 0.3.10 is too old: it cannot convert a range of pages",
+            ),
             ("2.0.0", "marker-pdf 2.0.0 is not supported yet; 1.10.x is"),
         ] {
             let error = find_in(&machine, &mut FakeMarker::of_version(version)).unwrap_err();
@@ -243,7 +251,10 @@ mod tests {
         let error = find_in(&machine, &mut FakeMarker::not_installed()).unwrap_err();
         let message = error.to_string();
         let python = path_text(&machine.python());
-        assert_eq!(message, format!("marker-pdf is not installed (looked at {python})"));
+        assert_eq!(
+            message,
+            format!("marker-pdf is not installed (looked at {python})")
+        );
 
         let nowhere = World::new([], "/");
         let error = find(None, None, &nowhere, &mut FakeMarker::new()).unwrap_err();
@@ -256,7 +267,10 @@ mod tests {
         let mut runner = FakeMarker::new();
         let wrong = Some(Path::new("/no/such/python"));
         let error = find(wrong, None, &machine.world(), &mut runner).unwrap_err();
-        assert_eq!(error.to_string(), "`/no/such/python` is not an executable file");
+        assert_eq!(
+            error.to_string(),
+            "`/no/such/python` is not an executable file"
+        );
         assert_eq!(runner.steps.len(), 0);
     }
 }

@@ -32,7 +32,9 @@ pub fn classify(text: &[u8]) -> Script {
     let Some(line) = text.strip_prefix(b"#!").and_then(|rest| lines(rest).next()) else {
         return Script::Unknown;
     };
-    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let mut words = line
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .filter(|word| !word.is_empty());
     let Some(interpreter) = words.next() else {
         return Script::Unknown;
     };
@@ -56,9 +58,14 @@ fn is_shell(name: &[u8]) -> bool {
 
 fn classify_shell(text: &[u8]) -> Script {
     if lines(text).any(|line| contains(line, b"pyenv") && contains(line, b" exec ")) {
-        return Script::PyenvShim { root: pyenv_root(text) };
+        return Script::PyenvShim {
+            root: pyenv_root(text),
+        };
     }
-    lines(text).skip(1).find_map(executed).unwrap_or(Script::Unknown)
+    lines(text)
+        .skip(1)
+        .find_map(executed)
+        .unwrap_or(Script::Unknown)
 }
 
 /// `export PYENV_ROOT="/home/someone/.pyenv"`
@@ -80,7 +87,9 @@ fn executed(line: &[u8]) -> Option<Script> {
         rest = trim(unquote(trim(behind_name))?.1);
     }
     let (program, _) = unquote(rest)?;
-    program.starts_with(b"/").then(|| Script::Wrapper(path(program)))
+    program
+        .starts_with(b"/")
+        .then(|| Script::Wrapper(path(program)))
 }
 
 /// The interpreter behind `'''exec'`.
@@ -90,7 +99,9 @@ fn trampoline(rest: &[u8]) -> Option<Script> {
         return unquote(name).map(|(word, _)| Script::Beside(path(word)));
     }
     let (program, _) = unquote(rest)?;
-    program.starts_with(b"/").then(|| Script::Python(path(program)))
+    program
+        .starts_with(b"/")
+        .then(|| Script::Python(path(program)))
 }
 
 /// The first word of a shell line and what follows it. Only whole quotes are
@@ -102,14 +113,18 @@ fn unquote(text: &[u8]) -> Option<(&[u8], &[u8])> {
             Some((&text[1..end], &text[end + 1..]))
         }
         _ => {
-            let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+            let end = text
+                .iter()
+                .position(u8::is_ascii_whitespace)
+                .unwrap_or(text.len());
             Some((&text[..end], &text[end..]))
         }
     }
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    text.split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 fn trim(text: &[u8]) -> &[u8] {
@@ -125,7 +140,9 @@ fn path(bytes: &[u8]) -> PathBuf {
 }
 
 fn file_name(bytes: &[u8]) -> &[u8] {
-    Path::new(OsStr::from_bytes(bytes)).file_name().map_or(b"", OsStrExt::as_bytes)
+    Path::new(OsStr::from_bytes(bytes))
+        .file_name()
+        .map_or(b"", OsStrExt::as_bytes)
 }
 
 #[cfg(test)]
@@ -136,11 +153,23 @@ mod tests {
     fn scripts_lead_to_their_interpreters() {
         let python = |path: &str| Script::Python(path.into());
         let cases: [(&str, Script); 15] = [
-            ("#!/venv/bin/python\nimport sys\n", python("/venv/bin/python")),
-            ("#!/venv/bin/python3.11 -sP\r\nimport sys\n", python("/venv/bin/python3.11")),
-            ("#! /nix/store/x/bin/python3\n", python("/nix/store/x/bin/python3")),
+            (
+                "#!/venv/bin/python\nimport sys\n",
+                python("/venv/bin/python"),
+            ),
+            (
+                "#!/venv/bin/python3.11 -sP\r\nimport sys\n",
+                python("/venv/bin/python3.11"),
+            ),
+            (
+                "#! /nix/store/x/bin/python3\n",
+                python("/nix/store/x/bin/python3"),
+            ),
             ("#!/usr/bin/env python3\n", Script::OnPath("python3".into())),
-            ("#!/usr/bin/env -S python3 -I\n", Script::OnPath("python3".into())),
+            (
+                "#!/usr/bin/env -S python3 -I\n",
+                Script::OnPath("python3".into()),
+            ),
             (
                 "#!/bin/sh\n'''exec' \"/a long path/bin/python\" \"$0\" \"$@\"\n' '''\nimport sys\n",
                 python("/a long path/bin/python"),
@@ -149,7 +178,10 @@ mod tests {
                 "#!/bin/sh\n'''exec' '/a long path/bin/python' \"$0\" \"$@\"\n' '''\n",
                 python("/a long path/bin/python"),
             ),
-            ("#!/bin/sh\n'''exec' /long/bin/python \"$0\" \"$@\"\n", python("/long/bin/python")),
+            (
+                "#!/bin/sh\n'''exec' /long/bin/python \"$0\" \"$@\"\n",
+                python("/long/bin/python"),
+            ),
             (
                 "#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")\"/'python3' \"$0\" \"$@\"\n",
                 Script::Beside("python3".into()),
@@ -160,7 +192,9 @@ mod tests {
             ),
             (
                 "#!/usr/bin/env bash\nset -e\nprogram=\"${0##*/}\"\nexport PYENV_ROOT=\"/home/a/.pyenv\"\nexec \"/home/a/.pyenv/libexec/pyenv\" exec \"$program\" \"$@\"\n",
-                Script::PyenvShim { root: Some("/home/a/.pyenv".into()) },
+                Script::PyenvShim {
+                    root: Some("/home/a/.pyenv".into()),
+                },
             ),
             ("\x7fELF", Script::Unknown),
             ("", Script::Unknown),
