@@ -60,7 +60,7 @@ fn expected_text(pages: impl IntoIterator<Item = u32>) -> String {
     pages.into_iter().map(page).collect::<Vec<_>>().join("\n\n")
 }
 
-fn work_folder(machine: &Machine) -> std::path::PathBuf {
+fn work_folder(machine: &Machine) -> PathBuf {
     fs::read_dir(machine.output())
         .unwrap()
         .flatten()
@@ -131,24 +131,14 @@ fn the_command_line_is_marker_s() {
     let args: Vec<_> = step.args.iter().map(|arg| arg.to_str().unwrap()).collect();
     let running = work_folder(&machine).join("running");
     let document = machine.path().join("book.pdf");
-    let expected = [
-        ["--output_dir", running.to_str().unwrap()].as_slice(),
-        &["--output_format", "markdown", "--page_range", "1-2"],
-        &["--layout_batch_size", "3", "--detection_batch_size", "2"],
-        &[
-            "--recognition_batch_size",
-            "16",
-            "--table_rec_batch_size",
-            "3",
-        ],
-        &["--equation_batch_size", "3", "--ocr_error_batch_size", "2"],
-        &[
-            "--disable_multiprocessing",
-            "--force_ocr",
-            document.to_str().unwrap(),
-        ],
-    ];
-    assert_eq!(args, expected.concat());
+    let (running, document) = (running.to_str().unwrap(), document.to_str().unwrap());
+    let expected = format!(
+        "--output_dir {running} --output_format markdown --page_range 1-2 \
+         --layout_batch_size 3 --detection_batch_size 2 --recognition_batch_size 16 \
+         --table_rec_batch_size 3 --equation_batch_size 3 --ocr_error_batch_size 2 \
+         --disable_multiprocessing --force_ocr {document}"
+    );
+    assert_eq!(args.join(" "), expected);
 }
 
 #[test]

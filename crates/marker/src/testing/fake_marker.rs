@@ -24,7 +24,7 @@ pub(crate) enum Scene {
 /// pages that are too many or poisonous.
 pub(crate) struct FakeMarker {
     /// What the interpreter says is installed.
-    version: Option<String>,
+    pub(crate) version: Option<String>,
     /// What PDFium says; `None` counts `/Type /Page ` in the file.
     pub(crate) document: Option<serde_json::Value>,
     /// The next runs.
