@@ -48,7 +48,8 @@ echo "# an outer limit that is hit first gets the blame"
 sh -c 'echo $$ >"$0/cgroup.procs"; echo -1000 >/proc/self/oom_score_adj
     exec hog 120M --hold 50' "$outer/shell" &
 neighbour=$!
-neighbour_is_big() { [ "$(awk '/^VmRSS/ { print $2 }' /proc/$neighbour/status)" -gt 122880 ]; }
+# shellcheck disable=SC2317 # called by wait_until
+neighbour_is_big() { [ "$(awk '/^VmRSS/ { print $2 }' "/proc/$neighbour/status")" -gt 122880 ]; }
 require "the neighbour takes its memory" wait_until 20 neighbour_is_big
 memcap_run --memory 100M -- hog 96M --hold 30
 kill -9 "$neighbour"

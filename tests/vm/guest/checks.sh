@@ -7,7 +7,7 @@
 
 # What reports must say; set by expect_mechanism.
 mechanism='' containment='' guarantee='' by=''
-failures=0
+failures=0 unshown=
 limit=67108864
 report=/tmp/report.json
 cd /tmp || exit 1
@@ -27,6 +27,9 @@ ok() { echo "ok: $1"; }
 not_ok() {
     failures=$((failures + 1))
     echo "not ok: $1"
+    # What was reported, once for each run.
+    [ -z "$unshown" ] || sed 's/^/    report: /' /tmp/flat 2>/dev/null
+    unshown=
 }
 
 equal() { # WHAT SEEN WANTED
@@ -111,15 +114,14 @@ memcap_run() {
     rm -f "$report" /tmp/flat
     (launch memcap run --report "$report" "$@") >/tmp/out 2>/tmp/err
     status=$?
+    unshown=
     if ! [ -s "$report" ] || ! awk -f /vm/json.awk "$report" >/tmp/flat 2>&1; then
         not_ok "a report was written: $(cat /tmp/flat "$report" 2>&1)"
         : >/tmp/flat
     fi
-    # What this run looked like, in case something below it fails.
     sed 's/^/    stderr: /' /tmp/err
-    [ "$failures" = "$failures_shown" ] || { sed 's/^/    report: /' /tmp/flat; failures_shown=$failures; }
+    unshown=1
 }
-failures_shown=0
 
 field() { sed -n "s/^$1	//p" /tmp/flat; }
 
@@ -230,6 +232,7 @@ scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG (each: enforced | absent)
     (launch memcap doctor --json) >/tmp/doctor.json 2>/tmp/err
     status=$?
     sed 's/^/    stderr: /' /tmp/err
+    unshown=1
     if ! awk -f /vm/json.awk /tmp/doctor.json >/tmp/flat 2>&1; then
         not_ok "doctor printed JSON: $(cat /tmp/doctor.json)"
     fi
