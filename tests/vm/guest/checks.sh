@@ -18,7 +18,7 @@ launch() { exec "$@"; }
 
 # As the ordinary user. busybox su replaces itself too.
 # shellcheck disable=SC2016 # expanded by the inner shell
-as_user() { exec su user -s /bin/sh -c 'exec "$0" "$@"' "$@"; }
+as_user() { exec su -s /bin/sh -c 'exec "$0" "$@"' -- user "$@"; }
 
 # --- assertions -------------------------------------------------------------
 
