@@ -210,7 +210,7 @@ scenario_within() {
 
 pids_written() { [ "$(wc -l 2>/dev/null </tmp/pids)" = "$1" ]; }
 
-# The last words of promise 3: kill -9 of memcap, descendants in other sessions.
+# Nothing may outlive memcap itself, not even what left its session.
 scenario_killed() {
     echo "# kill -9 of memcap, a daemon and a plain child below it"
     rm -f /tmp/pids "$report"
