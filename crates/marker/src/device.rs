@@ -73,7 +73,13 @@ mod tests {
         let bare = tempfile::tempdir().unwrap();
         std::fs::create_dir(machine.path().join("dev")).unwrap();
         std::fs::write(machine.path().join("dev/nvidia0"), "").unwrap();
-        let cases: [(&[(&str, &str)], Option<&str>, bool, Device); 8] = [
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            Option<&'static str>,
+            bool,
+            Device,
+        );
+        let cases: [Case; 8] = [
             (&[], Some("2.7.1"), true, Device::Cuda),
             (&[], Some("2.7.1+cpu"), true, Device::Cpu),
             (&[], Some("2.7.1"), false, Device::Cpu),

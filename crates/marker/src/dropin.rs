@@ -381,7 +381,12 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let cases: [(&str, &[(&str, &str)], &str); 13] = [
+        type Case = (
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            &'static str,
+        );
+        let cases: [Case; 13] = [
             ("", &[], "the command `marker_single` is missing"),
             (
                 "marker in out",

@@ -29,6 +29,7 @@ mod install;
 mod journal;
 mod key;
 mod manifest;
+pub mod merge;
 mod pages;
 mod plan;
 mod publish;
@@ -41,49 +42,6 @@ mod tuning;
 mod version;
 mod weights;
 mod work_folder;
-
-/// Joins chunks by writing them one after the other.
-mod merge {
-    use std::ffi::OsStr;
-    use std::path::{Path, PathBuf};
-
-    /// The result of one chunk.
-    pub struct ChunkOutput {
-        /// From 0.
-        pub first_page: u32,
-        /// Inclusive.
-        pub last_page: u32,
-        /// Marker's folder.
-        pub folder: PathBuf,
-    }
-    /// Joining failed.
-    pub type MergeError = std::io::Error;
-
-    /// Joins.
-    pub fn merge(stem: &OsStr, chunks: &[ChunkOutput], to: &Path) -> Result<(), MergeError> {
-        for end in [".md", "_meta.json"] {
-            let mut name = stem.to_owned();
-            name.push(end);
-            let mut parts = Vec::new();
-            for chunk in chunks {
-                parts.push(std::fs::read_to_string(chunk.folder.join(&name))?);
-            }
-            std::fs::write(to.join(&name), parts.join("\n\n"))?;
-        }
-        for chunk in chunks {
-            for entry in std::fs::read_dir(&chunk.folder)? {
-                let path = entry?.path();
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "jpeg")
-                {
-                    std::fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 pub use chunks::{Chunk, Chunking};
 pub use command::MarkerArgError;

@@ -16,6 +16,13 @@
 //! common are taken for the same cause, and the conversion is aborted: single
 //! pages that run out of memory, or chunks that crashed twice with the same
 //! words. The rest would only fail more slowly.
+//!
+//! When two chunks that have no page in common ran out of memory, the estimate
+//! is wrong rather than the pages heavy: [`Recovery::expects_failure`] then
+//! holds for every chunk with the same estimate or more, and the caller halves
+//! it without trying.
+
+use memcap_linux::ByteSize;
 
 use crate::pages::PageSet;
 use crate::runner::Ending;
@@ -101,6 +108,8 @@ pub enum Action {
 #[derive(Debug, Default)]
 pub struct Recovery {
     converted: bool,
+    /// Page sets that ran out of memory, with their estimates.
+    out_of_memory: Vec<(PageSet, ByteSize)>,
     /// Single pages that ran out of memory.
     too_large: Vec<PageSet>,
     /// Chunks that crashed for good, with their last words.
@@ -111,6 +120,26 @@ impl Recovery {
     /// Remembers that marker has converted something under this limit.
     pub fn note_converted(&mut self) {
         self.converted = true;
+    }
+
+    /// Remembers that these pages, estimated to take so much, ran out of memory
+    /// under this limit.
+    pub fn note_out_of_memory(&mut self, pages: &PageSet, estimate: ByteSize) {
+        self.out_of_memory.push((pages.clone(), estimate));
+    }
+
+    /// Whether a chunk with this estimate must be expected to run out of memory.
+    pub fn expects_failure(&self, estimate: ByteSize) -> bool {
+        let alike: Vec<_> = self
+            .out_of_memory
+            .iter()
+            .filter(|(_, failed)| *failed <= estimate)
+            .collect();
+        alike.iter().any(|(pages, _)| {
+            alike
+                .iter()
+                .any(|(others, _)| !pages.iter().any(|page| others.contains(page)))
+        })
     }
 
     /// Decides what follows. `retried` says whether these pages, or a chunk
@@ -229,6 +258,18 @@ mod tests {
             recovery.next(&pages(5, 5), Failure::Memory, false, None),
             Action::GiveUp
         );
+    }
+
+    #[test]
+    fn two_chunks_that_did_not_fit_tell_of_the_others() {
+        let mut recovery = Recovery::default();
+        let mib = ByteSize::from_mib;
+        recovery.note_out_of_memory(&pages(0, 9), mib(900));
+        recovery.note_out_of_memory(&pages(0, 4), mib(700));
+        assert!(!recovery.expects_failure(mib(900)));
+        recovery.note_out_of_memory(&pages(10, 19), mib(910));
+        assert!(!recovery.expects_failure(mib(909)));
+        assert!(recovery.expects_failure(mib(910)));
     }
 
     #[test]

@@ -61,6 +61,14 @@ impl V2Group {
         self.write("cgroup.subtree_control", &format!("+{controller}"))
     }
 
+    /// Takes a controller from children again.
+    ///
+    /// # Errors
+    /// EBUSY while a group below uses it.
+    pub fn disable_for_children(&self, controller: &str) -> Result<(), FileError> {
+        self.write("cgroup.subtree_control", &format!("-{controller}"))
+    }
+
     /// Whether this group has the memory controller: `memory.max` is there.
     /// (`memory.pressure` alone proves nothing, it belongs to PSI.)
     pub fn has_memory(&self) -> bool {

@@ -149,9 +149,9 @@ impl ConversionError {
             ConversionError::LimitTooSmall { estimate, .. } => Some(format!(
                 "a single page is estimated to need {estimate}; raise --memory"
             )),
+            ConversionError::Merge(error) => error.hint(),
             ConversionError::Journal(_)
             | ConversionError::Runner(_)
-            | ConversionError::Merge(_)
             | ConversionError::Io { .. } => None,
         }
     }
@@ -175,7 +175,7 @@ impl Plan {
         if conversion.is_published() {
             return Ok(conversion.outcome(Status::AlreadyDone));
         }
-        while let Some(task) = conversion.queue.pop_front() {
+        while let Some(task) = conversion.next_task() {
             if conversion.convert(task, runner, tell)? == Flow::Stop {
                 return Ok(conversion.outcome(Status::Interrupted));
             }
@@ -237,6 +237,13 @@ impl<'a> Conversion<'a> {
             marker: plan.marker.version.to_string(),
             pages: plan.pages.clone(),
         })?;
+        for (pages, limit) in &conversion.progress.too_large {
+            if *limit >= plan.limit {
+                conversion
+                    .recovery
+                    .note_out_of_memory(pages, plan.estimate(pages));
+            }
+        }
         let chunks = plan.remaining(&conversion.progress);
         conversion.queue = chunks
             .into_iter()
@@ -285,6 +292,28 @@ impl<'a> Conversion<'a> {
         Ok(PageSet::from_pages(
             damaged.iter().flat_map(|chunk| chunk.pages.iter()),
         ))
+    }
+
+    /// The next chunk to try; one that must be expected to run out of memory
+    /// is halved first.
+    fn next_task(&mut self) -> Option<Task> {
+        loop {
+            let task = self.queue.pop_front()?;
+            let estimate = self.plan.estimate(&task.pages);
+            match task.pages.halves() {
+                Some((low, high)) if self.recovery.expects_failure(estimate) => {
+                    self.queue.push_front(Task {
+                        pages: high,
+                        retried: task.retried,
+                    });
+                    self.queue.push_front(Task {
+                        pages: low,
+                        retried: task.retried,
+                    });
+                }
+                _ => return Some(task),
+            }
+        }
     }
 
     /// Runs marker on one chunk and decides what follows.
@@ -396,6 +425,10 @@ impl<'a> Conversion<'a> {
             memory: failure == Failure::Memory,
             limit_bytes: self.plan.limit,
         })?;
+        if failure == Failure::Memory {
+            self.recovery
+                .note_out_of_memory(&task.pages, self.plan.estimate(&task.pages));
+        }
         let action = self
             .recovery
             .next(&task.pages, failure, task.retried, last_words.as_deref());

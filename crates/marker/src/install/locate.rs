@@ -44,12 +44,17 @@ pub struct Located {
     pub puzzling: Option<PathBuf>,
 }
 
-/// All interpreters worth asking. An explicit one is the only candidate.
+/// All interpreters worth asking, each of them an executable file. An explicit
+/// one is the only candidate.
 pub fn locate(explicit: Option<&Path>, world: &World) -> Located {
     if let Some(python) = explicit {
         let python = named_program(python, world);
         return Located {
-            candidates: vec![beside(python, FoundBy::Explicit)],
+            candidates: Some(python)
+                .filter(|python| is_executable(python))
+                .map(|python| beside(python, FoundBy::Explicit))
+                .into_iter()
+                .collect(),
             puzzling: None,
         };
     }

@@ -176,7 +176,7 @@ fn batch_levers(request: &TuningRequest, version: Version, device: Device) -> Ve
     match version.family() {
         // Included in the sizes above.
         Family::BeforePageRanges => {
-            levers.push(flag("batch multiplier", "--batch_multiplier", "1"))
+            levers.push(flag("batch multiplier", "--batch_multiplier", "1"));
         }
         Family::ConfigFile | Family::Flags | Family::Servers => {}
     }
