@@ -195,7 +195,7 @@ impl Document {
     /// What a quick look at the page tree says.
     ///
     /// # Errors
-    /// When the file cannot be mapped, or needs a password.
+    /// When the file cannot be mapped.
     pub fn quick_count(&self) -> Result<QuickCount, DocumentError> {
         let content = memcap_linux::MappedFile::open(&self.path).map_err(|source| {
             DocumentError::Unreadable {
@@ -203,12 +203,7 @@ impl Document {
                 source,
             }
         })?;
-        match quick_count(&content) {
-            QuickCount::NeedsPassword => Err(DocumentError::Password {
-                path: self.path.clone(),
-            }),
-            count @ (QuickCount::Pages(_) | QuickCount::Doubtful(_)) => Ok(count),
-        }
+        Ok(quick_count(&content))
     }
 
     /// The pages, from the quick look and PDFium's answer together.
@@ -225,7 +220,7 @@ impl Document {
                 sizes,
                 warning: disagreement(count, &quick),
             }),
-            (PdfFacts::Password, _) | (_, QuickCount::NeedsPassword) => {
+            (PdfFacts::Password, _) | (PdfFacts::NoPdfium { .. }, QuickCount::NeedsPassword) => {
                 Err(DocumentError::Password { path: path() })
             }
             (PdfFacts::Malformed { reason }, _) => Err(DocumentError::Malformed {

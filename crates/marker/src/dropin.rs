@@ -14,11 +14,12 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use memcap_linux::{ParseSizeError, SizeSpec};
+use memcap_linux::{ByteSize, ParseSizeError, SizeSpec};
 
 use crate::chunks::Chunking;
 use crate::environment::World;
 use crate::pages::{PageSelection, PagesError};
+use crate::plan::Request;
 use crate::text::os_text;
 use crate::tuning::{Multiplier, MultiplierError, TuningRequest};
 
@@ -50,6 +51,21 @@ pub struct DropIn {
     pub force: bool,
     /// Options behind `--`, for marker itself.
     pub marker_args: Vec<OsString>,
+}
+
+impl DropIn {
+    /// The request under this limit.
+    pub fn request(self, memory: ByteSize) -> Request {
+        Request {
+            python: self.python,
+            pages: self.pages,
+            chunking: self.chunking,
+            tuning: self.tuning,
+            force: self.force,
+            marker_args: self.marker_args,
+            ..Request::new(self.document, self.output, memory)
+        }
+    }
 }
 
 /// Why a command line cannot be understood.

@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::journal::{self, Record};
+use crate::journal::{self, Progress};
 use crate::manifest::sync_folder;
 use crate::pages::PageSet;
 use crate::text::path_text;
@@ -145,10 +145,18 @@ impl WorkFolder {
         Ok(folder)
     }
 
-    /// What the journal of a conversion holds, without locking anything; no
-    /// records where there is none.
-    pub fn peek(output: &Path, key: &str) -> Vec<Record> {
-        journal::read(&WorkFolder::place(output, key).join("journal")).unwrap_or_default()
+    /// What an earlier run has left, without locking anything or looking into
+    /// files; no progress where there is none.
+    pub fn peek(output: &Path, key: &str, result: &Path) -> Progress {
+        let path = WorkFolder::place(output, key);
+        let records = journal::read(&path.join("journal")).unwrap_or_default();
+        let mut progress = Progress::of(&records);
+        if !progress.is_published(result) {
+            progress
+                .done
+                .retain(|chunk| chunk_place(&path, &chunk.pages).is_dir());
+        }
+        progress
     }
 
     /// The journal.
@@ -158,7 +166,7 @@ impl WorkFolder {
 
     /// Where the result of a finished chunk lies.
     pub fn chunk(&self, pages: &PageSet) -> PathBuf {
-        self.path.join("chunks").join(chunk_name(pages))
+        chunk_place(&self.path, pages)
     }
 
     /// A new, empty folder for the chunk that is to run.
@@ -242,12 +250,15 @@ impl WorkFolder {
     fn fresh(&self, name: &str) -> Result<PathBuf, WorkFolderError> {
         let path = self.path.join(name);
         remove(&path)?;
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(wrap("make", &path))?;
+        // With the usual mode: the result keeps it, and here it lies in a folder
+        // that nobody else can enter.
+        std::fs::create_dir(&path).map_err(wrap("make", &path))?;
         Ok(path)
     }
+}
+
+fn chunk_place(folder: &Path, pages: &PageSet) -> PathBuf {
+    folder.join("chunks").join(chunk_name(pages))
 }
 
 /// `pages-00001-00010`, counted from 1. Within one conversion no two chunks
