@@ -5,4 +5,5 @@
 //! terminal are unknown here.
 #![forbid(unsafe_code)]
 
+pub mod merge;
 pub mod runner;
