@@ -59,6 +59,8 @@ impl Keeper {
         // Everything is read from descriptors; the job gets the caller's mask.
         signals::block_all();
         nix::sys::prctl::set_child_subreaper(true)?;
+        // For ps and pgrep; the name of our file says nothing.
+        nix::sys::prctl::set_name(c"memcap-keeper")?;
         let mut ended = SigSet::empty();
         ended.add(Signal::SIGCHLD);
         let children =
