@@ -111,11 +111,10 @@ fn memory_bound_to_v1(known: &Known<'_>) -> Option<Finding> {
         }
     };
     let means = if known.enforces(Mechanism::CgroupV1) {
-        "cgroup v2 cannot limit memory here, and systemd ignores MemoryMax= for \
-         users; memcap uses v1, for which it must be root"
+        "cgroup v2 cannot limit memory here; root can use v1, as memcap does now"
     } else {
-        "cgroup v2 cannot limit memory here, and systemd ignores MemoryMax= for \
-         users; v1 could be used by root"
+        "cgroup v2 cannot limit memory here; only root can use v1, and for other \
+         users MemoryMax= is accepted and ignored"
     };
     finding(
         "C3",
@@ -176,7 +175,7 @@ fn not_given_on_our_path(known: &Known<'_>) -> Option<Finding> {
 fn not_ours_to_use(known: &Known<'_>) -> Option<Finding> {
     let signs = known.signs;
     let given = signs.memory_on_v2 && signs.memory_stops_at.is_none();
-    if !given || known.v2_is_usable() || signs.v2_read_only || nix::unistd::geteuid().is_root() {
+    if !given || known.v2_is_usable() || signs.v2_read_only || signs.own_is_writable {
         return None;
     }
     let place = known.host.cgroup_v2.value()?;

@@ -53,6 +53,8 @@ pub struct Signs {
     /// The first directory from the top, on the way to our own group, that does
     /// not give memory to its children.
     pub memory_stops_at: Option<PathBuf>,
+    /// Whether our own v2 group's directory is ours to write.
+    pub own_is_writable: bool,
     /// Whether systemd runs this machine.
     pub systemd: bool,
     /// Whether `/etc/wsl.conf` asks for v1 groups.
@@ -89,6 +91,10 @@ impl Signs {
                 .cgroup_v2
                 .value()
                 .and_then(|place| memory_stop(&place.own, &place.mount_point)),
+            own_is_writable: host
+                .cgroup_v2
+                .value()
+                .is_some_and(|place| roots.is_writable(&place.own)),
             v2_mount,
             systemd: at("/run/systemd/system").is_dir(),
             wsl_asks_for_v1: asks_for_v1(&text("/etc/wsl.conf")),
@@ -104,14 +110,10 @@ fn has_memory_to_give(top: &Path) -> bool {
 /// From the top down, our own group left out: what it gives to its children is
 /// its own business.
 fn memory_stop(own: &Path, top: &Path) -> Option<PathBuf> {
-    upwards(own, top)
-        .into_iter()
-        .skip(1)
-        .filter(|dir| {
-            let given = V2Group::at(dir).enabled_for_children();
-            given.is_ok_and(|names| names.iter().all(|name| name != "memory"))
-        })
-        .next_back()
+    upwards(own, top).into_iter().skip(1).rfind(|dir| {
+        let given = V2Group::at(dir).enabled_for_children();
+        given.is_ok_and(|names| names.iter().all(|name| name != "memory"))
+    })
 }
 
 /// `cgroup_disable=` takes a list (Documentation/admin-guide/kernel-parameters).
