@@ -79,3 +79,19 @@ pub fn detach_standard_streams() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Lets a command's child keep one descriptor of ours over `exec`, without a
+/// moment in which another thread's child could inherit it too.
+pub fn keep_open(command: &mut std::process::Command, descriptor: RawFd) {
+    use std::os::unix::process::CommandExt;
+    let clear_close_on_exec = move || {
+        // SAFETY: fcntl is async-signal-safe and touches no memory.
+        match unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: the closure runs between fork and exec and makes one
+    // async-signal-safe call; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(clear_close_on_exec) };
+}

@@ -12,6 +12,7 @@ mod mapped_file;
 pub mod meminfo;
 pub mod mounts;
 mod pidfd;
+pub mod priority;
 pub mod proc;
 pub mod process;
 mod rlimit;
@@ -19,7 +20,7 @@ pub mod signals;
 pub mod spawn;
 
 pub use bytes::{ByteSize, ParseSizeError, SizeSpec};
-pub use fd::{adopt_fd, close_all_except, detach_standard_streams};
+pub use fd::{adopt_fd, close_all_except, detach_standard_streams, keep_open};
 pub use file::{FileError, Operation};
 pub use mapped_file::MappedFile;
 pub use pidfd::PidFd;

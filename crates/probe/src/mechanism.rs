@@ -22,7 +22,7 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All of them in the order in which a run prefers them.
-    pub const LADDER: [Mechanism; 5] = [
+    pub const ALL: [Mechanism; 5] = [
         Mechanism::CgroupV2,
         Mechanism::Systemd,
         Mechanism::CgroupV1,

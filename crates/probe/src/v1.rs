@@ -23,6 +23,13 @@ pub struct V1Place {
     pub counts_swap: bool,
 }
 
+impl V1Place {
+    /// Our own group and every group around it, nearest first.
+    pub fn lineage(&self) -> Vec<PathBuf> {
+        upwards(&self.own, &self.mount_point)
+    }
+}
+
 pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership]) -> Fact<V1Place> {
     let Some(mount) = mounts
         .iter()
@@ -76,7 +83,8 @@ fn base(roots: &Roots, own: &Path) -> Fact<PathBuf> {
 
 /// Finite limits of our own group and every ancestor.
 pub(crate) fn limits(place: &V1Place) -> Vec<(PathBuf, memcap_linux::ByteSize)> {
-    upwards(&place.own, &place.mount_point)
+    place
+        .lineage()
         .into_iter()
         .filter_map(|dir| match V1Memory::at(&dir).limit() {
             Ok(Limit::At(bytes)) => Some((dir.join("memory.limit_in_bytes"), bytes)),

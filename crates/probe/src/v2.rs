@@ -35,6 +35,13 @@ pub struct MemoryBase {
     pub make_room: bool,
 }
 
+impl V2Place {
+    /// Our own group and every group around it, nearest first.
+    pub fn lineage(&self) -> Vec<PathBuf> {
+        upwards(&self.own, &self.mount_point)
+    }
+}
+
 pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership]) -> Fact<V2Place> {
     let Some(mount) = mounts
         .iter()
@@ -172,7 +179,8 @@ fn own_limit(dir: &Path) -> Option<String> {
 
 /// Finite `memory.max` of our own group and every ancestor.
 pub(crate) fn limits(place: &V2Place) -> Vec<(PathBuf, memcap_linux::ByteSize)> {
-    upwards(&place.own, &place.mount_point)
+    place
+        .lineage()
         .into_iter()
         .filter_map(|dir| match V2Group::at(&dir).max() {
             Ok(Limit::At(bytes)) => Some((dir.join("memory.max"), bytes)),

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use memcap_linux::cgroup::V2Group;
 use memcap_linux::mounts;
 
-use crate::host::upwards;
-use crate::{Host, Roots};
+use crate::{Host, Roots, V2Place};
 
 /// What kind of Linux this is, as far as remedies differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +89,7 @@ impl Signs {
             memory_stops_at: host
                 .cgroup_v2
                 .value()
-                .and_then(|place| memory_stop(&place.own, &place.mount_point)),
+                .and_then(memory_stop),
             own_is_writable: host
                 .cgroup_v2
                 .value()

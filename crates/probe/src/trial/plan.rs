@@ -47,7 +47,7 @@ pub struct Trials {
     /// Absent when no trial was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
-    /// Every mechanism, in the order of [`Mechanism::LADDER`].
+    /// Every mechanism, in the order of [`Mechanism::ALL`].
     pub mechanisms: Vec<MechanismTrial>,
     /// The v2 directory as the means to follow and end a tree.
     pub containment: ContainmentTrial,
@@ -68,7 +68,7 @@ pub fn run_all(host: &Host, program: &Path) -> Trials {
             ..facts_only(host, &because)
         };
     }
-    let mechanisms = Mechanism::LADDER
+    let mechanisms = Mechanism::ALL
         .into_iter()
         .map(|mechanism| try_mechanism(host, program, mechanism))
         .collect();
@@ -82,7 +82,7 @@ pub fn run_all(host: &Host, program: &Path) -> Trials {
 /// What the facts alone say, where nothing is to be tried: what is not
 /// available, and for the rest `because`.
 pub fn facts_only(host: &Host, because: &str) -> Trials {
-    let mechanisms = Mechanism::LADDER
+    let mechanisms = Mechanism::ALL
         .into_iter()
         .map(|mechanism| {
             obstacle(host, mechanism)
