@@ -86,10 +86,7 @@ impl Signs {
                 .map(|mount| roots.at(&mount.mount_point)),
             v2_read_only: v2.is_some_and(mounts::Mount::is_read_only),
             memory_on_v2: v2_mount.as_deref().is_some_and(has_memory_to_give),
-            memory_stops_at: host
-                .cgroup_v2
-                .value()
-                .and_then(memory_stop),
+            memory_stops_at: host.cgroup_v2.value().and_then(memory_stop),
             own_is_writable: host
                 .cgroup_v2
                 .value()
@@ -108,8 +105,8 @@ fn has_memory_to_give(top: &Path) -> bool {
 
 /// From the top down, our own group left out: what it gives to its children is
 /// its own business.
-fn memory_stop(own: &Path, top: &Path) -> Option<PathBuf> {
-    upwards(own, top).into_iter().skip(1).rfind(|dir| {
+fn memory_stop(place: &V2Place) -> Option<PathBuf> {
+    place.lineage().into_iter().skip(1).rfind(|dir| {
         let given = V2Group::at(dir).enabled_for_children();
         given.is_ok_and(|names| names.iter().all(|name| name != "memory"))
     })

@@ -39,7 +39,7 @@ impl Trial {
         noticed: Option<ByteSize>,
     ) -> Trial {
         let sample = match noticed {
-            Some(bytes) => format!("seen at {} MiB", bytes.mib()),
+            Some(bytes) => format!("seen at {bytes}"),
             None => "never seen above it".to_owned(),
         };
         let line = format!("{} (limit {}, {sample})", course(seen), seen.limit);
