@@ -21,9 +21,9 @@ use super::around::Around;
 use super::enclosure::{Enclosure, one_line};
 use super::sampler::Sampler;
 use super::tree::{self, Reaped};
+use crate::Mechanism;
 use crate::evidence::{Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Rules, Sum};
-use crate::mechanism::Mechanism;
 use crate::plan::{Placement, Rejected};
 use crate::wire::{self, FromKeeper, Inbox, Spec, ToKeeper};
 
