@@ -1,0 +1,224 @@
+//! A place for one check: a folder, a mark, and the duty to clean up.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::cgroups;
+use super::invocation::Invocation;
+use super::processes::{self, Process};
+use super::programs;
+use super::setting::{Account, Setting};
+use super::wait::{PATIENCE, poll_until};
+use crate::job::Ledger;
+
+/// The uid and gid of `nobody` (the kernel's overflow ids).
+const NOBODY: u32 = 65534;
+
+/// Where one check runs memcap. Dropping it ends every process it started and
+/// removes every cgroup these made.
+#[derive(Debug)]
+pub struct Scene {
+    setting: Setting,
+    folder: TempDir,
+    mark: String,
+    /// Every memcap and keeper of this scene, by whose pids cgroups are named.
+    owners: Mutex<Vec<i32>>,
+}
+
+impl Scene {
+    /// A scene for `setting`; `None` (and `skipped: reason`) where this
+    /// machine cannot have it.
+    ///
+    /// # Panics
+    /// Where `MEMCAP_REQUIRE` insists, or the folder cannot be made.
+    pub fn open(setting: Setting) -> Option<Scene> {
+        setting.is_possible().then(|| Scene::new(setting))
+    }
+
+    fn new(setting: Setting) -> Scene {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::Builder::new().prefix("memcap-test-").tempdir();
+        let folder = folder.unwrap_or_else(|error| panic!("temporary folder: {error}"));
+        // Whoever runs memcap writes its reports here.
+        let opened = fs::set_permissions(folder.path(), Permissions::from_mode(0o777));
+        assert!(opened.is_ok(), "{}: {opened:?}", folder.path().display());
+        let mark = format!(
+            "{}-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed),
+            // The folder's random name tells apart runs with recycled pids.
+            folder.path().file_name().unwrap_or_default().display(),
+        );
+        Scene {
+            setting,
+            folder,
+            mark,
+            owners: Mutex::default(),
+        }
+    }
+
+    /// Its setting.
+    pub fn setting(&self) -> Setting {
+        self.setting
+    }
+
+    /// A path inside the scene's folder, which every user may write.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The same as text, for command lines.
+    pub fn word(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// An empty ledger called `name`.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    pub fn ledger(&self, name: &str) -> Ledger {
+        Ledger::create(&self.path(name)).unwrap_or_else(|error| panic!("ledger {name}: {error}"))
+    }
+
+    /// The path of the job program `name`, where the scene's account can
+    /// execute it.
+    pub fn job(&self, name: &str) -> PathBuf {
+        self.reachable(&programs::job_binary(name))
+    }
+
+    /// A run of memcap with this scene's mechanism and a report.
+    pub fn memcap(&self) -> Invocation<'_> {
+        let binary = self.reachable(&programs::memcap_binary());
+        Invocation::of_memcap(self, &binary)
+    }
+
+    /// The same commands without memcap, for comparison.
+    pub fn plain(&self) -> Invocation<'_> {
+        Invocation::plain(self)
+    }
+
+    /// A command that runs as the scene's account, in its folder, with its
+    /// mark and nothing of the mark's kind from outside.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(program);
+        command
+            .env(processes::MARK_VARIABLE, &self.mark)
+            .current_dir(self.folder.path());
+        if self.becomes_nobody() {
+            // The standard library also drops the supplementary groups.
+            command
+                .uid(NOBODY)
+                .gid(NOBODY)
+                .env("HOME", self.folder.path());
+        }
+        command
+    }
+
+    fn becomes_nobody(&self) -> bool {
+        self.setting.account == Account::Ordinary && nix::unistd::geteuid().is_root()
+    }
+
+    /// `program`, or a copy of it in the scene's folder where a folder on the
+    /// way is closed to other users.
+    fn reachable(&self, program: &Path) -> PathBuf {
+        let open = |path: &Path| {
+            fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
+        };
+        if !self.becomes_nobody() || program.ancestors().all(open) {
+            return program.to_owned();
+        }
+        let copy = self
+            .folder
+            .path()
+            .join(program.file_name().unwrap_or_default());
+        if !copy.exists() {
+            // By another process: were the copy open for writing here while
+            // another test forks, executing it would fail with ETXTBSY.
+            let status = Command::new("cp").arg(program).arg(&copy).status();
+            assert!(
+                matches!(&status, Ok(status) if status.success()),
+                "cp: {status:?}"
+            );
+        }
+        copy
+    }
+
+    /// Notes the pid of a memcap or keeper, by which its cgroups are found.
+    pub(super) fn note_owner(&self, pid: i32) {
+        self.owners
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .push(pid);
+    }
+
+    /// The living processes that this scene started, at any remove.
+    pub fn processes(&self) -> Vec<Process> {
+        processes::marked(&self.mark)
+    }
+
+    /// The cgroups that memcaps of this scene have made and not removed.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        let owners = self
+            .owners
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        cgroups::memcap_directories(&owners)
+    }
+
+    /// Insists that nothing is left when memcap has returned: at once, since
+    /// memcap promises to return last.
+    ///
+    /// # Panics
+    /// Naming what is left.
+    pub fn assert_nothing_left(&self) {
+        self.assert_nothing_left_within(Duration::ZERO);
+    }
+
+    /// Insists that nothing is left soon: after the death of memcap itself,
+    /// when the keeper is still at work.
+    ///
+    /// # Panics
+    /// Naming what is left after [`PATIENCE`].
+    pub fn assert_nothing_left_soon(&self) {
+        self.assert_nothing_left_within(PATIENCE);
+    }
+
+    fn assert_nothing_left_within(&self, patience: Duration) {
+        let gone = poll_until(patience, || {
+            (self.processes().is_empty() && self.cgroups().is_empty()).then_some(())
+        });
+        assert!(
+            gone.is_some(),
+            "left running: {:?}\nleft cgroups: {:?}",
+            self.processes(),
+            self.cgroups()
+        );
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // Again and again, since what is found may fork meanwhile.
+        poll_until(PATIENCE, || {
+            let processes = self.processes();
+            processes
+                .iter()
+                .for_each(|process| process.signal(Signal::SIGKILL));
+            processes.is_empty().then_some(())
+        });
+        poll_until(Duration::from_secs(2), || {
+            let cgroups = self.cgroups();
+            cgroups::remove(&cgroups);
+            cgroups.is_empty().then_some(())
+        });
+    }
+}
