@@ -1,9 +1,10 @@
 //! `exit-with CODE`, or `exit-with --signal N`: ends at once in the way asked
 //! for, without a core dump.
 
-use integration_tests::job::{Arguments, alarm, hold, stop_dumping_core};
-use nix::sys::signal::{Signal, raise};
 use std::time::Duration;
+
+use integration_tests::job::{Arguments, alarm, hold, raise_default, stop_dumping_core};
+use nix::sys::signal::Signal;
 
 fn main() {
     alarm();
@@ -17,7 +18,7 @@ fn main() {
         arguments.fail(&format!("{number} is no signal"))
     };
     arguments.finish();
-    let raised = stop_dumping_core().and_then(|()| Ok(raise(signal)?));
+    let raised = stop_dumping_core().and_then(|()| raise_default(signal));
     if let Err(error) = raised {
         eprintln!("exit-with: {error}");
         std::process::exit(1)

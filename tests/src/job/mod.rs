@@ -9,5 +9,6 @@ pub use arguments::{Arguments, EXIT_USAGE};
 pub use ledger::Ledger;
 pub use memory::{Appetite, EXIT_REFUSED, Refused, consume};
 pub use process::{
-    End, alarm, detach, end_of, fork_job, hold, ignore_signals, run_forked, stop_dumping_core,
+    End, alarm, detach, end_of, fork_job, hold, ignore_signals, raise_default, run_forked,
+    stop_dumping_core,
 };

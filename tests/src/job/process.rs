@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe, setsid};
 
@@ -141,6 +141,18 @@ pub fn ignore_signals(signals: &[Signal]) -> io::Result<()> {
         unsafe { signal(one, SigHandler::SigIgn) }?;
     }
     Ok(())
+}
+
+/// Raises `signal` on this process with the kernel's own action, whatever the
+/// language's runtime has installed (it catches SIGSEGV and SIGBUS).
+///
+/// # Errors
+/// The errno of `raise`.
+pub fn raise_default(one: Signal) -> io::Result<()> {
+    // SAFETY: the default action installs no handler. SIGKILL and SIGSTOP have
+    // no other action, so their refusal changes nothing.
+    let _ = unsafe { signal(one, SigHandler::SigDfl) };
+    Ok(raise(one)?)
 }
 
 /// Sets the core size to 0, for jobs that die by a core-dumping signal.
