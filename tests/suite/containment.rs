@@ -1,6 +1,8 @@
 //! Nothing is left running, and no cgroup behind: not after success, a breach,
 //! Ctrl-C, a time limit, or the death of memcap or its keeper.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
+
 use std::time::Duration;
 
 use integration_tests::each_setting;

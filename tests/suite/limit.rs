@@ -1,6 +1,8 @@
 //! The limit holds for the whole tree, and for what a job really touches: the
 //! ledger outlives the job and is no sample.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
+
 use std::time::Duration;
 
 use integration_tests::each_setting;

@@ -51,7 +51,7 @@ pub(super) fn remove(directories: &[PathBuf]) {
     for directory in directories {
         // A group that is still populated stays, and the next look finds it.
         collect(directory, MAX_DEPTH, &mut |inner| {
-            drop(fs::remove_dir(inner))
+            drop(fs::remove_dir(inner));
         });
         drop(fs::remove_dir(directory));
     }
