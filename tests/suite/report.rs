@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -195,10 +196,7 @@ fn an_old_report_is_replaced(scene: &Scene) {
     )
     .unwrap();
     let other = scene.path("other.json");
-    scene
-        .plain()
-        .command("chmod", ["666", &scene.word("other.json")])
-        .run();
+    std::fs::set_permissions(&other, Permissions::from_mode(0o666)).unwrap();
     let finished = scene
         .memcap()
         .memory("64M")

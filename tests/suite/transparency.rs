@@ -3,15 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use integration_tests::each_setting;
-use integration_tests::harness::{Finished, Invocation, Scene, poll_until, wait_until};
+use integration_tests::harness::{Finished, Invocation, Scene, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -49,7 +44,7 @@ fn exit_codes_pass(scene: &Scene) {
         finished.expect_code(code).expect_verdict("finished");
         assert_eq!(
             finished.report().number("/job/exit_code"),
-            code.unsigned_abs().into()
+            u64::from(code.unsigned_abs())
         );
         assert!(finished.report().get("/job/signal").is_none(), "{finished}");
     }
@@ -65,7 +60,7 @@ fn signals_become_128_and_the_number(scene: &Scene) {
             .expect_verdict("signaled");
         assert_eq!(
             finished.report().number("/job/signal"),
-            signal.unsigned_abs().into()
+            u64::from(signal.unsigned_abs())
         );
         assert!(
             finished.report().get("/job/exit_code").is_none(),
@@ -307,8 +302,8 @@ fn the_terminal_passes(scene: &Scene) {
         .option("--quiet")
         .memory("64M")
         .job("report-env", [""; 0]);
-    let mut terminal = Terminal::start(&invocation);
-    let text = terminal.finish();
+    let mut terminal = invocation.start_on_terminal();
+    let text = terminal.read_to_end();
     let begin = text
         .find('{')
         .unwrap_or_else(|| panic!("no report: {text}"));
@@ -321,79 +316,12 @@ fn ctrl_c_on_a_terminal_ends_both(scene: &Scene) {
     let ready = scene.word("ready");
     let script = format!("sleep 40 & : > {ready}; wait");
     let invocation = scene.memcap().memory("64M").shell(&script);
-    let mut terminal = Terminal::start(&invocation);
+    let mut terminal = invocation.start_on_terminal();
     wait_until("the job is ready", || Path::new(&ready).exists());
-    terminal.master.write_all(b"\x03").unwrap();
-    let text = terminal.finish();
+    terminal.press(b"\x03");
+    let text = terminal.read_to_end();
     assert_eq!(terminal.code(), 130, "{text}");
     scene.assert_nothing_left();
-}
-
-/// A command whose controlling terminal is a fresh pseudo-terminal.
-struct Terminal {
-    master: File,
-    child: std::process::Child,
-}
-
-impl Terminal {
-    fn start(invocation: &Invocation<'_>) -> Terminal {
-        let pair = nix::pty::openpty(None, None).unwrap();
-        let command = invocation.build();
-        let mut session = std::process::Command::new("setsid");
-        session
-            .args(["--ctty", "--wait"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (name, value) in command.get_envs() {
-            session.env(name, value.unwrap_or_default());
-        }
-        session.current_dir(command.get_current_dir().unwrap());
-        let slave = || Stdio::from(pair.slave.try_clone().unwrap());
-        let child = session
-            .stdin(slave())
-            .stdout(slave())
-            .stderr(slave())
-            .spawn()
-            .unwrap();
-        drop(session);
-        Terminal {
-            master: File::from(pair.master),
-            child,
-        }
-    }
-
-    /// What was written until every holder of the terminal has closed it,
-    /// which the master sees as EIO.
-    fn finish(&mut self) -> String {
-        let mut text = Vec::new();
-        let mut block = [0; 4096];
-        loop {
-            let mut polled = [nix::poll::PollFd::new(
-                self.master.as_fd(),
-                nix::poll::PollFlags::POLLIN,
-            )];
-            let ready = nix::poll::poll(&mut polled, 20_000_u16).unwrap();
-            assert!(
-                ready > 0,
-                "the terminal stays open: {}",
-                String::from_utf8_lossy(&text)
-            );
-            match self.master.read(&mut block) {
-                Ok(count @ 1..) => text.extend_from_slice(&block[..count]),
-                Ok(0) | Err(_) => return String::from_utf8_lossy(&text).into_owned(),
-            }
-        }
-    }
-
-    /// The exit code as a shell shows it.
-    fn code(&mut self) -> i32 {
-        use std::os::unix::process::ExitStatusExt;
-        let status = poll_until(Duration::from_secs(20), || self.child.try_wait().unwrap());
-        let status = status.expect("the command ends");
-        status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
-    }
 }
 
 /// `word` for `sh`.

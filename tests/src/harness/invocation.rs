@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::running::{Finished, Running};
 use super::scene::Scene;
+use super::terminal::Terminal;
 
 /// What is run, by whom, with which options. Nothing happens before
 /// [`Invocation::start`].
@@ -131,12 +132,11 @@ impl<'scene> Invocation<'scene> {
         words
     }
 
-    /// The command, in a process group of its own so that a suite can play
-    /// the terminal's Ctrl-C, with input from nowhere.
-    pub fn build(&self) -> Command {
-        let words = self.words();
+    /// A command of `words`, with input from nowhere or from the file asked
+    /// for.
+    fn build(&self, words: &[OsString]) -> Command {
         let mut command = self.scene.command(Path::new(&words[0]));
-        command.args(&words[1..]).process_group(0);
+        command.args(&words[1..]);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
@@ -160,7 +160,22 @@ impl<'scene> Invocation<'scene> {
             // A report of an earlier run must not pass for this one's.
             drop(std::fs::remove_file(report));
         }
-        Running::start(self.scene, self.build(), self.report)
+        // A group of its own lets a suite play the terminal's Ctrl-C.
+        let mut command = self.build(&self.words());
+        command.process_group(0);
+        Running::start(self.scene, command, self.report)
+    }
+
+    /// Starts it as the leader of a session on a terminal of its own.
+    ///
+    /// # Panics
+    /// Where there is no pseudo-terminal or it cannot be started.
+    pub fn start_on_terminal(self) -> Terminal {
+        let mut words: Vec<OsString> = ["setsid", "--ctty"].map(OsString::from).into();
+        words.extend(self.words());
+        let terminal = Terminal::start(self.build(&words));
+        self.scene.note_owner(terminal.pid());
+        terminal
     }
 
     /// Starts it and waits for its end.

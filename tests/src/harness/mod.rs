@@ -14,6 +14,7 @@ mod require;
 mod running;
 mod scene;
 mod setting;
+mod terminal;
 mod wait;
 
 pub use cgroups::memcap_directories;
@@ -25,4 +26,5 @@ pub use require::Requirement;
 pub use running::{Finished, Running};
 pub use scene::Scene;
 pub use setting::{Account, Mechanism, Setting};
+pub use terminal::Terminal;
 pub use wait::{PATIENCE, poll_until, wait_until};
