@@ -245,5 +245,12 @@ fn start_daemons(scene: &Scene) -> Running<'_> {
         let pids = std::fs::read_to_string(scene.path("pids")).unwrap_or_default();
         pids.lines().count() == 2
     });
+    // The control of every "no cgroup left": while it runs, it is found.
+    let expected = scene.setting().mechanism.is_exact();
+    assert!(
+        !expected || !scene.cgroups().is_empty(),
+        "the cgroup of {} is not found",
+        running.pid()
+    );
     running
 }

@@ -197,7 +197,8 @@ fn surroundings_are_the_jobs_own(scene: &Scene) {
         "limits",
         "signals",
     ] {
-        assert_eq!(with[part], without[part], "{part}");
+        let differences = differences(&with[part], &without[part]);
+        assert!(differences.is_empty(), "{part}: {differences:?}");
     }
     assert_eq!(with["terminal"], without["terminal"]);
     let numbers = |value: &Value| -> Vec<String> {
@@ -213,6 +214,31 @@ fn surroundings_are_the_jobs_own(scene: &Scene) {
     // job is a member of the terminal's foreground group all the same.
     assert_eq!(with["session"], without["session"]);
     assert_ne!(with["group"], with["pid"]);
+}
+
+/// The entries of two objects that are not the same, or the two values where
+/// they are no objects: a failure need not show the whole environment.
+fn differences(with: &Value, without: &Value) -> Vec<String> {
+    let (Some(with), Some(without)) = (with.as_object(), without.as_object()) else {
+        let differ = with != without;
+        return differ
+            .then(|| format!("{with} instead of {without}"))
+            .into_iter()
+            .collect();
+    };
+    let names: std::collections::BTreeSet<_> = with.keys().chain(without.keys()).collect();
+    let differ = names
+        .into_iter()
+        .filter(|name| with.get(*name) != without.get(*name));
+    differ
+        .map(|name| {
+            format!(
+                "{name}: {:?} instead of {:?}",
+                with.get(name),
+                without.get(name)
+            )
+        })
+        .collect()
 }
 
 fn arranged(scene: &Scene, invocation: Invocation<'_>) -> Finished {

@@ -118,7 +118,10 @@ impl Scene {
             command
                 .uid(NOBODY)
                 .gid(NOBODY)
-                .env("HOME", self.folder.path());
+                .env("HOME", self.folder.path())
+                // Without root's own folders, which answer "not permitted"
+                // where "not found" is meant.
+                .env("PATH", "/usr/local/bin:/usr/bin:/bin");
         }
         command
     }
