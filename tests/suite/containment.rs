@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use integration_tests::each_setting;
 use integration_tests::harness::{
-    Mechanism, Running, Scene, memcap_directories, poll_until, wait_until,
+    Mechanism, Running, Scene, memcap_groups, poll_until, wait_until,
 };
 use integration_tests::job::hold;
 use nix::sys::signal::Signal;
@@ -229,8 +229,10 @@ fn the_next_run_sweeps_what_two_kills_left(scene: &Scene) {
         .job("exit-with", ["0"])
         .run()
         .expect_code(0);
-    let left = memcap_directories(&[memcap, keeper.pid]);
-    assert!(left.is_empty(), "not swept: {left:?}");
+    let swept = memcap_groups()
+        .iter()
+        .all(|group| ![memcap, keeper.pid].contains(&group.owner));
+    assert!(swept, "not swept: {:?}", memcap_groups());
 }
 
 /// A run whose job stays, with a daemon and a plain child, all of them there.

@@ -217,7 +217,11 @@ fn usage_errors_are_refused_before_the_start(scene: &Scene) {
         ("99999999T", "99999999T"),
         ("0%", "0%"),
     ] {
-        let finished = scene.memcap().memory(size).command("touch", [&proof]).run();
+        let finished = scene
+            .memcap()
+            .option(format!("--memory={size}"))
+            .command("touch", [&proof])
+            .run();
         assert_refused(scene, &finished);
         assert!(
             finished.stderr_text().contains(complaint),

@@ -6,29 +6,37 @@ use std::path::{Path, PathBuf};
 /// Deeper than any layout nests the place of a run.
 const MAX_DEPTH: usize = 12;
 
-/// The cgroup directories whose name begins with `memcap-` and has one of
-/// `pids` in it, in every hierarchy: a memcap names its groups by its pid.
-pub fn memcap_directories(pids: &[i32]) -> Vec<PathBuf> {
+/// A cgroup directory made by some memcap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemcapGroup {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The pid of the keeper or memcap that made it.
+    pub owner: i32,
+}
+
+/// Every cgroup directory named `memcap-<pid namespace>-<owner's pid>-…`, in
+/// every hierarchy.
+pub fn memcap_groups() -> Vec<MemcapGroup> {
     let mut found = Vec::new();
     collect(Path::new("/sys/fs/cgroup"), MAX_DEPTH, &mut |path| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if is_of(name, pids) {
-            found.push(path.to_owned());
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(owner) = name.and_then(owner) {
+            found.push(MemcapGroup {
+                path: path.to_owned(),
+                owner,
+            });
         }
     });
     found
 }
 
-fn is_of(name: &str, pids: &[i32]) -> bool {
-    let Some(rest) = name.strip_prefix("memcap-") else {
-        return false;
-    };
-    rest.split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse::<i32>().ok())
-        .any(|number| pids.contains(&number))
+fn owner(name: &str) -> Option<i32> {
+    name.strip_prefix("memcap-")?
+        .split('-')
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// Visits the directories below `directory`, inner ones first.
@@ -45,27 +53,27 @@ fn collect(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {
     }
 }
 
-/// Removes `directories` and what is below them, as far as they are empty of
-/// processes.
-pub(super) fn remove(directories: &[PathBuf]) {
-    for directory in directories {
-        // A group that is still populated stays, and the next look finds it.
-        collect(directory, MAX_DEPTH, &mut |inner| {
+/// Removes `groups` and what is below them, as far as they are empty of
+/// processes; whether all are gone.
+pub(super) fn remove(groups: &[MemcapGroup]) -> bool {
+    for group in groups {
+        // A group that is still populated stays, and the next try finds it.
+        collect(&group.path, MAX_DEPTH, &mut |inner| {
             drop(fs::remove_dir(inner));
         });
-        drop(fs::remove_dir(directory));
+        drop(fs::remove_dir(&group.path));
     }
+    !groups.iter().any(|group| group.path.exists())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_of;
+    use super::owner;
 
     #[test]
-    fn a_group_belongs_to_the_pid_in_its_name() {
-        assert!(is_of("memcap-123-4567-abc", &[123]));
-        assert!(is_of("memcap-abc-123", &[7, 123]));
-        assert!(!is_of("memcap-1234-5", &[123]));
-        assert!(!is_of("other-123", &[123]));
+    fn a_group_is_named_by_its_owner() {
+        assert_eq!(owner("memcap-4026531836-384-265885-809f3f2a-2"), Some(384));
+        assert_eq!(owner("memcap-384"), None);
+        assert_eq!(owner("other-4026531836-384-265885-809f3f2a-2"), None);
     }
 }

@@ -173,9 +173,7 @@ impl<'scene> Invocation<'scene> {
     pub fn start_on_terminal(self) -> Terminal {
         let mut words: Vec<OsString> = ["setsid", "--ctty"].map(OsString::from).into();
         words.extend(self.words());
-        let terminal = Terminal::start(self.build(&words));
-        self.scene.note_owner(terminal.pid());
-        terminal
+        Terminal::start(self.build(&words))
     }
 
     /// Starts it and waits for its end.

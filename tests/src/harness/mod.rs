@@ -17,7 +17,7 @@ mod setting;
 mod terminal;
 mod wait;
 
-pub use cgroups::memcap_directories;
+pub use cgroups::{MemcapGroup, memcap_groups};
 pub use invocation::Invocation;
 pub use processes::Process;
 pub use programs::memcap_binary;

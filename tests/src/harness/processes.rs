@@ -76,7 +76,7 @@ pub(super) fn children_of(parent: i32) -> Vec<Process> {
 
 /// Whether the environment of `pid` holds `mark`; false for a process that is
 /// gone, a zombie (its environment went with its memory), or not ours to read.
-fn carries(pid: i32, mark: &str) -> bool {
+pub(super) fn carries(pid: i32, mark: &str) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
         return false;
     };

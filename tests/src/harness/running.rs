@@ -42,16 +42,14 @@ impl<'scene> Running<'scene> {
         let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = Stream::collect(child.stdout.take());
         let stderr = Stream::collect(child.stderr.take());
-        let running = Running {
+        Running {
             scene,
             child,
             begin,
             stdout,
             stderr,
             report,
-        };
-        scene.note_owner(running.pid());
-        running
+        }
     }
 
     /// The pid of memcap, which is also its process group.
@@ -81,9 +79,10 @@ impl<'scene> Running<'scene> {
     /// Where it does not appear.
     pub fn keeper(&self) -> Process {
         let keeper = poll_until(PATIENCE, || children_of(self.pid()).into_iter().next());
-        let keeper = keeper.unwrap_or_else(|| panic!("memcap {} has no keeper", self.pid()));
-        self.scene.note_owner(keeper.pid);
-        keeper
+        // A suite that asks is about to end it: its cgroups are noted while it
+        // can still be seen whose they are.
+        self.scene.cgroups();
+        keeper.unwrap_or_else(|| panic!("memcap {} has no keeper", self.pid()))
     }
 
     /// Waits until it has ended and its output is complete.

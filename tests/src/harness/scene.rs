@@ -4,14 +4,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::cgroups;
+use super::cgroups::{self, MemcapGroup};
 use super::invocation::Invocation;
 use super::processes::{self, Process};
 use super::programs;
@@ -29,8 +29,10 @@ pub struct Scene {
     setting: Setting,
     folder: TempDir,
     mark: String,
-    /// Every memcap and keeper of this scene, by whose pids cgroups are named.
-    owners: Mutex<Vec<i32>>,
+    /// Cgroups that were there before, of whomever.
+    foreign: Vec<MemcapGroup>,
+    /// Cgroups that were seen to be this scene's, to be removed at its end.
+    seen: Mutex<Vec<MemcapGroup>>,
 }
 
 impl Scene {
@@ -61,7 +63,8 @@ impl Scene {
             setting,
             folder,
             mark,
-            owners: Mutex::default(),
+            foreign: cgroups::memcap_groups(),
+            seen: Mutex::default(),
         }
     }
 
@@ -155,26 +158,35 @@ impl Scene {
         copy
     }
 
-    /// Notes the pid of a memcap or keeper, by which its cgroups are found.
-    pub(super) fn note_owner(&self, pid: i32) {
-        self.owners
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .push(pid);
-    }
-
     /// The living processes that this scene started, at any remove.
     pub fn processes(&self) -> Vec<Process> {
         processes::marked(&self.mark)
     }
 
-    /// The cgroups that memcaps of this scene have made and not removed.
-    pub fn cgroups(&self) -> Vec<PathBuf> {
-        let owners = self
-            .owners
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        cgroups::memcap_directories(&owners)
+    /// The cgroups of this scene: their owner carries its mark.
+    pub fn cgroups(&self) -> Vec<MemcapGroup> {
+        let ours = |group: &MemcapGroup| processes::carries(group.owner, &self.mark);
+        let mut groups = cgroups::memcap_groups();
+        groups.retain(ours);
+        self.seen().extend(groups.iter().cloned());
+        groups
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Vec<MemcapGroup>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cgroups that appeared since the scene began and whose owner is
+    /// dead. Another scene may have left them, but then only for a moment.
+    pub fn abandoned_cgroups(&self) -> Vec<MemcapGroup> {
+        let is_new = |group: &MemcapGroup| !self.foreign.contains(group);
+        let is_abandoned =
+            |group: &MemcapGroup| Process::of(group.owner).is_none_or(|owner| owner.is_dead());
+        let groups = cgroups::memcap_groups();
+        groups
+            .into_iter()
+            .filter(|group| is_new(group) && is_abandoned(group))
+            .collect()
     }
 
     /// Insists that nothing is left when memcap has returned: at once, since
@@ -183,7 +195,9 @@ impl Scene {
     /// # Panics
     /// Naming what is left.
     pub fn assert_nothing_left(&self) {
-        self.assert_nothing_left_within(Duration::ZERO);
+        let processes = self.processes();
+        assert!(processes.is_empty(), "left running: {processes:?}");
+        self.assert_nothing_left_soon();
     }
 
     /// Insists that nothing is left soon: after the death of memcap itself,
@@ -192,36 +206,30 @@ impl Scene {
     /// # Panics
     /// Naming what is left after [`PATIENCE`].
     pub fn assert_nothing_left_soon(&self) {
-        self.assert_nothing_left_within(PATIENCE);
-    }
-
-    fn assert_nothing_left_within(&self, patience: Duration) {
-        let gone = poll_until(patience, || {
-            (self.processes().is_empty() && self.cgroups().is_empty()).then_some(())
-        });
+        let is_clean = || self.processes().is_empty() && self.abandoned_cgroups().is_empty();
+        let clean = poll_until(PATIENCE, || is_clean().then_some(()));
         assert!(
-            gone.is_some(),
+            clean.is_some(),
             "left running: {:?}\nleft cgroups: {:?}",
             self.processes(),
-            self.cgroups()
+            self.abandoned_cgroups()
         );
     }
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
+        // While their owners live, they tell whose they are.
+        self.cgroups();
         // Again and again, since what is found may fork meanwhile.
         poll_until(PATIENCE, || {
             let processes = self.processes();
-            processes
-                .iter()
-                .for_each(|process| process.signal(Signal::SIGKILL));
+            for process in &processes {
+                process.signal(Signal::SIGKILL);
+            }
             processes.is_empty().then_some(())
         });
-        poll_until(Duration::from_secs(2), || {
-            let cgroups = self.cgroups();
-            cgroups::remove(&cgroups);
-            cgroups.is_empty().then_some(())
-        });
+        let seen = std::mem::take(&mut *self.seen());
+        poll_until(PATIENCE, || cgroups::remove(&seen).then_some(()));
     }
 }

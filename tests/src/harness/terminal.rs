@@ -42,11 +42,6 @@ impl Terminal {
         }
     }
 
-    /// The pid of setsid, which becomes memcap's.
-    pub(super) fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
-    }
-
     /// Types `keys`.
     pub fn press(&mut self, keys: &[u8]) {
         let typed = self.master.write_all(keys);
