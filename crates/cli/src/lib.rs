@@ -1,2 +1,50 @@
-//! The memcap command line.
+//! The memcap command line: arguments, settings, rendering, exit codes.
+//!
+//! Decisions that an embedding program would miss live in the libraries; this
+//! crate speaks to the user and joins the supervisor with marker.
 #![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod error;
+mod forward;
+mod hidden;
+mod render;
+mod report_file;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use error::CliError;
+
+/// The binary `memcap`.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Our own helpers first: they must start fast and need no parsing.
+    if let Some(code) = hidden::dispatch(&arguments) {
+        return code;
+    }
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => finish(run(cli.command)),
+        Err(error) => ExitCode::from(error::report_usage(&error, &arguments)),
+    }
+}
+
+fn run(command: Command) -> Result<u8, CliError> {
+    match command {
+        Command::Run(args) => commands::run::run(args),
+    }
+}
+
+fn finish(result: Result<u8, CliError>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            render::error(&error);
+            ExitCode::from(error.code)
+        }
+    }
+}

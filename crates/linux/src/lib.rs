@@ -5,5 +5,24 @@
 //! take text, openers are two lines, errors carry the operation and the path.
 
 mod bytes;
+pub mod cgroup;
+mod fd;
+mod file;
+mod mapped_file;
+pub mod meminfo;
+pub mod mounts;
+mod pidfd;
+pub mod priority;
+pub mod proc;
+pub mod process;
+mod rlimit;
+pub mod signals;
+pub mod spawn;
 
 pub use bytes::{ByteSize, ParseSizeError, SizeSpec};
+pub use fd::{adopt_fd, close_all_except, detach_standard_streams, keep_open};
+pub use file::{FileError, Operation};
+pub use mapped_file::MappedFile;
+pub use pidfd::PidFd;
+pub use process::ProcessId;
+pub use rlimit::{data_limit, set_data_limit};

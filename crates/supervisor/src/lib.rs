@@ -1,2 +1,41 @@
-//! See DESIGN.
+//! Runs a process tree under a memory limit and says truthfully what happened.
+//!
+//! A run reads: [`plan`] what to do from the [`Request`] and the host's facts,
+//! start a **keeper** that does it, listen to its events, judge the evidence
+//! into one [`Outcome`]. Plan, governor and verdict are pure functions; the
+//! keeper holds the effects.
+//!
+//! ```no_run
+//! use memcap_supervisor::{Job, Limits, Request, Supervisor};
+//!
+//! let job = Job::new("make").args(["-j8"]);
+//! let limits = Limits::memory("2G".parse()?)?;
+//! let outcome = Supervisor::new().run(Request::new(job, limits))?;
+//! println!("{} at most {:?}", outcome.verdict.kind, outcome.peak);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod error;
+mod evidence;
+mod governor;
+mod handle;
+pub mod keeper;
+mod mechanism;
+mod outcome;
+mod plan;
+mod report;
+mod request;
+mod rescue;
+mod verdict;
+mod wire;
+
+pub use error::{KeeperRefusal, SupervisorError};
+pub use evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
+pub use handle::{Control, Event, Handle, Supervisor};
+pub use mechanism::{Containment, Guarantee, Mechanism, MechanismChoice};
+pub use outcome::Outcome;
+pub use plan::{Clamp, Plan, PlanError, Rejected};
+pub use report::{Report, SCHEMA_VERSION};
+pub use request::{Job, LimitError, Limits, Request};
+pub use verdict::{By, Verdict, VerdictKind};

@@ -1,0 +1,169 @@
+//! `memcap run`: a command under a limit.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use memcap_linux::SizeSpec;
+use memcap_supervisor::{
+    Job, Limits, MechanismChoice, Outcome, Report, Request, Supervisor, SupervisorError,
+};
+
+use crate::error::{CliError, INTERNAL};
+use crate::forward::Forwarder;
+use crate::render;
+use crate::report_file::ReportFile;
+
+/// Run a command and everything it starts under one memory limit.
+///
+/// The exit code is the command's own; 137 after a kill for memory, 124 when
+/// the time was over, 125 for a failure of memcap, 126 and 127 when the command
+/// could not be executed or was not found.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Memory limit for the whole process tree, swap included: 512M, 8G,
+    /// 1.5GiB, 75% or max.
+    #[arg(short, long, value_name = "SIZE")]
+    memory: String,
+    /// Wall time after which the tree is ended: 90s, 10m, 2h.
+    #[arg(long, value_name = "DURATION")]
+    time: Option<String>,
+    /// From SIGTERM to SIGKILL when the time is over.
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    grace: String,
+    /// How to hold the limit: auto, cgroup-v2, systemd, cgroup-v1, watchdog or
+    /// rlimit.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    mechanism: String,
+    /// Write what happened as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Do not print the closing line.
+    #[arg(short, long)]
+    quiet: bool,
+    /// The command and its arguments.
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    command: Vec<OsString>,
+}
+
+/// The same with meaning.
+struct Settings {
+    request: Request,
+    report: Option<ReportFile>,
+    quiet: bool,
+}
+
+pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
+    let program = args.command.first().cloned().unwrap_or_default();
+    let Settings {
+        request,
+        report,
+        quiet,
+    } = settings(args)?;
+    match supervise(request, quiet) {
+        Ok(outcome) => conclude(&outcome, &program, report, quiet),
+        Err(error) => {
+            if let Some(report) = report {
+                report
+                    .write(&Report::of_refusal(&error))
+                    .map_err(internal)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Refuses bad input before anything starts.
+fn settings(args: RunArgs) -> Result<Settings, CliError> {
+    let memory: SizeSpec = args
+        .memory
+        .parse()
+        .map_err(|error: memcap_linux::ParseSizeError| {
+            let hint = error.hint().to_owned();
+            refuse(format!("--memory: {error}"), hint)
+        })?;
+    let too_small =
+        |error: memcap_supervisor::LimitError| refuse(error.to_string(), error.hint().to_owned());
+    let mut limits = Limits::memory(memory)
+        .map_err(too_small)?
+        .grace(duration("--grace", &args.grace)?);
+    if let Some(time) = &args.time {
+        limits = limits.time(duration("--time", time)?).map_err(too_small)?;
+    }
+    let mechanism: MechanismChoice = args.mechanism.parse().map_err(|error| {
+        refuse(
+            format!("--mechanism: {error}"),
+            "write auto, cgroup-v2, systemd, cgroup-v1, watchdog or rlimit".to_owned(),
+        )
+    })?;
+    let mut words = args.command.into_iter();
+    let job = Job::new(words.next().unwrap_or_default()).args(words);
+    let report = args
+        .report
+        .as_deref()
+        .map(ReportFile::open)
+        .transpose()
+        .map_err(internal)?;
+    Ok(Settings {
+        request: Request::new(job, limits).mechanism(mechanism),
+        report,
+        quiet: args.quiet,
+    })
+}
+
+fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> {
+    let forwarder = Forwarder::install().map_err(SupervisorError::Channel)?;
+    // The running program itself, even when its file has been replaced.
+    let supervisor = Supervisor::new()
+        .keeper("/proc/self/exe")
+        .owns_all_children();
+    let plan = supervisor.plan(&request)?;
+    if let Some(clamp) = plan.clamped.as_ref().filter(|_| !quiet) {
+        render::clamp(plan.requested, plan.limit, clamp);
+    }
+    let handle = supervisor.spawn(request)?;
+    forwarder.start(handle.control());
+    handle.wait()
+}
+
+fn conclude(
+    outcome: &Outcome,
+    program: &OsStr,
+    report: Option<ReportFile>,
+    quiet: bool,
+) -> Result<u8, CliError> {
+    if let Some(report) = report {
+        report.write(&Report::of(outcome)).map_err(internal)?;
+    }
+    if !quiet {
+        render::ending(outcome, program);
+    }
+    if let Some(signal) = outcome.signal_to_raise() {
+        // Should it not end us, the exit code says the same.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+    Ok(outcome.exit_code())
+}
+
+fn duration(option: &str, text: &str) -> Result<Duration, CliError> {
+    humantime::parse_duration(text).map_err(|error| {
+        refuse(
+            format!("{option}: `{text}` is no duration: {error}"),
+            "write a duration such as 500ms, 90s, 10m or 2h".to_owned(),
+        )
+    })
+}
+
+fn refuse(message: String, hint: String) -> CliError {
+    CliError::new(message, Some(hint), INTERNAL)
+}
+
+fn internal(error: impl std::error::Error + 'static) -> CliError {
+    CliError::new(error, None, INTERNAL)
+}

@@ -1,0 +1,54 @@
+//! Signals sent to memcap alone are passed on to the job. Those of the
+//! terminal reach the job by themselves, since it is in our process group.
+
+use memcap_supervisor::Control;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::{Cause, Origin};
+
+const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// Handlers that are in place before the job starts, so that no signal is lost.
+pub(crate) struct Forwarder(SignalsInfo<WithOrigin>);
+
+impl Forwarder {
+    /// Takes the signals over, except those that were ignored when we were
+    /// started: the job must find them ignored too (`nohup`).
+    ///
+    /// # Errors
+    /// When a handler cannot be installed.
+    pub(crate) fn install() -> std::io::Result<Forwarder> {
+        let ignored = ignored_signals();
+        let wanted = FORWARDED
+            .iter()
+            .filter(|signal| ignored >> (**signal - 1) & 1 == 0);
+        Ok(Forwarder(SignalsInfo::new(wanted)?))
+    }
+
+    /// Passes signals on for the rest of this process's life.
+    pub(crate) fn start(mut self, control: Control) {
+        std::thread::spawn(move || {
+            for origin in self.0.forever() {
+                if came_from_terminal(&origin) {
+                    control.note(origin.signal);
+                } else {
+                    control.signal(origin.signal);
+                }
+            }
+        });
+    }
+}
+
+/// The kernel itself sends what is typed (Ctrl-C) or hung up.
+fn came_from_terminal(origin: &Origin) -> bool {
+    matches!(origin.cause, Cause::Kernel)
+}
+
+/// Bits of the signals this process ignores: signal n is bit n - 1.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .unwrap_or(0)
+}

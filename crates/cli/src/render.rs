@@ -1,0 +1,124 @@
+//! What is said on standard error. Standard output belongs to the job, or to
+//! data.
+
+use std::io::Write;
+
+use memcap_supervisor::{Clamp, Outcome, PeakSource, VerdictKind};
+
+use crate::error::CliError;
+
+/// An error with its causes in one line, and a hint.
+pub(crate) fn error(error: &CliError) {
+    let mut line = format!("memcap: error: {}", error.source);
+    let mut cause = error.source.source();
+    while let Some(source) = cause {
+        line.push_str(": ");
+        line.push_str(&source.to_string());
+        cause = source.source();
+    }
+    say(&line);
+    if let Some(hint) = &error.hint {
+        say(&format!("  hint: {hint}"));
+    }
+}
+
+/// Something the user should know before the job starts.
+pub(crate) fn warning(text: &str) {
+    say(&format!("memcap: warning: {text}"));
+}
+
+/// Why less than asked for is given.
+pub(crate) fn clamp(
+    requested: memcap_linux::ByteSize,
+    limit: memcap_linux::ByteSize,
+    clamp: &Clamp,
+) {
+    let whose = match &clamp.file {
+        Some(file) => format!("the limit of {} in {}", clamp.ceiling, file.display()),
+        None => format!("the machine's memory of {}", clamp.ceiling),
+    };
+    warning(&format!(
+        "{requested} does not fit under {whose}; limited to {limit}"
+    ));
+}
+
+/// The one line at the end: mechanism, peak, verdict. A job that did not start
+/// has neither peak nor mechanism worth telling.
+pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
+    let plan = &outcome.plan;
+    if outcome.verdict.kind == VerdictKind::NotStarted {
+        let evidence = outcome.verdict.evidence.join("; ");
+        let program = printable(&program.to_string_lossy());
+        say(&format!(
+            "memcap: error: `{program}` was not started: {}",
+            printable(&evidence)
+        ));
+        return;
+    }
+    let peak = match (outcome.peak, outcome.peak_source) {
+        (Some(peak), Some(PeakSource::Sampled)) => format!("peak {peak} (sampled)"),
+        (Some(peak), _) => format!("peak {peak}"),
+        (None, _) => "peak unknown".to_owned(),
+    };
+    say(&format!(
+        "memcap: {} ({}), {peak} of {}, {}",
+        plan.mechanism,
+        plan.guarantee,
+        plan.limit,
+        verdict(outcome)
+    ));
+    for note in &outcome.notes {
+        warning(note);
+    }
+    for left in &outcome.left_running {
+        let command = left.command.as_deref().unwrap_or("unknown command");
+        warning(&format!(
+            "could not end process {}: {}",
+            left.process.pid,
+            printable(command)
+        ));
+    }
+}
+
+fn verdict(outcome: &Outcome) -> String {
+    use VerdictKind as K;
+    let kind = outcome.verdict.kind;
+    match kind {
+        K::MemoryLimit | K::PartialKill => match outcome.verdict.by {
+            Some(memcap_supervisor::By::Kernel) => format!("{kind} (held by the kernel)"),
+            Some(memcap_supervisor::By::Watchdog) => format!("{kind} (held by the watchdog)"),
+            None => kind.to_string(),
+        },
+        K::Finished => format!("finished with {}", outcome.exit_code()),
+        K::Signaled | K::Interrupted => format!("{kind} (exit code {})", outcome.exit_code()),
+        K::OuterLimit
+        | K::MachineOom
+        | K::KilledByOther
+        | K::TimeLimit
+        | K::NotStarted
+        | K::InternalError
+        | K::Unexplained => {
+            let evidence = outcome.verdict.evidence.join("; ");
+            format!("{kind}: {}", printable(&evidence))
+        }
+    }
+}
+
+/// Names come from anywhere: control characters must not reach the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped: Vec<char> = if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            };
+            escaped
+        })
+        .collect()
+}
+
+fn say(line: &str) {
+    // Nobody reads it: nobody is told.
+    let _ = writeln!(anstream::stderr(), "{line}");
+}

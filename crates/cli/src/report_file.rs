@@ -1,0 +1,89 @@
+//! The report's file: known to be writable before the job starts, whole or not
+//! there afterwards.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use memcap_supervisor::Report;
+use tempfile::NamedTempFile;
+
+/// A place for a report that will be written.
+#[derive(Debug)]
+pub(crate) enum ReportFile {
+    /// Written beside its name and renamed.
+    Aside { file: NamedTempFile, name: PathBuf },
+    /// A device or a pipe: written to as it is.
+    Direct(File),
+}
+
+/// The report cannot be written where it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write the report `{}`", path.display())]
+pub(crate) struct ReportError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl ReportFile {
+    /// Makes sure that it can be written.
+    pub(crate) fn open(path: &Path) -> Result<ReportFile, ReportError> {
+        let failed = |source| ReportError {
+            path: path.to_owned(),
+            source,
+        };
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => {
+                return Err(failed(io::ErrorKind::IsADirectory.into()));
+            }
+            Ok(found) if !found.is_file() => {
+                let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+                return Ok(ReportFile::Direct(file));
+            }
+            Ok(_) => {
+                // Renaming over it needs no right to write it; respect that.
+                OpenOptions::new().append(true).open(path).map_err(failed)?;
+            }
+            Err(_) => {}
+        }
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let file = tempfile::Builder::new()
+            .prefix(".memcap-report-")
+            .tempfile_in(folder)
+            .map_err(failed)?;
+        // The name must be found after the job has changed our directory's name.
+        let name = std::path::absolute(path).map_err(failed)?;
+        Ok(ReportFile::Aside { file, name })
+    }
+
+    /// Writes it.
+    pub(crate) fn write(self, report: &Report) -> Result<(), ReportError> {
+        match self {
+            ReportFile::Aside { mut file, name } => {
+                let failed = |source| ReportError {
+                    path: name.clone(),
+                    source,
+                };
+                put(file.as_file_mut(), report)
+                    .and_then(|()| file.as_file().sync_all())
+                    .map_err(failed)?;
+                file.persist(&name).map_err(|error| failed(error.error))?;
+                Ok(())
+            }
+            ReportFile::Direct(mut file) => put(&mut file, report).map_err(|source| ReportError {
+                path: PathBuf::from("(device)"),
+                source,
+            }),
+        }
+    }
+}
+
+fn put(file: &mut File, report: &Report) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
+    text.push(b'\n');
+    file.write_all(&text)
+}

@@ -1,0 +1,85 @@
+//! Control groups: where a process is, and handles on groups of ours.
+//!
+//! A handle is a path; every read that fails is an error, never a zero.
+
+mod flat_keyed;
+mod membership;
+mod name;
+mod v1;
+mod v2;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ByteSize;
+use crate::file::{FileError, Operation};
+
+pub use flat_keyed::FlatKeyed;
+pub use membership::{Membership, own_memberships, parse_memberships};
+pub use name::GroupName;
+pub use v1::V1Memory;
+pub use v2::V2Group;
+
+/// A limit as a control file states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// `max` in v2; v1 writes the largest page multiple, about 9.2e18.
+    Unlimited,
+    /// So many bytes.
+    At(ByteSize),
+}
+
+impl Limit {
+    /// The bytes, where there is a limit.
+    pub fn bytes(self) -> Option<ByteSize> {
+        match self {
+            Limit::Unlimited => None,
+            Limit::At(bytes) => Some(bytes),
+        }
+    }
+}
+
+fn create_dir(path: &Path) -> Result<(), FileError> {
+    std::fs::create_dir(path).map_err(|e| FileError::new(Operation::CreateDir, path, e))
+}
+
+/// Removes a group and the groups below it, deepest first. Groups that hold
+/// processes stay and give EBUSY.
+fn remove_tree(path: &Path) -> Result<(), FileError> {
+    for child in child_dirs(path) {
+        remove_tree(&child)?;
+    }
+    match std::fs::remove_dir(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(FileError::new(Operation::RemoveDir, path, e)),
+    }
+}
+
+/// The groups directly below; none where the directory cannot be listed.
+fn child_dirs(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Pids in `cgroup.procs` of a group and of all groups below it.
+fn processes_below(path: &Path, found: &mut Vec<i32>) -> Result<(), FileError> {
+    let text = crate::file::read(&path.join("cgroup.procs"))?;
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for child in child_dirs(path) {
+        match processes_below(&child, found) {
+            Err(error) if !error.is_absent() => return Err(error),
+            // Removed while we looked: it held nobody.
+            _ => {}
+        }
+    }
+    Ok(())
+}

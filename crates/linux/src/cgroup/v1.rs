@@ -1,0 +1,213 @@
+//! One directory of a cgroup v1 memory hierarchy
+//! (Documentation/admin-guide/cgroup-v1/memory.rst).
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::{FlatKeyed, Limit};
+use crate::ByteSize;
+use crate::file::{self, FileError, Operation};
+
+/// v1 writes "unlimited" as the largest number of whole pages.
+const UNLIMITED_FROM: u64 = 1 << 62;
+
+/// A handle on a v1 memory group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct V1Memory {
+    path: PathBuf,
+}
+
+impl V1Memory {
+    /// A handle on a directory that is there already.
+    pub fn at(path: impl Into<PathBuf>) -> V1Memory {
+        V1Memory { path: path.into() }
+    }
+
+    /// Makes a group below `parent`.
+    ///
+    /// # Errors
+    /// EACCES for anybody but root or an owner of the parent; EROFS.
+    pub fn create(parent: &Path, name: &str) -> Result<V1Memory, FileError> {
+        let path = parent.join(name);
+        super::create_dir(&path)?;
+        Ok(V1Memory { path })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether limits of this group hold for groups below it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_hierarchical(&self) -> Result<bool, FileError> {
+        Ok(self.number("memory.use_hierarchy")? == 1)
+    }
+
+    /// Whether the kernel counts swap, so that a limit can include it.
+    pub fn counts_swap(&self) -> bool {
+        self.path.join("memory.memsw.limit_in_bytes").exists()
+    }
+
+    /// Limits memory, and memory plus swap, to the same amount. The order
+    /// matters: memory may never exceed memory plus swap.
+    ///
+    /// # Errors
+    /// EBUSY when more is used already and cannot be reclaimed; EACCES.
+    pub fn set_limit(&self, limit: ByteSize) -> Result<(), FileError> {
+        let text = limit.bytes().to_string();
+        self.write("memory.limit_in_bytes", &text)?;
+        if self.counts_swap() {
+            self.write("memory.memsw.limit_in_bytes", &text)?;
+        }
+        Ok(())
+    }
+
+    /// Reads `memory.limit_in_bytes`.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn limit(&self) -> Result<Limit, FileError> {
+        self.limit_of("memory.limit_in_bytes")
+    }
+
+    /// Reads `memory.memsw.limit_in_bytes`.
+    ///
+    /// # Errors
+    /// ENOENT without swap accounting.
+    pub fn limit_with_swap(&self) -> Result<Limit, FileError> {
+        self.limit_of("memory.memsw.limit_in_bytes")
+    }
+
+    /// Memory charged now.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn current(&self) -> Result<ByteSize, FileError> {
+        self.number("memory.usage_in_bytes")
+            .map(ByteSize::from_bytes)
+    }
+
+    /// The largest charge since the group was made, swap included where it is
+    /// counted.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn peak(&self) -> Result<ByteSize, FileError> {
+        let memory = self.number("memory.max_usage_in_bytes")?;
+        let with_swap = match self.number("memory.memsw.max_usage_in_bytes") {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_absent() => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(ByteSize::from_bytes(memory.max(with_swap)))
+    }
+
+    /// OOM kills of processes of this group, by any OOM killer (Linux 4.13).
+    /// `memory.failcnt` is no substitute: it stays 0 when both limits are equal.
+    ///
+    /// # Errors
+    /// When the file cannot be read; `None` inside where the kernel has no such
+    /// line.
+    pub fn oom_kills(&self) -> Result<Option<u64>, FileError> {
+        let text = file::read(&self.path.join("memory.oom_control"))?;
+        Ok(FlatKeyed::parse(&text).get("oom_kill"))
+    }
+
+    /// A descriptor that becomes readable when the group runs out of memory.
+    ///
+    /// # Errors
+    /// When the kernel refuses the registration.
+    pub fn oom_notifier(&self) -> Result<OwnedFd, FileError> {
+        let control_path = self.path.join("cgroup.event_control");
+        let failed = |e: std::io::Error| FileError::new(Operation::Write, &control_path, e);
+        let oom_path = self.path.join("memory.oom_control");
+        let oom_control =
+            File::open(&oom_path).map_err(|e| FileError::new(Operation::Read, &oom_path, e))?;
+        let event =
+            EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+                .map_err(|errno| failed(errno.into()))?;
+        let line = format!("{} {}", event.as_fd().as_raw_fd(), oom_control.as_raw_fd());
+        file::write(&control_path, &line)?;
+        Ok(event.into())
+    }
+
+    /// The pids in this group and below.
+    ///
+    /// # Errors
+    /// When a list cannot be read.
+    pub fn processes(&self) -> Result<Vec<i32>, FileError> {
+        let mut found = Vec::new();
+        super::processes_below(&self.path, &mut found)?;
+        Ok(found)
+    }
+
+    /// Opens `cgroup.procs` for a child that is to place itself (write `0`).
+    ///
+    /// # Errors
+    /// When it is not ours to write.
+    pub fn entrance(&self) -> Result<File, FileError> {
+        let path = self.path.join("cgroup.procs");
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .map_err(|e| FileError::new(Operation::Write, &path, e))
+    }
+
+    /// Removes the group and the groups below it.
+    ///
+    /// # Errors
+    /// EBUSY while living processes are in it.
+    pub fn remove(&self) -> Result<(), FileError> {
+        super::remove_tree(&self.path)
+    }
+
+    fn write(&self, name: &str, value: &str) -> Result<(), FileError> {
+        file::write(&self.path.join(name), value)
+    }
+
+    fn number(&self, name: &str) -> Result<u64, FileError> {
+        let path = self.path.join(name);
+        let text = file::read(&path)?;
+        text.trim()
+            .parse()
+            .map_err(|_| FileError::parse(&path, &text))
+    }
+
+    fn limit_of(&self, name: &str) -> Result<Limit, FileError> {
+        Ok(match self.number(name)? {
+            UNLIMITED_FROM.. => Limit::Unlimited,
+            bytes => Limit::At(ByteSize::from_bytes(bytes)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_exabytes_are_unlimited() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let put =
+            |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("put");
+        put("memory.limit_in_bytes", "9223372036854771712\n");
+        put("memory.max_usage_in_bytes", "100\n");
+        put(
+            "memory.oom_control",
+            "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+        );
+        let group = V1Memory::at(dir.path());
+        assert_eq!(group.limit().ok(), Some(Limit::Unlimited));
+        assert_eq!(group.peak().ok(), Some(ByteSize::from_bytes(100)));
+        assert_eq!(group.oom_kills().ok(), Some(Some(1)));
+        assert!(!group.counts_swap());
+        put("memory.limit_in_bytes", "67108864\n");
+        assert_eq!(group.limit().ok(), Some(Limit::At(ByteSize::from_mib(64))));
+    }
+}

@@ -1,0 +1,312 @@
+//! One directory of the unified hierarchy
+//! (Documentation/admin-guide/cgroup-v2.rst).
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use super::{FlatKeyed, Limit};
+use crate::ByteSize;
+use crate::file::{self, FileError, Operation};
+
+/// A handle on a v2 group, with or without the memory controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct V2Group {
+    path: PathBuf,
+}
+
+impl V2Group {
+    /// A handle on a directory that is there already.
+    pub fn at(path: impl Into<PathBuf>) -> V2Group {
+        V2Group { path: path.into() }
+    }
+
+    /// Makes a group below `parent`.
+    ///
+    /// # Errors
+    /// EACCES without delegation, EROFS on a read-only mount, EAGAIN at
+    /// `cgroup.max.descendants`.
+    pub fn create(parent: &Path, name: &str) -> Result<V2Group, FileError> {
+        let path = parent.join(name);
+        super::create_dir(&path)?;
+        Ok(V2Group { path })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Controllers that may be enabled for children.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn controllers(&self) -> Result<Vec<String>, FileError> {
+        self.words("cgroup.controllers")
+    }
+
+    /// Controllers that children have.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn enabled_for_children(&self) -> Result<Vec<String>, FileError> {
+        self.words("cgroup.subtree_control")
+    }
+
+    /// Gives children a controller.
+    ///
+    /// # Errors
+    /// EBUSY while this group itself holds processes, ENOENT where the parent
+    /// does not grant it, EINVAL where the kernel does not have it.
+    pub fn enable_for_children(&self, controller: &str) -> Result<(), FileError> {
+        self.write("cgroup.subtree_control", &format!("+{controller}"))
+    }
+
+    /// Takes a controller from children again.
+    ///
+    /// # Errors
+    /// EBUSY while a group below uses it.
+    pub fn disable_for_children(&self, controller: &str) -> Result<(), FileError> {
+        self.write("cgroup.subtree_control", &format!("-{controller}"))
+    }
+
+    /// Whether this group has the memory controller: `memory.max` is there.
+    /// (`memory.pressure` alone proves nothing, it belongs to PSI.)
+    pub fn has_memory(&self) -> bool {
+        self.path.join("memory.max").exists()
+    }
+
+    /// Sets `memory.max`. Below what is used already this reclaims and then
+    /// kills, and may take long.
+    ///
+    /// # Errors
+    /// When the file is absent or not ours to write.
+    pub fn set_max(&self, limit: ByteSize) -> Result<(), FileError> {
+        self.write("memory.max", &limit.bytes().to_string())
+    }
+
+    /// Reads `memory.max`.
+    ///
+    /// # Errors
+    /// When the file is absent (also on the root group) or odd.
+    pub fn max(&self) -> Result<Limit, FileError> {
+        self.limit("memory.max")
+    }
+
+    /// Sets `memory.swap.max`; 0 is what makes `memory.max` a hard limit.
+    ///
+    /// # Errors
+    /// ENOENT where the kernel has no swap support: harmless when there is no
+    /// swap either.
+    pub fn set_swap_max(&self, limit: ByteSize) -> Result<(), FileError> {
+        self.write("memory.swap.max", &limit.bytes().to_string())
+    }
+
+    /// Reads `memory.swap.max`.
+    ///
+    /// # Errors
+    /// As for [`V2Group::max`].
+    pub fn swap_max(&self) -> Result<Limit, FileError> {
+        self.limit("memory.swap.max")
+    }
+
+    /// Makes the kernel kill the whole group or nobody (Linux 4.19).
+    ///
+    /// # Errors
+    /// When the file is absent or not ours to write.
+    pub fn set_oom_group(&self) -> Result<(), FileError> {
+        self.write("memory.oom.group", "1")
+    }
+
+    /// Memory charged now, page cache and kernel memory included.
+    ///
+    /// # Errors
+    /// When the file is absent or odd.
+    pub fn current(&self) -> Result<ByteSize, FileError> {
+        self.bytes("memory.current")
+    }
+
+    /// The largest `memory.current` since the group was made (Linux 5.19).
+    ///
+    /// # Errors
+    /// When the file is absent or odd.
+    pub fn peak(&self) -> Result<ByteSize, FileError> {
+        self.bytes("memory.peak")
+    }
+
+    /// `memory.events.local`: what happened at this group's own limit, and, as
+    /// `oom_kill`, to its own processes (Linux 5.2).
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn local_events(&self) -> Result<FlatKeyed, FileError> {
+        self.flat_keyed("memory.events.local")
+    }
+
+    /// `memory.events`: the same with everything below.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn events(&self) -> Result<FlatKeyed, FileError> {
+        self.flat_keyed("memory.events")
+    }
+
+    /// Opens `memory.events` for waiting: readable with POLLPRI after a change.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn events_file(&self) -> Result<File, FileError> {
+        let path = self.path.join("memory.events");
+        File::open(&path).map_err(|e| FileError::new(Operation::Read, &path, e))
+    }
+
+    /// Whether any living process is in this group or below.
+    ///
+    /// # Errors
+    /// When `cgroup.events` cannot be read.
+    pub fn is_populated(&self) -> Result<bool, FileError> {
+        Ok(self.flat_keyed("cgroup.events")?.get("populated") == Some(1))
+    }
+
+    /// Whether every process has stopped after [`V2Group::set_frozen`].
+    ///
+    /// # Errors
+    /// When `cgroup.events` cannot be read.
+    pub fn is_frozen(&self) -> Result<bool, FileError> {
+        Ok(self.flat_keyed("cgroup.events")?.get("frozen") == Some(1))
+    }
+
+    /// Freezes or thaws everything in the group (Linux 5.2). Invisible to the
+    /// processes and their parents. Nobody thaws a group whose owner dies.
+    ///
+    /// # Errors
+    /// When the file is absent or not ours to write.
+    pub fn set_frozen(&self, frozen: bool) -> Result<(), FileError> {
+        self.write("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// Kills everything in the group, forks included (Linux 5.14).
+    ///
+    /// # Errors
+    /// ENOENT on older kernels.
+    pub fn kill(&self) -> Result<(), FileError> {
+        self.write("cgroup.kill", "1")
+    }
+
+    /// The pids in this group and below. A pid of 0 is a process of another
+    /// pid namespace.
+    ///
+    /// # Errors
+    /// When a list cannot be read.
+    pub fn processes(&self) -> Result<Vec<i32>, FileError> {
+        let mut found = Vec::new();
+        super::processes_below(&self.path, &mut found)?;
+        Ok(found)
+    }
+
+    /// Opens `cgroup.procs` for a child that is to place itself (write `0`).
+    ///
+    /// # Errors
+    /// When it is not ours to write.
+    pub fn entrance(&self) -> Result<File, FileError> {
+        let path = self.path.join("cgroup.procs");
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .map_err(|e| FileError::new(Operation::Write, &path, e))
+    }
+
+    /// Moves a process here. Memory it holds already stays charged elsewhere.
+    ///
+    /// # Errors
+    /// EACCES where the common ancestor is not ours, EBUSY for an inner node.
+    pub fn admit(&self, pid: i32) -> Result<(), FileError> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// Removes the group and the groups below it.
+    ///
+    /// # Errors
+    /// EBUSY while living processes are in it.
+    pub fn remove(&self) -> Result<(), FileError> {
+        super::remove_tree(&self.path)
+    }
+
+    fn write(&self, name: &str, value: &str) -> Result<(), FileError> {
+        file::write(&self.path.join(name), value)
+    }
+
+    fn words(&self, name: &str) -> Result<Vec<String>, FileError> {
+        let text = file::read(&self.path.join(name))?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn bytes(&self, name: &str) -> Result<ByteSize, FileError> {
+        let path = self.path.join(name);
+        let text = file::read(&path)?;
+        let number = text
+            .trim()
+            .parse()
+            .map_err(|_| FileError::parse(&path, &text))?;
+        Ok(ByteSize::from_bytes(number))
+    }
+
+    fn limit(&self, name: &str) -> Result<Limit, FileError> {
+        let path = self.path.join(name);
+        let text = file::read(&path)?;
+        match text.trim() {
+            "max" => Ok(Limit::Unlimited),
+            number => number
+                .parse()
+                .map(|bytes| Limit::At(ByteSize::from_bytes(bytes)))
+                .map_err(|_| FileError::parse(&path, &text)),
+        }
+    }
+
+    fn flat_keyed(&self, name: &str) -> Result<FlatKeyed, FileError> {
+        Ok(FlatKeyed::parse(&file::read(&self.path.join(name))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_text_is_read_truthfully() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let put =
+            |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("put");
+        put("memory.max", "max\n");
+        put("memory.swap.max", "0\n");
+        put("memory.current", "4096\n");
+        put("memory.events.local", "max 3\noom 1\noom_kill 2\n");
+        put("cgroup.events", "populated 1\nfrozen 0\n");
+        let group = V2Group::at(dir.path());
+        assert_eq!(group.max().ok(), Some(Limit::Unlimited));
+        assert_eq!(group.swap_max().ok(), Some(Limit::At(ByteSize::ZERO)));
+        assert_eq!(group.current().ok(), Some(ByteSize::from_kib(4)));
+        assert!(
+            group.peak().is_err_and(|error| error.is_absent()),
+            "absent is not zero"
+        );
+        assert_eq!(
+            group.local_events().ok().and_then(|e| e.get("oom_kill")),
+            Some(2)
+        );
+        assert_eq!(group.is_populated().ok(), Some(true));
+        put("memory.current", "lots\n");
+        assert!(
+            group
+                .current()
+                .is_err_and(|error| error.operation == Operation::Parse)
+        );
+    }
+
+    #[test]
+    fn a_write_never_makes_a_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let error = V2Group::at(dir.path()).kill().expect_err("no such file");
+        assert!(error.is_absent());
+        assert!(!dir.path().join("cgroup.kill").exists());
+    }
+}

@@ -1,0 +1,97 @@
+//! Descriptors that crossed an `exec`, and letting go of those that must not.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Takes ownership of a descriptor that was inherited over `exec` under a
+/// known number, and closes it on the next `exec`.
+///
+/// # Errors
+/// When the number is no open descriptor (EBADF), or one of the standard
+/// streams.
+pub fn adopt_fd(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= 2 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: F_SETFD on any number is harmless; an unopened one fails.
+    let done = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if done == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open (checked above) and was handed to this
+    // process to own; the caller names it once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes every descriptor above the standard streams except `keep`, so that
+/// pipes the job was given end when the job closes them.
+///
+/// The caller must be the only owner of descriptors in the process: a Rust
+/// value whose descriptor is closed here would act on a stranger's.
+pub fn close_all_except(keep: &[RawFd]) {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd > 2).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.into_iter().chain([RawFd::MAX]) {
+        if first < fd {
+            close_range(first, fd - 1);
+        }
+        first = fd.saturating_add(1);
+    }
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: closing descriptors touches no memory; ownership is the
+    // documented duty of `close_all_except`'s caller.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if done == 0 {
+        return;
+    }
+    // Before Linux 5.9: one by one, over what is really open.
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| (first..=last).contains(fd))
+        .collect();
+    for fd in open {
+        // SAFETY: as above.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Points standard input, output and error at `/dev/null`, so that readers of
+/// the job's pipes see their end when the job is done, not when we are.
+///
+/// # Errors
+/// When `/dev/null` cannot be opened.
+pub fn detach_standard_streams() -> io::Result<()> {
+    let null = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    for stream in 0..=2 {
+        // SAFETY: both descriptors are valid for the duration of the call.
+        if unsafe { libc::dup2(null.as_raw_fd(), stream) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Lets a command's child keep one descriptor of ours over `exec`, without a
+/// moment in which another thread's child could inherit it too.
+pub fn keep_open(command: &mut std::process::Command, descriptor: RawFd) {
+    use std::os::unix::process::CommandExt;
+    let clear_close_on_exec = move || {
+        // SAFETY: fcntl is async-signal-safe and touches no memory.
+        match unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: the closure runs between fork and exec and makes one
+    // async-signal-safe call; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(clear_close_on_exec) };
+}

@@ -1,0 +1,109 @@
+//! Small reads and writes of kernel files, with errors that keep the path.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What was being done to a file when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Opening or reading it.
+    Read,
+    /// Opening it for writing, or writing.
+    Write,
+    /// Making the directory.
+    CreateDir,
+    /// Removing the directory.
+    RemoveDir,
+    /// Its text is not what the kernel documents.
+    Parse,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operation::Read => "read",
+            Operation::Write => "write",
+            Operation::CreateDir => "create directory",
+            Operation::RemoveDir => "remove directory",
+            Operation::Parse => "understand",
+        })
+    }
+}
+
+/// A kernel file could not be read, written, made or understood.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {operation} `{}`", path.display())]
+pub struct FileError {
+    /// What was tried.
+    pub operation: Operation,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn new(operation: Operation, path: &Path, source: io::Error) -> Self {
+        FileError {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn parse(path: &Path, text: &str) -> Self {
+        let shown: String = text.chars().take(80).collect();
+        let cause = io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("unexpected text {shown:?}"),
+        );
+        FileError::new(Operation::Parse, path, cause)
+    }
+
+    /// The errno behind it, where the kernel gave one.
+    pub fn errno(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+
+    /// Whether the file is not there (ENOENT).
+    pub fn is_absent(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// The whole text of a small file.
+///
+/// # Errors
+/// Any failure to open or read; text that is not UTF-8.
+pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+    std::fs::read_to_string(path).map_err(|e| FileError::new(Operation::Read, path, e))
+}
+
+/// Reads into a buffer that is kept between calls, so that a steady loop does
+/// not allocate.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], FileError> {
+    buffer.clear();
+    let mut file =
+        std::fs::File::open(path).map_err(|e| FileError::new(Operation::Read, path, e))?;
+    file.read_to_end(buffer)
+        .map_err(|e| FileError::new(Operation::Read, path, e))?;
+    Ok(buffer)
+}
+
+/// Writes a value to an existing file in one `write`, as control files need.
+///
+/// # Errors
+/// Any failure to open or write. The file is never created.
+pub(crate) fn write(path: &Path, value: &str) -> Result<(), FileError> {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(value.as_bytes()))
+        .map_err(|e| FileError::new(Operation::Write, path, e))
+}

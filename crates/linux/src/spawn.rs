@@ -1,0 +1,457 @@
+//! Starting a job so that it is in its place before its first instruction.
+//!
+//! Between `fork` and `exec` the child only makes syscalls on prepared data:
+//! no allocation, no locks. It tells its parent through a pipe which step
+//! failed, so "no such program" and "could not enter the group" are different
+//! facts.
+//!
+//! Order in the child:
+//! 1. join the process group, so that the terminal's signals reach the job;
+//! 2. ask for SIGKILL when the parent dies, and check that it has not;
+//! 3. enter the cgroups (write `0` to each `cgroup.procs`), so that nothing
+//!    the job ever touches is charged elsewhere;
+//! 4. rlimits and `oom_score_adj`;
+//! 5. default dispositions and the caller's signal mask;
+//! 6. `exec`.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::sys::signal::SigSet;
+
+use crate::{ByteSize, PidFd, signals};
+
+/// Everything that decides how a job starts.
+#[derive(Debug)]
+pub struct SpawnRequest<'a> {
+    /// The program; without a slash it is looked up in `PATH` of `env`.
+    pub program: &'a OsStr,
+    /// `argv` without the program's name.
+    pub args: &'a [OsString],
+    /// The whole environment.
+    pub env: &'a [(OsString, OsString)],
+    /// A process group of this session to join; the parent's when `None`.
+    pub process_group: Option<i32>,
+    /// `cgroup.procs` files, opened for writing, to enter before `exec`.
+    pub entrances: &'a [File],
+    /// Fixed RLIMIT_DATA, soft and hard.
+    pub data_limit: Option<ByteSize>,
+    /// Raised `oom_score_adj` (never lowered), -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// The signal mask the job starts with (see [`signals::blocked`]).
+    pub signal_mask: u64,
+    /// Whether the job starts with SIGPIPE ignored.
+    pub ignore_sigpipe: bool,
+}
+
+/// A step between `fork` and `exec`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpawnStep {
+    /// Making pipe or process.
+    Fork,
+    /// Joining the process group.
+    ProcessGroup,
+    /// Tying the job's life to its parent's.
+    ParentDeathSignal,
+    /// Entering a cgroup.
+    EnterCgroup,
+    /// RLIMIT_DATA.
+    DataLimit,
+    /// Replacing the process by the program.
+    Exec,
+}
+
+impl SpawnStep {
+    const ALL: [SpawnStep; 6] = [
+        SpawnStep::Fork,
+        SpawnStep::ProcessGroup,
+        SpawnStep::ParentDeathSignal,
+        SpawnStep::EnterCgroup,
+        SpawnStep::DataLimit,
+        SpawnStep::Exec,
+    ];
+}
+
+impl std::fmt::Display for SpawnStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            SpawnStep::Fork => "make a process",
+            SpawnStep::ProcessGroup => "join the process group",
+            SpawnStep::ParentDeathSignal => "set the parent-death signal",
+            SpawnStep::EnterCgroup => "enter the cgroup",
+            SpawnStep::DataLimit => "set RLIMIT_DATA",
+            SpawnStep::Exec => "execute the program",
+        })
+    }
+}
+
+/// A job did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {step}")]
+pub struct SpawnError {
+    /// The step that failed.
+    pub step: SpawnStep,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A started job: an unreaped child of the caller.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its pid.
+    pub pid: i32,
+    /// A handle on it; `None` before Linux 5.3.
+    pub pidfd: Option<PidFd>,
+}
+
+/// Starts a job and waits until its `exec` has succeeded or failed. A child
+/// that failed has been reaped when this returns.
+///
+/// The caller must be single-threaded, or be sure that no other thread holds a
+/// lock the C library's `fork` handlers need.
+///
+/// # Errors
+/// The step that failed, with its errno: ENOENT and EACCES of
+/// [`SpawnStep::Exec`] are the user's, the others ours or the host's.
+pub fn spawn(request: &SpawnRequest<'_>) -> Result<Spawned, SpawnError> {
+    let at_fork = |source: io::Error| SpawnError {
+        step: SpawnStep::Fork,
+        source,
+    };
+    let prepared = Prepared::new(request).map_err(at_fork)?;
+    let (mut report, report_end) = pipe().map_err(at_fork)?;
+    // SAFETY: the child only runs `Prepared::run_child`, which makes
+    // async-signal-safe calls on memory prepared above and never returns.
+    let pid = match unsafe { libc::fork() } {
+        -1 => return Err(at_fork(io::Error::last_os_error())),
+        0 => prepared.run_child(report_end.as_raw_fd()),
+        pid => pid,
+    };
+    drop(report_end);
+    let pidfd = PidFd::open(pid).ok();
+    let mut message = Vec::new();
+    // EOF without a byte: `exec` closed the pipe.
+    let read = report.read_to_end(&mut message);
+    match (read, ChildFailure::decode(&message)) {
+        (Ok(0), _) => Ok(Spawned { pid, pidfd }),
+        (_, Some(failure)) => {
+            reap(pid);
+            Err(SpawnError {
+                step: failure.step,
+                source: failure.source,
+            })
+        }
+        (_, None) => {
+            reap(pid);
+            Err(at_fork(io::Error::other(
+                "the child ended before it could start the program",
+            )))
+        }
+    }
+}
+
+fn reap(pid: i32) {
+    // SAFETY: waits for our own child; a null status is allowed.
+    while unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) } == -1 {
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            break;
+        }
+    }
+}
+
+fn pipe() -> io::Result<(File, OwnedFd)> {
+    let mut ends: [RawFd; 2] = [-1; 2];
+    // SAFETY: `ends` has room for the two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both were made just now and are owned by nobody else.
+    unsafe { Ok((File::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))) }
+}
+
+struct ChildFailure {
+    step: SpawnStep,
+    source: io::Error,
+}
+
+impl ChildFailure {
+    /// One byte for the step, four for errno.
+    fn decode(message: &[u8]) -> Option<ChildFailure> {
+        let (step, errno) = message.split_first()?;
+        let errno = i32::from_ne_bytes(errno.try_into().ok()?);
+        let step = *SpawnStep::ALL.get(usize::from(*step))?;
+        Some(ChildFailure {
+            step,
+            source: io::Error::from_raw_os_error(errno),
+        })
+    }
+}
+
+/// Everything the child needs, allocated before `fork`.
+struct Prepared<'a> {
+    /// Paths to try in order, as execvp(3) does.
+    candidates: Vec<CString>,
+    /// Owns what `argv` and `envp` point to.
+    _strings: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    process_group: Option<i32>,
+    entrances: Vec<RawFd>,
+    data_limit: Option<libc::rlimit>,
+    oom_score_adj: Option<Vec<u8>>,
+    mask: SigSet,
+    ignore_sigpipe: bool,
+    parent: i32,
+    request: std::marker::PhantomData<&'a ()>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(request: &SpawnRequest<'a>) -> io::Result<Prepared<'a>> {
+        let c_string = |text: &OsStr| {
+            CString::new(text.as_bytes())
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a word"))
+        };
+        let mut strings = vec![c_string(request.program)?];
+        for arg in request.args {
+            strings.push(c_string(arg)?);
+        }
+        let arg_count = strings.len();
+        for (name, value) in request.env {
+            let mut pair = name.clone();
+            pair.push("=");
+            pair.push(value);
+            strings.push(c_string(&pair)?);
+        }
+        let pointers = |strings: &[CString]| {
+            strings
+                .iter()
+                .map(|s| s.as_ptr())
+                .chain([std::ptr::null()])
+                .collect::<Vec<_>>()
+        };
+        Ok(Prepared {
+            candidates: candidates(request.program, request.env)?,
+            argv: pointers(&strings[..arg_count]),
+            envp: pointers(&strings[arg_count..]),
+            _strings: strings,
+            process_group: request.process_group,
+            entrances: request.entrances.iter().map(AsRawFd::as_raw_fd).collect(),
+            data_limit: data_limit(request.data_limit)?,
+            oom_score_adj: raised_oom_score(request.oom_score_adj),
+            mask: signals::set_from_bits(request.signal_mask),
+            ignore_sigpipe: request.ignore_sigpipe,
+            parent: i32::try_from(std::process::id()).unwrap_or(0),
+            request: std::marker::PhantomData,
+        })
+    }
+
+    /// The child's whole life up to `exec`.
+    fn run_child(&self, report: RawFd) -> ! {
+        let step = self.place_and_exec();
+        let errno = io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO);
+        let [a, b, c, d] = errno.to_ne_bytes();
+        let message = [step as u8, a, b, c, d];
+        // SAFETY: five bytes from a live array to a descriptor we own.
+        unsafe { libc::write(report, message.as_ptr().cast(), message.len()) };
+        // SAFETY: ends the child without running anybody's exit handlers.
+        unsafe { libc::_exit(127) }
+    }
+
+    /// The step that failed, with errno still set. Returning is failing.
+    fn place_and_exec(&self) -> SpawnStep {
+        if let Some(group) = self.process_group {
+            // SAFETY: plain numbers.
+            if unsafe { libc::setpgid(0, group) } == -1 {
+                return SpawnStep::ProcessGroup;
+            }
+        }
+        // SAFETY: plain numbers.
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } == -1 {
+            return SpawnStep::ParentDeathSignal;
+        }
+        // SAFETY: no arguments.
+        if unsafe { libc::getppid() } != self.parent {
+            // The parent died before the tie was made.
+            return SpawnStep::ParentDeathSignal;
+        }
+        for entrance in &self.entrances {
+            // SAFETY: one byte from a static to a descriptor the caller holds.
+            if unsafe { libc::write(*entrance, c"0".as_ptr().cast(), 1) } != 1 {
+                return SpawnStep::EnterCgroup;
+            }
+        }
+        if let Some(limit) = &self.data_limit {
+            // SAFETY: points to a live rlimit.
+            if unsafe { libc::setrlimit(libc::RLIMIT_DATA, limit) } == -1 {
+                return SpawnStep::DataLimit;
+            }
+        }
+        if let Some(score) = &self.oom_score_adj {
+            raise_oom_score(score);
+        }
+        self.restore_signals();
+        self.exec();
+        SpawnStep::Exec
+    }
+
+    fn restore_signals(&self) {
+        let pipe = if self.ignore_sigpipe {
+            libc::SIG_IGN
+        } else {
+            libc::SIG_DFL
+        };
+        // SAFETY: SIGPIPE with a standard disposition.
+        unsafe { libc::signal(libc::SIGPIPE, pipe) };
+        // SAFETY: points to a live set; the old one is not asked for.
+        unsafe {
+            libc::sigprocmask(libc::SIG_SETMASK, self.mask.as_ref(), std::ptr::null_mut());
+        }
+    }
+
+    /// Tries every candidate; errno tells the most useful failure, as in
+    /// execvp(3): EACCES anywhere beats "not found".
+    fn exec(&self) {
+        let mut denied = false;
+        for candidate in &self.candidates {
+            // SAFETY: NUL-terminated strings and null-terminated arrays that
+            // live as long as `self`.
+            unsafe { libc::execve(candidate.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+            match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EACCES) => denied = true,
+                Some(libc::ENOENT | libc::ENOTDIR) => {}
+                _ => return,
+            }
+        }
+        if denied {
+            // SAFETY: errno belongs to this thread.
+            unsafe { *libc::__errno_location() = libc::EACCES };
+        }
+    }
+}
+
+/// Writes the score; failing to is no reason not to run the job.
+fn raise_oom_score(score: &[u8]) {
+    // SAFETY: a NUL-terminated static path.
+    let fd = unsafe { libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY) };
+    if fd != -1 {
+        // SAFETY: bytes from a live slice to a descriptor opened just now.
+        unsafe { libc::write(fd, score.as_ptr().cast(), score.len()) };
+        // SAFETY: closes that descriptor.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// The text to write, unless the score is that high already.
+fn raised_oom_score(wanted: Option<i32>) -> Option<Vec<u8>> {
+    let wanted = wanted?;
+    let now: i32 = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    (now < wanted).then(|| wanted.to_string().into_bytes())
+}
+
+/// The limit, never above the hard limit that is in force.
+fn data_limit(wanted: Option<ByteSize>) -> io::Result<Option<libc::rlimit>> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
+    let (_soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+    let value = wanted.bytes().min(hard);
+    Ok(Some(libc::rlimit {
+        rlim_cur: value,
+        rlim_max: value,
+    }))
+}
+
+/// Where the program may be, as execvp(3) searches; an absent PATH means
+/// `/bin:/usr/bin`.
+fn candidates(program: &OsStr, env: &[(OsString, OsString)]) -> io::Result<Vec<CString>> {
+    let bytes = program.as_bytes();
+    if bytes.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::ENOENT));
+    }
+    let nul = |_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a word");
+    if bytes.contains(&b'/') {
+        return Ok(vec![CString::new(bytes).map_err(nul)?]);
+    }
+    let path = env
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.as_os_str());
+    std::env::split_paths(path.unwrap_or(OsStr::new("/bin:/usr/bin")))
+        .map(|dir| {
+            let dir = if dir.as_os_str().is_empty() {
+                std::path::Path::new(".")
+            } else {
+                &dir
+            };
+            CString::new(dir.join(program).as_os_str().as_bytes()).map_err(nul)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(program: &'a OsStr, args: &'a [OsString]) -> SpawnRequest<'a> {
+        SpawnRequest {
+            program,
+            args,
+            env: &[],
+            process_group: None,
+            entrances: &[],
+            data_limit: None,
+            oom_score_adj: None,
+            signal_mask: 0,
+            ignore_sigpipe: false,
+        }
+    }
+
+    fn exit_code(pid: i32) -> i32 {
+        let mut status = 0;
+        // SAFETY: waits for our own child into a live integer.
+        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        assert!(libc::WIFEXITED(status), "status {status}");
+        libc::WEXITSTATUS(status)
+    }
+
+    #[test]
+    fn a_program_is_found_and_its_status_is_its_own() {
+        let args = [OsString::from("-c"), OsString::from("exit 7")];
+        let spawned = spawn(&request(OsStr::new("sh"), &args)).expect("starts");
+        assert_eq!(exit_code(spawned.pid), 7);
+    }
+
+    #[test]
+    fn failures_name_their_step() {
+        let missing = spawn(&request(OsStr::new("no-such-program-anywhere"), &[])).unwrap_err();
+        assert_eq!(missing.step, SpawnStep::Exec);
+        assert_eq!(missing.source.raw_os_error(), Some(libc::ENOENT));
+        let denied = spawn(&request(OsStr::new("/etc/passwd"), &[])).unwrap_err();
+        assert_eq!(denied.step, SpawnStep::Exec);
+        assert_eq!(denied.source.raw_os_error(), Some(libc::EACCES));
+    }
+
+    #[test]
+    fn limits_hold_in_the_child() {
+        let args = [
+            OsString::from("-c"),
+            OsString::from("test $(ulimit -d) = 65536"),
+        ];
+        let wanted = SpawnRequest {
+            data_limit: Some(ByteSize::from_mib(64)),
+            ..request(OsStr::new("sh"), &args)
+        };
+        assert_eq!(exit_code(spawn(&wanted).expect("starts").pid), 0);
+    }
+}

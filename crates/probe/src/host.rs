@@ -1,0 +1,139 @@
+//! The host's facts in one value, gathered once at the start of a run.
+
+use std::path::{Path, PathBuf};
+
+use memcap_linux::cgroup::{Membership, own_memberships};
+use memcap_linux::meminfo::{self, MachineMemory};
+use memcap_linux::mounts::{self, Mount};
+use serde::Serialize;
+
+use crate::{Ceilings, Fact, V1Place, V2Place, ceiling, v1, v2};
+
+/// Where to read: the real root, or a folder with a captured host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    root: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Roots {
+            root: PathBuf::from("/"),
+        }
+    }
+}
+
+impl Roots {
+    /// A captured host: a folder with `proc/…` and `sys/fs/cgroup/…` in it.
+    pub fn below(root: impl Into<PathBuf>) -> Roots {
+        Roots { root: root.into() }
+    }
+
+    /// The proc file system.
+    pub fn proc(&self) -> PathBuf {
+        self.root.join("proc")
+    }
+
+    /// An absolute path of the host, seen from here.
+    pub fn at(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+}
+
+/// What a plan needs to know about the host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Host {
+    /// `/proc/sys/kernel/osrelease`.
+    pub kernel: Fact<String>,
+    /// Memory and swap of the machine.
+    pub memory: Fact<MachineMemory>,
+    /// The unified hierarchy, with or without the memory controller.
+    pub cgroup_v2: Fact<V2Place>,
+    /// The v1 memory hierarchy.
+    pub cgroup_v1: Fact<V1Place>,
+    /// Every limit this process already lives under.
+    pub ceilings: Ceilings,
+}
+
+impl Host {
+    /// Reads the facts. Makes nothing, moves nothing; takes about a
+    /// millisecond.
+    pub fn observe(roots: &Roots) -> Host {
+        let proc_root = roots.proc();
+        let kernel = match std::fs::read_to_string(proc_root.join("sys/kernel/osrelease")) {
+            Ok(text) => Fact::present(text.trim().to_owned()),
+            Err(error) => Fact::unknown(&error),
+        };
+        let memory = match meminfo::read(&proc_root) {
+            Ok(memory) => Fact::present(memory),
+            Err(error) => Fact::unknown(&error),
+        };
+        let (cgroup_v2, cgroup_v1) = match layout(&proc_root) {
+            Ok((mounts, memberships)) => (
+                v2::place(roots, &mounts, &memberships),
+                v1::place(roots, &mounts, &memberships),
+            ),
+            Err(error) => (Fact::unknown(&error), Fact::unknown(&error)),
+        };
+        let ceilings = ceiling::gather(&memory, &cgroup_v2, &cgroup_v1);
+        Host {
+            kernel,
+            memory,
+            cgroup_v2,
+            cgroup_v1,
+            ceilings,
+        }
+    }
+}
+
+fn layout(proc_root: &Path) -> Result<(Vec<Mount>, Vec<Membership>), memcap_linux::FileError> {
+    Ok((mounts::read(proc_root)?, own_memberships(proc_root)?))
+}
+
+/// The directory of a group as this process can reach it, given the mount it
+/// is in; a container sees a subtree mounted (`root` is that subtree's path),
+/// a stale namespace sees `/..`.
+pub(crate) fn directory(roots: &Roots, mount: &Mount, path: &str) -> Result<PathBuf, String> {
+    if mount.root.starts_with("/..") {
+        return Err(format!(
+            "{} shows a place outside this cgroup namespace",
+            mount.mount_point.display()
+        ));
+    }
+    if path.starts_with("/..") {
+        return Err(format!(
+            "our own group `{path}` is outside this cgroup namespace"
+        ));
+    }
+    let inside = match mount.root.as_str() {
+        "/" => path,
+        root => path
+            .strip_prefix(root)
+            .unwrap_or(if path == "/" { "" } else { path }),
+    };
+    let directory = roots
+        .at(&mount.mount_point)
+        .join(inside.trim_start_matches('/'));
+    if directory.is_dir() {
+        Ok(directory)
+    } else {
+        Err(format!(
+            "our own group `{path}` is not visible below {}",
+            mount.mount_point.display()
+        ))
+    }
+}
+
+/// A directory and every ancestor up to the mount point, nearest first.
+pub(crate) fn upwards(from: &Path, mount_point: &Path) -> Vec<PathBuf> {
+    from.ancestors()
+        .take_while(|dir| dir.starts_with(mount_point))
+        .map(Path::to_owned)
+        .collect()
+}
+
+/// Whether this process may write there, by the kernel's own answer.
+pub(crate) fn is_writable(path: &Path) -> bool {
+    use nix::unistd::{AccessFlags, eaccess};
+    eaccess(path, AccessFlags::W_OK).is_ok()
+}

@@ -1,0 +1,94 @@
+//! The v1 memory hierarchy: our group in it, and whether one of ours can be
+//! made below.
+
+use std::path::PathBuf;
+
+use memcap_linux::cgroup::{Limit, Membership, V1Memory};
+use memcap_linux::mounts::Mount;
+use serde::Serialize;
+
+use crate::Fact;
+use crate::host::{Roots, directory, is_writable, upwards};
+
+/// Our place in the v1 memory hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct V1Place {
+    /// Where the hierarchy is mounted.
+    pub mount_point: PathBuf,
+    /// The directory of our own group.
+    pub own: PathBuf,
+    /// Where a group with a limit can be made: our own directory or nothing.
+    pub base: Fact<PathBuf>,
+    /// Whether swap is counted, so that a limit includes it.
+    pub counts_swap: bool,
+}
+
+impl V1Place {
+    /// Our own group and every group around it, nearest first.
+    pub fn lineage(&self) -> Vec<PathBuf> {
+        upwards(&self.own, &self.mount_point)
+    }
+}
+
+pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership]) -> Fact<V1Place> {
+    let Some(mount) = mounts
+        .iter()
+        .rev()
+        .find(|mount| mount.has_controller("memory"))
+    else {
+        return Fact::absent("no v1 memory hierarchy is mounted");
+    };
+    let Some(membership) = memberships
+        .iter()
+        .find(|membership| membership.controllers.iter().any(|name| name == "memory"))
+    else {
+        return Fact::absent("/proc/self/cgroup has no v1 memory line");
+    };
+    let own = match directory(roots, mount, &membership.path) {
+        Ok(own) => own,
+        Err(because) => return Fact::absent(because),
+    };
+    let base = if mount.is_read_only() {
+        Fact::absent(format!(
+            "{} is mounted read-only",
+            mount.mount_point.display()
+        ))
+    } else {
+        base(&own)
+    };
+    let mount_point = roots.at(&mount.mount_point);
+    let counts_swap = V1Memory::at(&own).counts_swap();
+    Fact::present(V1Place {
+        mount_point,
+        own,
+        base,
+        counts_swap,
+    })
+}
+
+fn base(own: &std::path::Path) -> Fact<PathBuf> {
+    if !is_writable(own) || !is_writable(&own.join("cgroup.procs")) {
+        return Fact::absent(format!("{} is not ours to write", own.display()));
+    }
+    let group = V1Memory::at(own);
+    match (group.is_hierarchical(), group.limit()) {
+        (Ok(true), _) | (Ok(false), Ok(Limit::Unlimited)) => Fact::present(own.to_owned()),
+        (Ok(false), Ok(Limit::At(limit))) => Fact::absent(format!(
+            "{} limits itself to {limit} but not the groups below it (use_hierarchy is 0)",
+            own.display()
+        )),
+        (Err(error), _) | (_, Err(error)) => Fact::unknown(&error),
+    }
+}
+
+/// Finite limits of our own group and every ancestor.
+pub(crate) fn limits(place: &V1Place) -> Vec<(PathBuf, memcap_linux::ByteSize)> {
+    place
+        .lineage()
+        .into_iter()
+        .filter_map(|dir| match V1Memory::at(&dir).limit() {
+            Ok(Limit::At(bytes)) => Some((dir.join("memory.limit_in_bytes"), bytes)),
+            Ok(Limit::Unlimited) | Err(_) => None,
+        })
+        .collect()
+}

@@ -1,0 +1,51 @@
+//! What can go wrong before or beside the job.
+
+use crate::{PlanError, Rejected};
+
+/// A mechanism that looked usable and was refused when set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the keeper could not set up {}: {}", .0.mechanism, .0.reason)]
+pub struct KeeperRefusal(pub Rejected);
+
+/// Why a run could not be supervised. A failing job is no error but an
+/// [`crate::Outcome`].
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// No mechanism fits.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The keeper's executable did not start.
+    #[error("failed to start the keeper `{}`", path.display())]
+    StartKeeper {
+        /// Its executable.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The channel to the keeper failed.
+    #[error("failed to talk to the keeper")]
+    Channel(#[source] std::io::Error),
+    /// The keeper ended without a word.
+    #[error("the keeper ended before the job could start")]
+    KeeperGone,
+    /// The one mechanism asked for was refused.
+    #[error(transparent)]
+    Refused(#[from] KeeperRefusal),
+}
+
+impl SupervisorError {
+    /// What the user can do, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SupervisorError::Plan(error) => Some(error.hint().to_owned()),
+            SupervisorError::StartKeeper { .. } => Some(
+                "the keeper is the `memcap` executable; name it with `Supervisor::keeper`".into(),
+            ),
+            SupervisorError::Refused(_) => {
+                Some("`memcap doctor` shows what works on this host".into())
+            }
+            SupervisorError::Channel(_) | SupervisorError::KeeperGone => None,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What was seen of a run that has ended. Facts only; the verdict is drawn
+//! from them elsewhere.
+
+use std::time::Duration;
+
+use memcap_linux::{ByteSize, ProcessId};
+use serde::{Deserialize, Serialize};
+
+/// How the job's main process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobEnd {
+    /// By itself, with this exit code, 0 to 255.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
+
+/// Why the keeper ended the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Cause {
+    /// The watchdog saw the tree at its limit.
+    Watchdog,
+    /// The kernel killed a member of the group for memory.
+    KernelOom,
+    /// The wall time was over.
+    TimeLimit,
+    /// The program that started us asked for it.
+    StopAsked,
+    /// The program that started us is gone.
+    HostGone,
+}
+
+/// Who measured the peak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeakSource {
+    /// The kernel's own high-water mark.
+    Kernel,
+    /// The largest of our samples.
+    Sampled,
+}
+
+/// A process that could not be ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftRunning {
+    /// Which.
+    #[serde(flatten)]
+    pub process: ProcessId,
+    /// Its command line, for people.
+    pub command: Option<String>,
+}
+
+/// What the kernel's counters of the job's own group said at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCounters {
+    /// Processes of the group killed by any OOM killer.
+    pub oom_kills: u64,
+    /// Whether the group's own limit was what was hit; `None` where the
+    /// kernel does not tell.
+    pub own_limit_hit: Option<bool>,
+}
+
+/// Everything that was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// How the main process ended; `None` when it could not be learned.
+    pub main: Option<JobEnd>,
+    /// Why the keeper ended the tree, if it did.
+    pub(crate) cause: Option<Cause>,
+    /// Counters of the job's own group, in cgroup mechanisms.
+    pub group: Option<GroupCounters>,
+    /// An enclosing group whose own limit was hit during the run.
+    pub outer: Option<String>,
+    /// Processes in the group around us that an OOM killer took during the
+    /// run, where no group of the job's own tells.
+    pub oom_kills_around: Option<u64>,
+    /// The tree's largest memory.
+    pub peak: Option<ByteSize>,
+    /// Who measured it.
+    pub peak_source: PeakSource,
+    /// From the job's start to the end of its last process.
+    pub wall: Duration,
+    /// User and system time of every reaped process.
+    pub cpu: Duration,
+    /// What could not be ended.
+    pub left_running: Vec<LeftRunning>,
+    /// Side effects that did not work out, for the report.
+    pub notes: Vec<String>,
+}

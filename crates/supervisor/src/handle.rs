@@ -1,0 +1,379 @@
+//! Starting a keeper and listening to it.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+
+use memcap_linux::{ByteSize, ProcessId, keep_open, signals};
+use memcap_probe::{Host, Roots};
+use nix::unistd::getpgrp;
+
+use crate::error::KeeperRefusal;
+use crate::plan::plan;
+use crate::rescue::rescue;
+use crate::wire::{self, FromKeeper, Inbox, Prepared, Spec, ToKeeper, Word};
+use crate::{Job, MechanismChoice, Outcome, Plan, Rejected, Request, SupervisorError};
+
+/// Starts runs. One is enough for a whole program; it may be shared between
+/// threads.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    keeper: PathBuf,
+    owns_children: bool,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Supervisor::new()
+    }
+}
+
+impl Supervisor {
+    /// Finds the keeper as `memcap` on `PATH`.
+    pub fn new() -> Supervisor {
+        Supervisor {
+            keeper: PathBuf::from("memcap"),
+            owns_children: false,
+        }
+    }
+
+    /// Names the keeper's executable: `memcap`, or a program that hands its
+    /// hidden subcommand `__keeper FD` to [`crate::keeper::main`].
+    #[must_use]
+    pub fn keeper(self, executable: impl Into<PathBuf>) -> Supervisor {
+        Supervisor {
+            keeper: executable.into(),
+            ..self
+        }
+    }
+
+    /// Makes this process a subreaper when a job starts, and lets it end every
+    /// descendant it has should the keeper be killed: orphans of the job come
+    /// here then. Only for a program that does nothing but run one job.
+    #[must_use]
+    pub fn owns_all_children(self) -> Supervisor {
+        Supervisor {
+            owns_children: true,
+            ..self
+        }
+    }
+
+    /// What would be done on this host. Starts nothing.
+    ///
+    /// # Errors
+    /// When no mechanism fits.
+    pub fn plan(&self, request: &Request) -> Result<Plan, SupervisorError> {
+        let host = Host::observe(&Roots::default());
+        Ok(plan(&request.limits, request.mechanism, &host, &[])?)
+    }
+
+    /// Runs a job to its end.
+    ///
+    /// # Errors
+    /// When nothing could be started. A failing job is an [`Outcome`].
+    pub fn run(&self, request: Request) -> Result<Outcome, SupervisorError> {
+        self.spawn(request)?.wait()
+    }
+
+    /// Starts a job. When this returns, it runs under its limit, or it is
+    /// already known why not.
+    ///
+    /// # Errors
+    /// When no mechanism fits or the keeper does not start.
+    pub fn spawn(&self, request: Request) -> Result<Handle, SupervisorError> {
+        let Request {
+            job,
+            limits,
+            mechanism,
+            sample_every,
+        } = request;
+        let host = Host::observe(&Roots::default());
+        let mut refused: Vec<Rejected> = Vec::new();
+        let mut chosen = plan(&limits, mechanism, &host, &refused)?;
+        let (program, args) = (Word(job.program.clone()), job.args.clone());
+        let (stream, keeper) = self.start_keeper(job)?;
+        let mut handle = Handle {
+            stream: Arc::new(Mutex::new(
+                stream.try_clone().map_err(SupervisorError::Channel)?,
+            )),
+            reader: stream,
+            inbox: Inbox::default(),
+            keeper,
+            plan: chosen.clone(),
+            prepared: Prepared::default(),
+            forwarded: Arc::default(),
+            owns_children: self.owns_children,
+            outcome: None,
+        };
+        loop {
+            let spec = Spec {
+                program: program.clone(),
+                args: args.iter().cloned().map(Word).collect(),
+                placement: chosen.placement.clone(),
+                containment_base: chosen.containment_base.clone(),
+                surroundings: chosen.surroundings.clone(),
+                limit: chosen.limit,
+                time: limits.time,
+                grace: limits.grace,
+                sample_every,
+                host: ProcessId::current(),
+                process_group: getpgrp().as_raw(),
+                signal_mask: signals::blocked(),
+                ignore_sigpipe: signals::sigpipe_was_ignored(),
+            };
+            wire::send(&handle.reader, &ToKeeper::Start(Box::new(spec)))
+                .map_err(SupervisorError::Channel)?;
+            match handle.begin(&chosen)? {
+                None => return Ok(handle),
+                Some(refusal) => refused.push(refusal),
+            }
+            if let (MechanismChoice::Only(_), Some(refusal)) = (mechanism, refused.last()) {
+                return Err(KeeperRefusal(refusal.clone()).into());
+            }
+            chosen = plan(&limits, mechanism, &host, &refused)?;
+            handle.plan = chosen.clone();
+        }
+    }
+
+    fn start_keeper(&self, job: Job) -> Result<(UnixStream, Child), SupervisorError> {
+        let (near, far) = UnixStream::pair().map_err(SupervisorError::Channel)?;
+        let mut command = Command::new(&self.keeper);
+        command
+            .arg0("memcap-keeper")
+            .arg("__keeper")
+            .arg(far.as_raw_fd().to_string());
+        command.process_group(0);
+        for (name, value) in &job.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(dir) = &job.current_dir {
+            command.current_dir(dir);
+        }
+        if let Some(stream) = job.stdin {
+            command.stdin(stream);
+        }
+        if let Some(stream) = job.stdout {
+            command.stdout(stream);
+        }
+        if let Some(stream) = job.stderr {
+            command.stderr(stream);
+        }
+        keep_open(&mut command, far.as_raw_fd());
+        let keeper = command
+            .spawn()
+            .map_err(|source| SupervisorError::StartKeeper {
+                path: self.keeper.clone(),
+                source,
+            })?;
+        Ok((near, keeper))
+    }
+}
+
+/// Something happened to a running job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The tree's memory, as often as [`Request::sample_every`] asked for.
+    Sample {
+        /// Now.
+        current: ByteSize,
+        /// Largest so far.
+        peak: ByteSize,
+    },
+    /// It is over; [`Handle::wait`] returns at once.
+    Ended,
+}
+
+/// A running job. Dropping it ends the tree.
+#[derive(Debug)]
+pub struct Handle {
+    stream: Arc<Mutex<UnixStream>>,
+    reader: UnixStream,
+    inbox: Inbox,
+    keeper: Child,
+    plan: Plan,
+    prepared: Prepared,
+    forwarded: Arc<Mutex<Vec<i32>>>,
+    owns_children: bool,
+    outcome: Option<Outcome>,
+}
+
+/// Sends signals to a running job from another thread.
+#[derive(Debug, Clone)]
+pub struct Control {
+    stream: Arc<Mutex<UnixStream>>,
+    forwarded: Arc<Mutex<Vec<i32>>>,
+}
+
+impl Control {
+    /// Passes a signal to the job's main process. A job that dies of it was
+    /// interrupted, not failed. After the job's end nothing happens.
+    pub fn signal(&self, signal: i32) {
+        self.note(signal);
+        self.send(&ToKeeper::Signal(signal));
+    }
+
+    /// Notes a signal that the job has got by itself, since it is in our
+    /// process group: dying of it is an interruption too.
+    pub fn note(&self, signal: i32) {
+        if let Ok(mut forwarded) = self.forwarded.lock() {
+            forwarded.push(signal);
+        }
+    }
+
+    /// Asks the job to end: SIGTERM, and SIGKILL to the tree after the grace.
+    pub fn stop(&self) {
+        self.send(&ToKeeper::Stop);
+    }
+
+    fn send(&self, message: &ToKeeper) {
+        if let Ok(stream) = self.stream.lock() {
+            // A keeper that is gone has nothing left to signal.
+            let _ = wire::send(&stream, message);
+        }
+    }
+}
+
+impl Handle {
+    /// How the job is held.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The keeper's pid.
+    pub fn keeper_pid(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// A sender of signals for other threads.
+    pub fn control(&self) -> Control {
+        Control {
+            stream: Arc::clone(&self.stream),
+            forwarded: Arc::clone(&self.forwarded),
+        }
+    }
+
+    /// Waits for the next event; after [`Event::Ended`] there is none.
+    ///
+    /// # Errors
+    /// When the keeper talks nonsense.
+    pub fn next_event(&mut self) -> Result<Option<Event>, SupervisorError> {
+        if self.outcome.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(match self.receive()? {
+            Some(FromKeeper::Sample { current, peak }) => Event::Sample { current, peak },
+            Some(FromKeeper::Ended(evidence)) => {
+                let forwarded = self
+                    .forwarded
+                    .lock()
+                    .map(|signals| signals.clone())
+                    .unwrap_or_default();
+                let prepared = std::mem::take(&mut self.prepared);
+                self.finish(Outcome::ended(
+                    self.plan.clone(),
+                    prepared,
+                    *evidence,
+                    &forwarded,
+                ))
+            }
+            Some(
+                FromKeeper::Prepared(_)
+                | FromKeeper::Refused(_)
+                | FromKeeper::Started { .. }
+                | FromKeeper::NotStarted { .. },
+            ) => return Err(SupervisorError::KeeperGone),
+            None => self.lose_keeper(),
+        }))
+    }
+
+    /// Waits for the end of the tree.
+    ///
+    /// # Errors
+    /// As [`Handle::next_event`].
+    pub fn wait(mut self) -> Result<Outcome, SupervisorError> {
+        while self.next_event()?.is_some() {}
+        self.outcome.take().ok_or(SupervisorError::KeeperGone)
+    }
+
+    /// Up to the job's start. `Some`: this mechanism was refused.
+    fn begin(&mut self, chosen: &Plan) -> Result<Option<Rejected>, SupervisorError> {
+        loop {
+            match self.receive()? {
+                Some(FromKeeper::Prepared(prepared)) => self.prepared = prepared,
+                Some(FromKeeper::Refused(refusal)) => return Ok(Some(refusal)),
+                Some(FromKeeper::Started { .. }) => return Ok(None),
+                Some(FromKeeper::NotStarted {
+                    step,
+                    errno,
+                    reason,
+                }) => {
+                    let is_exec = step == memcap_linux::spawn::SpawnStep::Exec.to_string();
+                    let prepared = std::mem::take(&mut self.prepared);
+                    let errno = errno.filter(|_| is_exec);
+                    self.finish(Outcome::not_started(
+                        chosen.clone(),
+                        prepared,
+                        errno,
+                        reason,
+                    ));
+                    return Ok(None);
+                }
+                Some(FromKeeper::Sample { .. } | FromKeeper::Ended(_)) => {}
+                None => return Err(SupervisorError::KeeperGone),
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<Option<FromKeeper>, SupervisorError> {
+        loop {
+            if let Some(message) = self.inbox.take().map_err(SupervisorError::Channel)? {
+                return Ok(Some(message));
+            }
+            if self.inbox.is_closed() {
+                return Ok(None);
+            }
+            self.inbox
+                .fill(&self.reader)
+                .map_err(SupervisorError::Channel)?;
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Event {
+        self.outcome = Some(outcome);
+        // It exits right after its last word.
+        let _ = self.keeper.wait();
+        Event::Ended
+    }
+
+    /// The keeper was killed: end what it kept.
+    fn lose_keeper(&mut self) -> Event {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+        let prepared = std::mem::take(&mut self.prepared);
+        let (left, notes) = rescue(&prepared, self.owns_children);
+        self.finish(Outcome::keeper_lost(
+            self.plan.clone(),
+            prepared,
+            left,
+            notes,
+        ))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.outcome.is_none() {
+            // The keeper sees the channel close, ends the tree and exits.
+            if let Ok(stream) = self.stream.lock() {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            let _ = self.keeper.wait();
+        }
+    }
+}

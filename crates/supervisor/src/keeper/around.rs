@@ -1,0 +1,97 @@
+//! The limits and OOM killers around the job, before and after: whose kill was
+//! it?
+
+use std::path::{Path, PathBuf};
+
+use memcap_linux::ByteSize;
+use memcap_linux::cgroup::{Limit, V1Memory, V2Group};
+
+use crate::wire::Surroundings;
+
+/// Counters of every group the embedding program is in.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    /// v2 groups with how often their own limit led to an OOM.
+    v2: Vec<(PathBuf, u64)>,
+    /// v1 memory groups that have a limit.
+    v1: Vec<PathBuf>,
+    /// The nearest group and its OOM kills, where a hierarchy tells.
+    kills: Option<(Counter, u64)>,
+}
+
+#[derive(Debug)]
+enum Counter {
+    V2(PathBuf),
+    V1(PathBuf),
+}
+
+impl Counter {
+    fn read(&self) -> Option<u64> {
+        match self {
+            Counter::V2(dir) => V2Group::at(dir).local_events().ok()?.get("oom_kill"),
+            Counter::V1(dir) => V1Memory::at(dir).oom_kills().ok()?,
+        }
+    }
+}
+
+impl Around {
+    /// Reads the counters before the job starts.
+    pub(super) fn observe(surroundings: &Surroundings) -> Around {
+        let Surroundings { v2, v1 } = surroundings;
+        let nearest = match (v1.first(), v2.first()) {
+            (Some(dir), _) => Some(Counter::V1(dir.clone())),
+            (None, Some(dir)) => Some(Counter::V2(dir.clone())),
+            (None, None) => None,
+        };
+        Around {
+            v2: v2
+                .iter()
+                .filter_map(|dir| Some((dir.clone(), ooms(dir)?)))
+                .collect(),
+            v1: v1
+                .iter()
+                .filter(|dir| v1_limit(dir).is_some())
+                .cloned()
+                .collect(),
+            kills: nearest.and_then(|counter| counter.read().map(|kills| (counter, kills))),
+        }
+    }
+
+    /// An enclosing group whose own limit was hit since, in words.
+    pub(super) fn limit_hit(&self) -> Option<String> {
+        let v2 = self
+            .v2
+            .iter()
+            .find(|(dir, before)| ooms(dir).is_some_and(|now| now > *before));
+        if let Some((dir, _)) = v2 {
+            return Some(format!("the limit of {} was hit", dir.display()));
+        }
+        // v1 keeps no count of its own; a group that has been at its limit is
+        // the best that can be said.
+        let at_limit = |dir: &&PathBuf| {
+            let peak = V1Memory::at(dir.as_path()).peak().ok();
+            peak.zip(v1_limit(dir))
+                .is_some_and(|(peak, limit)| peak >= limit)
+        };
+        let dir = self.v1.iter().find(at_limit)?;
+        Some(format!("{} has been at its limit", dir.display()))
+    }
+
+    /// OOM kills in the nearest group since.
+    pub(super) fn kills(&self) -> Option<u64> {
+        let (counter, before) = self.kills.as_ref()?;
+        Some(counter.read()?.saturating_sub(*before))
+    }
+}
+
+/// How often this group's own limit led to an OOM.
+fn ooms(dir: &Path) -> Option<u64> {
+    V2Group::at(dir).local_events().ok()?.get("oom")
+}
+
+fn v1_limit(dir: &Path) -> Option<ByteSize> {
+    match V1Memory::at(dir).limit() {
+        Ok(Limit::At(bytes)) => Some(bytes),
+        Ok(Limit::Unlimited) | Err(_) => None,
+    }
+}

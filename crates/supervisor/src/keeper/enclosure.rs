@@ -1,0 +1,445 @@
+//! What the keeper makes around a job: the group that holds the limit, and the
+//! group that follows the tree. Made before the job, removed after it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use memcap_linux::cgroup::{GroupName, Limit, V1Memory, V2Group};
+use memcap_linux::{ByteSize, FileError, PidFd};
+use memcap_probe::MemoryBase;
+use nix::poll::PollFlags;
+use nix::sys::signal::Signal;
+
+use super::sweep::sweep;
+use crate::evidence::GroupCounters;
+use crate::plan::Placement;
+use crate::wire::{Prepared, Spec};
+
+/// How far below its limit a v1 group's peak may stay when the limit was what
+/// was hit: charges come in batches of 64 pages per CPU.
+const V1_BATCH: ByteSize = ByteSize::from_kib(256);
+
+/// Who holds the limit.
+#[derive(Debug)]
+enum Enforcement {
+    V2 {
+        group: V2Group,
+        events: File,
+        room: Option<Room>,
+    },
+    V1 {
+        group: V1Memory,
+        notifier: Option<OwnedFd>,
+        limit: ByteSize,
+    },
+    /// The keeper's own sampling, or an rlimit on each process.
+    Nobody,
+}
+
+/// Set up around one job.
+#[derive(Debug)]
+pub(crate) struct Enclosure {
+    enforcement: Enforcement,
+    /// The v2 directory that follows the tree, with or without a limit.
+    directory: Option<V2Group>,
+}
+
+/// The leaf that the embedding program and the keeper moved into, because a
+/// populated group gets no controllers.
+#[derive(Debug)]
+struct Room {
+    base: V2Group,
+    leaf: V2Group,
+}
+
+/// Setting up failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnclosureError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("failed to name a group")]
+    Name(#[source] io::Error),
+    #[error("`{file}` reads {found:?} after {wanted} was written")]
+    ReadBack {
+        file: String,
+        found: Limit,
+        wanted: ByteSize,
+    },
+}
+
+impl Enclosure {
+    /// Makes everything and reads the limits back. What was made before a
+    /// failure is removed again.
+    pub(crate) fn prepare(spec: &Spec) -> Result<(Enclosure, Prepared), EnclosureError> {
+        let mut enclosure = Enclosure {
+            enforcement: Enforcement::Nobody,
+            directory: None,
+        };
+        let mut prepared = Prepared::default();
+        match enclosure.build(spec, &mut prepared) {
+            Ok(()) => Ok((enclosure, prepared)),
+            Err(error) => {
+                // The first failure is what counts; leftovers are swept later.
+                let _ = enclosure.dispose();
+                Err(error)
+            }
+        }
+    }
+
+    fn build(&mut self, spec: &Spec, prepared: &mut Prepared) -> Result<(), EnclosureError> {
+        match &spec.placement {
+            Placement::CgroupV2(base) => {
+                prepared.notes.extend(sweep(&base.dir));
+                let room = open_base(base, spec)?;
+                let group = V2Group::create(&base.dir, &name(0)?)?;
+                let limits = limit_v2(&group, spec.limit).and_then(|proof| {
+                    prepared.proof = Some(proof);
+                    Ok(group.events_file()?)
+                });
+                match limits {
+                    Ok(events) => {
+                        prepared.v2.push(group.path().to_owned());
+                        self.directory = Some(group.clone());
+                        self.enforcement = Enforcement::V2 {
+                            group,
+                            events,
+                            room,
+                        };
+                    }
+                    Err(error) => {
+                        // As in `prepare`.
+                        let _ = group.remove();
+                        if let Some(room) = room {
+                            let _ = room.close(spec);
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+            Placement::CgroupV1(base) => {
+                prepared.notes.extend(sweep(base));
+                let group = V1Memory::create(base, &name(0)?)?;
+                prepared.v1.push(group.path().to_owned());
+                self.enforcement = Enforcement::V1 {
+                    group: group.clone(),
+                    notifier: None,
+                    limit: spec.limit,
+                };
+                prepared.proof = Some(limit_v1(&group, spec.limit)?);
+                match group.oom_notifier() {
+                    Ok(event) => {
+                        self.enforcement = Enforcement::V1 {
+                            group,
+                            notifier: Some(event),
+                            limit: spec.limit,
+                        };
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Placement::Watchdog | Placement::Rlimit => {}
+        }
+        if let Some(base) = &spec.containment_base {
+            prepared.notes.extend(sweep(base));
+            match make_directory(base) {
+                Ok(group) => {
+                    prepared.v2.push(group.path().to_owned());
+                    self.directory = Some(group);
+                }
+                Err(error) => prepared.notes.push(format!(
+                    "{}; the keeper follows the tree instead",
+                    one_line(&error)
+                )),
+            }
+        }
+        Ok(())
+    }
+
+    /// The groups' `cgroup.procs`, for the child to enter before `exec`.
+    pub(crate) fn entrances(&self) -> Result<Vec<File>, FileError> {
+        let v1 = match &self.enforcement {
+            Enforcement::V1 { group, .. } => Some(group.entrance()),
+            Enforcement::V2 { .. } | Enforcement::Nobody => None,
+        };
+        let v2 = self.directory.as_ref().map(V2Group::entrance);
+        v2.into_iter().chain(v1).collect()
+    }
+
+    /// The directory that follows the tree.
+    pub(crate) fn directory(&self) -> Option<&V2Group> {
+        self.directory.as_ref()
+    }
+
+    /// What to poll for an OOM in the group.
+    pub(crate) fn oom_signal(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        match &self.enforcement {
+            Enforcement::V2 { events, .. } => Some((events.as_fd(), PollFlags::POLLPRI)),
+            Enforcement::V1 {
+                notifier: Some(event),
+                ..
+            } => Some((event.as_fd(), PollFlags::POLLIN)),
+            Enforcement::V1 { notifier: None, .. } | Enforcement::Nobody => None,
+        }
+    }
+
+    /// Takes note of the signal, so that the next one is seen.
+    pub(crate) fn acknowledge_oom_signal(&self) {
+        let mut scratch = [0; 512];
+        // An unread signal only wakes us again.
+        match &self.enforcement {
+            Enforcement::V2 { events, .. } => {
+                let _ = events.read_at(&mut scratch, 0);
+            }
+            Enforcement::V1 {
+                notifier: Some(event),
+                ..
+            } => {
+                let _ = nix::unistd::read(event, &mut scratch[..8]);
+            }
+            Enforcement::V1 { notifier: None, .. } | Enforcement::Nobody => {}
+        }
+    }
+
+    /// Whether the kernel has killed a member for memory.
+    pub(crate) fn kernel_has_killed(&self) -> bool {
+        self.counters()
+            .is_some_and(|counters| counters.oom_kills > 0)
+    }
+
+    /// The counters of the job's own group.
+    pub(crate) fn counters(&self) -> Option<GroupCounters> {
+        match &self.enforcement {
+            Enforcement::V2 { group, .. } => {
+                let all = group.events().ok()?;
+                let own = group.local_events().ok();
+                Some(GroupCounters {
+                    oom_kills: all.get("oom_kill")?,
+                    own_limit_hit: own.and_then(|own| own.get("oom")).map(|count| count > 0),
+                })
+            }
+            Enforcement::V1 { group, limit, .. } => Some(GroupCounters {
+                oom_kills: group.oom_kills().ok()??,
+                own_limit_hit: group
+                    .peak()
+                    .ok()
+                    .map(|peak| peak.saturating_add(V1_BATCH) >= *limit),
+            }),
+            Enforcement::Nobody => None,
+        }
+    }
+
+    /// The kernel's high-water mark; `None` where it keeps none.
+    pub(crate) fn kernel_peak(&self) -> Option<ByteSize> {
+        match &self.enforcement {
+            Enforcement::V2 { group, .. } => group.peak().ok(),
+            Enforcement::V1 { group, .. } => group.peak().ok(),
+            Enforcement::Nobody => None,
+        }
+    }
+
+    /// Memory charged to the group now; `None` where there is no such group.
+    pub(crate) fn charged(&self) -> Option<ByteSize> {
+        match &self.enforcement {
+            Enforcement::V2 { group, .. } => group.current().ok(),
+            Enforcement::V1 { group, .. } => group.current().ok(),
+            Enforcement::Nobody => None,
+        }
+    }
+
+    /// Pids in the groups.
+    pub(crate) fn members(&self) -> Vec<i32> {
+        let v1 = match &self.enforcement {
+            Enforcement::V1 { group, .. } => group.processes().unwrap_or_default(),
+            Enforcement::V2 { .. } | Enforcement::Nobody => Vec::new(),
+        };
+        let v2 = self
+            .directory
+            .as_ref()
+            .and_then(|group| group.processes().ok());
+        v2.into_iter().flatten().chain(v1).collect()
+    }
+
+    /// Whether no living process is in the groups.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members().is_empty()
+    }
+
+    /// Kills what is in the groups: at once where the kernel can, else one by
+    /// one.
+    pub(crate) fn kill_members(&self) {
+        if let Some(directory) = &self.directory
+            && directory.kill().is_ok()
+        {
+            // A frozen group dies too, and stays empty.
+            return;
+        }
+        for pid in self.members() {
+            let Ok(process) = PidFd::open(pid) else {
+                continue;
+            };
+            // Still a member after the handle was taken: it is the one meant.
+            if self.members().contains(&pid) {
+                // Gone meanwhile is what we want; others are listed at the end.
+                let _ = process.send(Signal::SIGKILL as i32);
+            }
+        }
+        if let Some(directory) = &self.directory {
+            // Before Linux 5.14 a frozen process dies once it runs.
+            let _ = directory.set_frozen(false);
+        }
+    }
+
+    /// Removes what was made.
+    ///
+    /// # Errors
+    /// EBUSY while a process is left; the group is swept at the next start.
+    pub(crate) fn dispose(&self) -> Result<(), FileError> {
+        let v2 = self.directory.as_ref().map_or(Ok(()), V2Group::remove);
+        let v1 = match &self.enforcement {
+            Enforcement::V1 { group, .. } => group.remove(),
+            Enforcement::V2 { .. } | Enforcement::Nobody => Ok(()),
+        };
+        v2.and(v1)
+    }
+
+    /// Gives the embedding program its own group back, after [`dispose`].
+    pub(crate) fn leave_room(&self, spec: &Spec) -> Result<(), FileError> {
+        match &self.enforcement {
+            Enforcement::V2 {
+                room: Some(room), ..
+            } => room.close(spec),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Room {
+    /// Moves the embedding program and this process into a leaf of the base.
+    fn open(base: &V2Group, spec: &Spec) -> Result<Room, EnclosureError> {
+        let leaf = V2Group::create(base.path(), &name(1)?)?;
+        let room = Room {
+            base: base.clone(),
+            leaf,
+        };
+        for pid in participants(spec) {
+            if let Err(error) = room.leaf.admit(pid) {
+                // As in `Enclosure::prepare`.
+                let _ = room.close(spec);
+                return Err(error.into());
+            }
+        }
+        Ok(room)
+    }
+
+    /// The way back: controllers off, processes home, leaf gone.
+    fn close(&self, spec: &Spec) -> Result<(), FileError> {
+        self.base.disable_for_children("memory")?;
+        for pid in participants(spec) {
+            // Dead already: nothing to bring home.
+            let _ = self.base.admit(pid);
+        }
+        self.leaf.remove()
+    }
+}
+
+fn participants(spec: &Spec) -> impl Iterator<Item = i32> {
+    let ourselves = i32::try_from(std::process::id()).ok();
+    spec.host.map(|host| host.pid).into_iter().chain(ourselves)
+}
+
+/// Makes a base able to take leaves with limits.
+fn open_base(base: &MemoryBase, spec: &Spec) -> Result<Option<Room>, EnclosureError> {
+    let group = V2Group::at(&base.dir);
+    let room = if base.make_room {
+        Some(Room::open(&group, spec)?)
+    } else {
+        None
+    };
+    if base.enable_memory
+        && let Err(error) = group.enable_for_children("memory")
+    {
+        if let Some(room) = room {
+            // As in `Enclosure::prepare`.
+            let _ = room.close(spec);
+        }
+        return Err(error.into());
+    }
+    Ok(room)
+}
+
+/// Sets and reads back; returns the proof in words.
+fn limit_v2(group: &V2Group, limit: ByteSize) -> Result<String, EnclosureError> {
+    group.set_max(limit)?;
+    match group.set_swap_max(ByteSize::ZERO) {
+        Err(error) if !error.is_absent() => return Err(error.into()),
+        _ => {}
+    }
+    match group.set_oom_group() {
+        // Before Linux 4.19; the keeper ends the tree after the first kill.
+        Err(error) if !error.is_absent() => return Err(error.into()),
+        _ => {}
+    }
+    let found = group.max()?;
+    check_read_back("memory.max", found, limit)?;
+    Ok(format!(
+        "{} = {}, read back",
+        group.path().join("memory.max").display(),
+        limit.bytes()
+    ))
+}
+
+fn limit_v1(group: &V1Memory, limit: ByteSize) -> Result<String, EnclosureError> {
+    group.set_limit(limit)?;
+    check_read_back("memory.limit_in_bytes", group.limit()?, limit)?;
+    if group.counts_swap() {
+        check_read_back(
+            "memory.memsw.limit_in_bytes",
+            group.limit_with_swap()?,
+            limit,
+        )?;
+    }
+    Ok(format!(
+        "{} = {}, read back",
+        group.path().join("memory.limit_in_bytes").display(),
+        limit.bytes()
+    ))
+}
+
+/// The kernel rounds down to whole pages, of at most 64 KiB.
+fn check_read_back(file: &str, found: Limit, wanted: ByteSize) -> Result<(), EnclosureError> {
+    const LARGEST_PAGE: ByteSize = ByteSize::from_kib(64);
+    match found {
+        Limit::At(bytes) if bytes <= wanted && wanted.saturating_sub(bytes) < LARGEST_PAGE => {
+            Ok(())
+        }
+        Limit::At(_) | Limit::Unlimited => Err(EnclosureError::ReadBack {
+            file: file.to_owned(),
+            found,
+            wanted,
+        }),
+    }
+}
+
+fn make_directory(base: &std::path::Path) -> Result<V2Group, EnclosureError> {
+    Ok(V2Group::create(base, &name(2)?)?)
+}
+
+fn name(serial: u32) -> Result<String, EnclosureError> {
+    GroupName::for_this_process(serial)
+        .map(|name| name.to_string())
+        .map_err(EnclosureError::Name)
+}
+
+/// An error with its causes in one line.
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

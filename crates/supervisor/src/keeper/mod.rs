@@ -1,0 +1,20 @@
+//! The small process between the embedding program and the job.
+//!
+//! It is the job's parent and the subreaper of everything the job starts, it
+//! stands outside the limit, and it watches the embedding program: when that
+//! dies or is stopped, the limit stays in force, and after its death the tree
+//! is ended and the groups are removed. A guardian beside the job could not do
+//! this: when a subreaper dies, `setsid` children go to init and are lost.
+//!
+//! The embedding program starts it as `memcap __keeper FD`, with one end of a
+//! socket pair as descriptor FD and with the job's streams, directory and
+//! environment as its own.
+
+mod around;
+mod enclosure;
+mod run;
+mod sampler;
+mod sweep;
+mod tree;
+
+pub use run::main;

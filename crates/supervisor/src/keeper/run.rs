@@ -1,0 +1,551 @@
+//! The keeper's life: receive a spec, prepare, start the job, watch, end,
+//! clean up, tell.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use memcap_linux::spawn::{SpawnError, SpawnRequest, Spawned, spawn};
+use memcap_linux::{
+    ByteSize, PidFd, adopt_fd, close_all_except, detach_standard_streams, priority, signals,
+};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::{TimeSpec, TimeValLike};
+
+use super::around::Around;
+use super::enclosure::{Enclosure, one_line};
+use super::sampler::Sampler;
+use super::tree::{self, Reaped};
+use crate::evidence::{Evidence, PeakSource};
+use crate::governor::{Action, Governor, Input, Rules};
+use crate::mechanism::Mechanism;
+use crate::plan::{Placement, Rejected};
+use crate::wire::{self, FromKeeper, Inbox, Spec, ToKeeper};
+
+/// What the job's `oom_score_adj` is raised to, so that the machine's OOM
+/// killer takes the job and neither us nor the terminal.
+const JOB_OOM_SCORE: i32 = 500;
+/// How long the groups may take to be removable after the last process.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a freeze may take before the measurement goes on without it.
+const FREEZE_DEADLINE: Duration = Duration::from_millis(20);
+
+/// Runs the keeper on an inherited socket. For the hidden subcommand only: it
+/// takes the whole process over (descriptors, signal mask, subreaper).
+pub fn main(socket: RawFd) -> ExitCode {
+    match Keeper::receive(socket).and_then(Keeper::serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody is left to tell.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+struct Keeper {
+    stream: UnixStream,
+    inbox: Inbox,
+    children: SignalFd,
+    host: Option<PidFd>,
+}
+
+impl Keeper {
+    /// Takes the process over.
+    fn receive(socket: RawFd) -> io::Result<Keeper> {
+        let stream = UnixStream::from(adopt_fd(socket)?);
+        // Everything is read from descriptors; the job gets the caller's mask.
+        signals::block_all();
+        nix::sys::prctl::set_child_subreaper(true)?;
+        // For ps and pgrep; the name of our file says nothing.
+        nix::sys::prctl::set_name(c"memcap-keeper")?;
+        let mut ended = SigSet::empty();
+        ended.add(Signal::SIGCHLD);
+        let children =
+            SignalFd::with_flags(&ended, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Keeper {
+            stream,
+            inbox: Inbox::default(),
+            children,
+            host: None,
+        })
+    }
+
+    fn serve(mut self) -> io::Result<()> {
+        let Some((spec, enclosure)) = self.prepare()? else {
+            return Ok(());
+        };
+        let around = Around::observe(&spec.surroundings);
+        let job = match start(&spec, &enclosure) {
+            Ok(job) => job,
+            Err(error) => {
+                dispose(&enclosure, &spec, |pause| self.pause(pause));
+                return wire::send(&self.stream, &not_started(&error));
+            }
+        };
+        let started = Instant::now();
+        self.let_go_of_the_jobs_things(&enclosure, &job)?;
+        if matches!(spec.placement, Placement::Watchdog) {
+            priority::prefer_this_process();
+            priority::stay_in_memory();
+        }
+        self.tell(&FromKeeper::Started { pid: job.pid });
+        let watch = Watch::new(&spec, &enclosure, &job, started);
+        let mut evidence = self.watch(watch)?;
+        // The counters are read while the groups are still there.
+        evidence.outer = around.limit_hit();
+        evidence.oom_kills_around = around.kills();
+        evidence
+            .notes
+            .extend(dispose(&enclosure, &spec, |pause| self.pause(pause)));
+        wire::send(&self.stream, &FromKeeper::Ended(Box::new(evidence)))
+    }
+
+    /// Takes specs until one can be set up. `None`: the embedding program went
+    /// away, or gave up.
+    fn prepare(&mut self) -> io::Result<Option<(Spec, Enclosure)>> {
+        loop {
+            let Some(spec) = self.next_spec()? else {
+                return Ok(None);
+            };
+            self.host = spec.host.and_then(|host| PidFd::open_verified(host).ok());
+            match Enclosure::prepare(&spec) {
+                Ok((enclosure, prepared)) => {
+                    wire::send(&self.stream, &FromKeeper::Prepared(prepared))?;
+                    return Ok(Some((spec, enclosure)));
+                }
+                Err(error) => {
+                    let refusal = Rejected {
+                        mechanism: mechanism(&spec.placement),
+                        reason: one_line(&error),
+                    };
+                    wire::send(&self.stream, &FromKeeper::Refused(refusal))?;
+                }
+            }
+        }
+    }
+
+    fn next_spec(&mut self) -> io::Result<Option<Spec>> {
+        loop {
+            match self.inbox.take()? {
+                Some(ToKeeper::Start(spec)) => return Ok(Some(*spec)),
+                Some(ToKeeper::Stop) => return Ok(None),
+                Some(ToKeeper::Signal(_)) => {}
+                None if self.inbox.is_closed() => return Ok(None),
+                None => self.inbox.fill(&self.stream)?,
+            }
+        }
+    }
+
+    /// The job's pipes must end when the job closes them, not when we do.
+    fn let_go_of_the_jobs_things(
+        &mut self,
+        enclosure: &Enclosure,
+        job: &Spawned,
+    ) -> io::Result<()> {
+        self.stream.set_nonblocking(true)?;
+        detach_standard_streams()?;
+        let mut keep = vec![self.stream.as_raw_fd(), self.children.as_raw_fd()];
+        keep.extend(self.host.as_ref().map(|host| host.as_fd().as_raw_fd()));
+        keep.extend(job.pidfd.as_ref().map(|handle| handle.as_fd().as_raw_fd()));
+        keep.extend(enclosure.oom_signal().map(|(fd, _)| fd.as_raw_fd()));
+        close_all_except(&keep);
+        // A job that uses up the directory we stand in must be able to.
+        let _ = nix::unistd::chdir("/");
+        Ok(())
+    }
+
+    /// Tells what may be lost: nothing waits for a stopped embedding program.
+    fn tell(&self, message: &FromKeeper) {
+        if can_write(&self.stream) {
+            // Gone is noticed by the poll.
+            let _ = wire::send(&self.stream, message);
+        }
+    }
+
+    /// The loop: wait for something, tell the governor, do what it says.
+    fn watch(&mut self, mut watch: Watch<'_>) -> io::Result<Evidence> {
+        loop {
+            let woken = self.wait(&watch)?;
+            for input in self.inputs(&woken, &mut watch)? {
+                match watch.governor.on(input, watch.now()) {
+                    Action::Wait => {}
+                    Action::AskToEnd => watch.signal_main(Signal::SIGTERM as i32),
+                    Action::MeasureExactly => {
+                        if watch.measure_exactly(|pause| self.pause(pause)) {
+                            return Ok(self.end(watch));
+                        }
+                    }
+                    Action::EndTree => return Ok(self.end(watch)),
+                }
+            }
+        }
+    }
+
+    fn end(&self, mut watch: Watch<'_>) -> Evidence {
+        watch.last_measurement();
+        let left = tree::end(watch.enclosure, watch.main, &mut watch.reaped, |pause| {
+            self.pause(pause);
+        });
+        watch.evidence(left)
+    }
+
+    /// Sleeps until a descriptor speaks or the governor wants to be asked.
+    fn wait(&self, watch: &Watch<'_>) -> io::Result<Woken> {
+        let readable = PollFlags::POLLIN;
+        let mut fds = vec![
+            PollFd::new(self.children.as_fd(), readable),
+            PollFd::new(self.stream.as_fd(), readable),
+        ];
+        let host = self.host.as_ref().map(|host| {
+            fds.push(PollFd::new(host.as_fd(), readable));
+            fds.len() - 1
+        });
+        let oom = watch.enclosure.oom_signal().map(|(fd, flags)| {
+            fds.push(PollFd::new(fd, flags));
+            fds.len() - 1
+        });
+        let timeout = watch
+            .governor
+            .wake_at()
+            .map(|at| timespec(at.saturating_sub(watch.now())));
+        match ppoll(&mut fds, timeout, None) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let spoke = |index: usize| fds[index].any() == Some(true);
+        Ok(Woken {
+            children: spoke(0),
+            stream: spoke(1),
+            host: host.is_some_and(spoke),
+            oom: oom.is_some_and(spoke),
+        })
+    }
+
+    /// What happened, most urgent first.
+    fn inputs(&mut self, woken: &Woken, watch: &mut Watch<'_>) -> io::Result<Vec<Input>> {
+        let mut inputs = Vec::new();
+        if woken.oom {
+            watch.enclosure.acknowledge_oom_signal();
+        }
+        if (woken.oom || woken.children) && watch.enclosure.kernel_has_killed() {
+            inputs.push(Input::KernelOom);
+        }
+        if woken.children {
+            while let Ok(Some(_)) = self.children.read_signal() {}
+            tree::reap(watch.main, &mut watch.reaped);
+            if watch.reaped.main.is_some() || watch.reaped.childless {
+                inputs.push(Input::MainEnded);
+            }
+        }
+        if woken.host {
+            inputs.push(Input::HostGone);
+        }
+        if woken.stream {
+            self.inbox.fill(&self.stream)?;
+            while let Some(message) = self.inbox.take()? {
+                match message {
+                    ToKeeper::Signal(signal) => watch.signal_main(signal),
+                    ToKeeper::Stop => inputs.push(Input::StopAsked),
+                    ToKeeper::Start(_) => {}
+                }
+            }
+            if self.inbox.is_closed() {
+                inputs.push(Input::HostGone);
+            }
+        }
+        if watch.governor.look_is_due(watch.now()) {
+            inputs.push(watch.look());
+            if let Some(message) = watch.due_sample() {
+                self.tell(&message);
+            }
+        }
+        inputs.push(Input::Tick);
+        Ok(inputs)
+    }
+
+    /// Waits a little for a child to end.
+    fn pause(&self, longest: Duration) {
+        let mut fds = [PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
+        // Woken early or by a signal: the caller looks again anyway.
+        let _ = ppoll(&mut fds, Some(timespec(longest)), None);
+        while let Ok(Some(_)) = self.children.read_signal() {}
+    }
+}
+
+struct Woken {
+    children: bool,
+    stream: bool,
+    host: bool,
+    oom: bool,
+}
+
+/// One job being watched.
+struct Watch<'a> {
+    spec: &'a Spec,
+    enclosure: &'a Enclosure,
+    governor: Governor,
+    sampler: Sampler,
+    main: i32,
+    main_handle: Option<&'a PidFd>,
+    reaped: Reaped,
+    started: Instant,
+    current: ByteSize,
+    peak: ByteSize,
+    next_sample: Duration,
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        spec: &'a Spec,
+        enclosure: &'a Enclosure,
+        job: &'a Spawned,
+        started: Instant,
+    ) -> Watch<'a> {
+        let sampled = matches!(spec.placement, Placement::Watchdog);
+        // Where the kernel keeps no peak, samples must do.
+        let needs_samples = !sampled && enclosure.kernel_peak().is_none();
+        let sample_every = spec
+            .sample_every
+            .or(needs_samples.then_some(Duration::from_millis(50)));
+        let governor = Governor::new(Rules {
+            sampled_limit: sampled.then_some(spec.limit),
+            time: spec.time,
+            grace: spec.grace,
+            sample_every,
+        });
+        Watch {
+            spec,
+            enclosure,
+            governor,
+            sampler: Sampler::default(),
+            main: job.pid,
+            main_handle: job.pidfd.as_ref(),
+            reaped: Reaped::default(),
+            started,
+            current: ByteSize::ZERO,
+            peak: ByteSize::ZERO,
+            next_sample: Duration::ZERO,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn signal_main(&self, signal: i32) {
+        if self.reaped.main.is_some() {
+            return;
+        }
+        // The main process is our unreaped child, so neither way can miss it.
+        let _ = match self.main_handle {
+            Some(handle) => handle.send(signal),
+            None => Signal::try_from(signal)
+                .and_then(|signal| {
+                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.main), signal)
+                })
+                .map_err(Into::into),
+        };
+    }
+
+    fn look(&mut self) -> Input {
+        if let Some(charged) = self.enclosure.charged() {
+            self.note(charged);
+            return Input::Sum {
+                bytes: charged,
+                members: 1,
+            };
+        }
+        let look = self.sampler.look(self.enclosure.directory());
+        self.note(look.sum);
+        Input::Sum {
+            bytes: look.sum,
+            members: look.members,
+        }
+    }
+
+    fn note(&mut self, current: ByteSize) {
+        self.current = current;
+        self.peak = self.peak.max(current);
+    }
+
+    fn due_sample(&mut self) -> Option<FromKeeper> {
+        let every = self.spec.sample_every?;
+        let now = self.now();
+        if now < self.next_sample {
+            return None;
+        }
+        self.next_sample = now + every;
+        let peak = self.enclosure.kernel_peak().unwrap_or(self.peak);
+        Some(FromKeeper::Sample {
+            current: self.current,
+            peak,
+        })
+    }
+
+    /// Counts shared pages once, frozen where nobody notices. True: the tree
+    /// is at its limit and must be ended.
+    fn measure_exactly(&mut self, pause: impl Fn(Duration)) -> bool {
+        let frozen = self
+            .enclosure
+            .directory()
+            .filter(|group| group.set_frozen(true).is_ok());
+        if let Some(group) = frozen {
+            let deadline = Instant::now() + FREEZE_DEADLINE;
+            while !group.is_frozen().unwrap_or(true) && Instant::now() < deadline {
+                pause(Duration::from_micros(200));
+            }
+        }
+        let sum = self.sampler.look(self.enclosure.directory()).sum;
+        let exact = self.sampler.exact(self.enclosure.directory());
+        // The sum counted some pages twice; the peak is what was measured.
+        self.current = exact;
+        self.peak = self.peak.min(exact.max(self.spec.limit)).max(exact);
+        let ends = self
+            .governor
+            .on(Input::Exact { bytes: exact, sum }, self.now());
+        if ends == Action::EndTree {
+            return true;
+        }
+        if let Some(group) = frozen {
+            // A group that cannot be thawed can be killed: not left hanging.
+            return group.set_frozen(false).is_err();
+        }
+        false
+    }
+
+    /// Halts a tree that is about to be ended for memory and takes its last
+    /// size, so that the overshoot reported is what really was there.
+    fn last_measurement(&mut self) {
+        if self.governor.cause() != Some(crate::evidence::Cause::Watchdog) {
+            return;
+        }
+        match self.enclosure.directory() {
+            // Not yet stopped everywhere is near enough.
+            Some(group) => drop(group.set_frozen(true)),
+            None => tree::stop(self.sampler.members()),
+        }
+        let look = self.sampler.look(self.enclosure.directory());
+        let size = if look.members <= 1 {
+            look.sum
+        } else {
+            self.sampler.exact(self.enclosure.directory())
+        };
+        self.peak = self.peak.max(size);
+    }
+
+    fn evidence(mut self, left_running: Vec<crate::LeftRunning>) -> Evidence {
+        if !matches!(self.spec.placement, Placement::Watchdog) && self.enclosure.charged().is_some()
+        {
+            // A short job may never have been looked at.
+            if let Some(charged) = self.enclosure.charged() {
+                self.note(charged);
+            }
+        }
+        let (peak, peak_source) = match self.enclosure.kernel_peak() {
+            Some(peak) => (Some(peak), PeakSource::Kernel),
+            None => (
+                (self.peak > ByteSize::ZERO).then_some(self.peak),
+                PeakSource::Sampled,
+            ),
+        };
+        Evidence {
+            main: self.reaped.main,
+            cause: self.governor.cause(),
+            group: self.enclosure.counters(),
+            outer: None,
+            oom_kills_around: None,
+            peak,
+            peak_source,
+            wall: self.started.elapsed(),
+            cpu: cpu_of_children(),
+            left_running,
+            notes: Vec::new(),
+        }
+    }
+}
+
+fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
+    let entrances = enclosure.entrances().map_err(StartError::Entrance)?;
+    let args: Vec<_> = spec.args.iter().map(|word| word.0.clone()).collect();
+    let env: Vec<_> = std::env::vars_os().collect();
+    let data_limit = matches!(spec.placement, Placement::Rlimit).then_some(spec.limit);
+    spawn(&SpawnRequest {
+        program: &spec.program.0,
+        args: &args,
+        env: &env,
+        process_group: Some(spec.process_group),
+        entrances: &entrances,
+        data_limit,
+        oom_score_adj: Some(JOB_OOM_SCORE),
+        signal_mask: spec.signal_mask,
+        ignore_sigpipe: spec.ignore_sigpipe,
+    })
+    .map_err(StartError::Spawn)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("failed to open the way into the group")]
+    Entrance(#[source] memcap_linux::FileError),
+    #[error(transparent)]
+    Spawn(SpawnError),
+}
+
+fn not_started(error: &StartError) -> FromKeeper {
+    use memcap_linux::spawn::SpawnStep;
+    let (step, errno) = match error {
+        StartError::Entrance(error) => (SpawnStep::EnterCgroup, error.errno()),
+        StartError::Spawn(error) => (error.step, error.source.raw_os_error()),
+    };
+    FromKeeper::NotStarted {
+        step: step.to_string(),
+        errno,
+        reason: one_line(error),
+    }
+}
+
+/// Removes the groups; a dying process may hold them for a moment. Returns
+/// notes about what stayed.
+fn dispose(enclosure: &Enclosure, spec: &Spec, pause: impl Fn(Duration)) -> Vec<String> {
+    let deadline = Instant::now() + REMOVAL_DEADLINE;
+    let removed = loop {
+        match enclosure.dispose() {
+            Err(_) if Instant::now() < deadline => pause(Duration::from_millis(1)),
+            outcome => break outcome,
+        }
+    };
+    let left = removed.and_then(|()| enclosure.leave_room(spec)).err();
+    left.map(|error| format!("{}; it is swept at the next start", one_line(&error)))
+        .into_iter()
+        .collect()
+}
+
+fn mechanism(placement: &Placement) -> Mechanism {
+    match placement {
+        Placement::CgroupV2(_) => Mechanism::CgroupV2,
+        Placement::CgroupV1(_) => Mechanism::CgroupV1,
+        Placement::Watchdog => Mechanism::Watchdog,
+        Placement::Rlimit => Mechanism::Rlimit,
+    }
+}
+
+fn can_write(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+    ppoll(&mut fds, Some(timespec(Duration::ZERO)), None).is_ok_and(|ready| ready > 0)
+}
+
+fn timespec(duration: Duration) -> TimeSpec {
+    TimeSpec::nanoseconds(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// User and system time of every child that was reaped, and theirs.
+fn cpu_of_children() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return Duration::ZERO;
+    };
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}

@@ -1,0 +1,168 @@
+//! The JSON report of a run. Absent means unknown, never zero.
+
+use memcap_linux::ByteSize;
+use serde::Serialize;
+
+use crate::evidence::{JobEnd, LeftRunning, PeakSource};
+use crate::plan::{Clamp, Rejected};
+use crate::verdict::Verdict;
+use crate::{Containment, Guarantee, Mechanism, Outcome, Plan, SupervisorError};
+
+/// Raised when a field changes its meaning or goes away.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The report's fields, in their order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Who stopped growth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<Mechanism>,
+    /// How the tree was followed and ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
+    /// What could be counted on.
+    pub guarantee: Guarantee,
+    /// What was read back before the job started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
+    /// The limit asked for, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_bytes: Option<u64>,
+    /// The limit set, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// Why the two differ, if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clamped: Option<Clamp>,
+    /// The tree's largest memory, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    /// Who measured it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_source: Option<PeakSource>,
+    /// How far the peak was above the limit, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overshoot_bytes: Option<u64>,
+    /// What happened.
+    pub verdict: Verdict,
+    /// How the main process ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<ReportedJob>,
+    /// memcap's own exit code.
+    pub exit_code: u8,
+    /// From the job's start to the end of its last process, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_seconds: Option<f64>,
+    /// User and system time of every reaped process, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
+    /// What could not be ended.
+    pub left_running: Vec<LeftRunning>,
+    /// Stronger mechanisms that were not chosen.
+    pub rejected: Vec<Rejected>,
+    /// Things that went less well than hoped.
+    pub notes: Vec<String>,
+    /// Who wrote this.
+    pub versions: Versions,
+}
+
+/// How the main process ended; one of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ReportedJob {
+    /// By itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// By a signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+}
+
+/// Who wrote the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    /// memcap's version.
+    pub memcap: &'static str,
+}
+
+impl From<JobEnd> for ReportedJob {
+    fn from(end: JobEnd) -> ReportedJob {
+        match end {
+            JobEnd::Exited(code) => ReportedJob {
+                exit_code: Some(code),
+                signal: None,
+            },
+            JobEnd::Signaled(signal) => ReportedJob {
+                exit_code: None,
+                signal: Some(signal),
+            },
+        }
+    }
+}
+
+impl Report {
+    /// The report of a run.
+    pub fn of(outcome: &Outcome) -> Report {
+        let Plan {
+            mechanism,
+            containment,
+            guarantee,
+            requested,
+            limit,
+            ..
+        } = outcome.plan;
+        Report {
+            schema_version: SCHEMA_VERSION,
+            mechanism: Some(mechanism),
+            containment: Some(containment),
+            guarantee,
+            proof: outcome.proof.clone(),
+            requested_bytes: Some(requested.bytes()),
+            limit_bytes: Some(limit.bytes()),
+            clamped: outcome.plan.clamped.clone(),
+            peak_bytes: outcome.peak.map(ByteSize::bytes),
+            peak_source: outcome.peak_source,
+            overshoot_bytes: outcome.overshoot().map(ByteSize::bytes),
+            verdict: outcome.verdict.clone(),
+            job: outcome.job.map(ReportedJob::from),
+            exit_code: outcome.exit_code(),
+            wall_seconds: outcome.wall.map(|wall| wall.as_secs_f64()),
+            cpu_seconds: outcome.cpu.map(|cpu| cpu.as_secs_f64()),
+            left_running: outcome.left_running.clone(),
+            rejected: outcome.plan.rejected.clone(),
+            notes: outcome.notes.clone(),
+            versions: VERSIONS,
+        }
+    }
+
+    /// The report of a run that was refused before it began.
+    pub fn of_refusal(error: &SupervisorError) -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            mechanism: None,
+            containment: None,
+            guarantee: Guarantee::None,
+            proof: None,
+            requested_bytes: None,
+            limit_bytes: None,
+            clamped: None,
+            peak_bytes: None,
+            peak_source: None,
+            overshoot_bytes: None,
+            verdict: Verdict::new(crate::VerdictKind::InternalError, error.to_string()),
+            job: None,
+            exit_code: 125,
+            wall_seconds: None,
+            cpu_seconds: None,
+            left_running: Vec::new(),
+            rejected: Vec::new(),
+            notes: Vec::new(),
+            versions: VERSIONS,
+        }
+    }
+}
+
+const VERSIONS: Versions = Versions {
+    memcap: env!("CARGO_PKG_VERSION"),
+};

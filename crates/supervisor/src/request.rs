@@ -1,0 +1,217 @@
+//! What is to be run, and within which limits.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use memcap_linux::{ByteSize, SizeSpec};
+
+use crate::MechanismChoice;
+
+/// The command to run, with its streams and surroundings. Whatever is not
+/// changed here is the caller's own.
+#[derive(Debug)]
+pub struct Job {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, Option<OsString>)>,
+    pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Option<Stdio>,
+    pub(crate) stderr: Option<Stdio>,
+}
+
+impl Job {
+    /// A command; a name without a slash is looked up in `PATH`.
+    pub fn new(program: impl Into<OsString>) -> Job {
+        Job {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            current_dir: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item: Into<OsString>>>(mut self, args: I) -> Job {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Job {
+        self.env
+            .push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self
+    }
+
+    /// Removes an environment variable.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Job {
+        self.env.push((name.as_ref().to_owned(), None));
+        self
+    }
+
+    /// Sets the working directory.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Job {
+        self.current_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Gives it another standard input than ours.
+    #[must_use]
+    pub fn stdin(mut self, stream: impl Into<Stdio>) -> Job {
+        self.stdin = Some(stream.into());
+        self
+    }
+
+    /// Gives it another standard output than ours.
+    #[must_use]
+    pub fn stdout(mut self, stream: impl Into<Stdio>) -> Job {
+        self.stdout = Some(stream.into());
+        self
+    }
+
+    /// Gives it another standard error than ours.
+    #[must_use]
+    pub fn stderr(mut self, stream: impl Into<Stdio>) -> Job {
+        self.stderr = Some(stream.into());
+        self
+    }
+}
+
+/// Limits that cannot be met by any job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// Zero, or less than a process needs to exist.
+    #[error("a memory limit of {0} is below {min}, what a process needs to start", min = Limits::SMALLEST)]
+    MemoryTooSmall(ByteSize),
+    /// A time limit of nothing.
+    #[error("a time limit of zero ends every job before it starts")]
+    NoTime,
+}
+
+impl LimitError {
+    /// What to write instead.
+    pub fn hint(self) -> &'static str {
+        match self {
+            LimitError::MemoryTooSmall(_) => "write a limit such as 512M or 8G",
+            LimitError::NoTime => "write a time such as 90s, 10m or 2h",
+        }
+    }
+}
+
+/// What a job may use, valid by construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub(crate) memory: SizeSpec,
+    pub(crate) time: Option<Duration>,
+    pub(crate) grace: Duration,
+}
+
+impl Limits {
+    /// The smallest memory limit that is accepted.
+    pub const SMALLEST: ByteSize = ByteSize::from_mib(1);
+
+    /// A memory limit for the whole tree, swap included.
+    ///
+    /// # Errors
+    /// Below [`Limits::SMALLEST`].
+    pub fn memory(memory: SizeSpec) -> Result<Limits, LimitError> {
+        match memory {
+            SizeSpec::Bytes(bytes) if bytes < Limits::SMALLEST => {
+                Err(LimitError::MemoryTooSmall(bytes))
+            }
+            SizeSpec::Bytes(_) | SizeSpec::Percent(_) | SizeSpec::Max => Ok(Limits {
+                memory,
+                time: None,
+                grace: Duration::from_secs(2),
+            }),
+        }
+    }
+
+    /// Ends the tree after this wall time: SIGTERM to the main process, and
+    /// SIGKILL to the tree after the grace.
+    ///
+    /// # Errors
+    /// A time of zero.
+    pub fn time(self, limit: Duration) -> Result<Limits, LimitError> {
+        if limit.is_zero() {
+            return Err(LimitError::NoTime);
+        }
+        Ok(Limits {
+            time: Some(limit),
+            ..self
+        })
+    }
+
+    /// How long a job that was asked to end may take; 2 s unless set. A memory
+    /// breach has no grace.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Limits {
+        Limits { grace, ..self }
+    }
+}
+
+/// One run: a job, its limits, and how they shall be held.
+#[derive(Debug)]
+pub struct Request {
+    pub(crate) job: Job,
+    pub(crate) limits: Limits,
+    pub(crate) mechanism: MechanismChoice,
+    pub(crate) sample_every: Option<Duration>,
+}
+
+impl Request {
+    /// A run with the strongest mechanism there is.
+    pub fn new(job: Job, limits: Limits) -> Request {
+        Request {
+            job,
+            limits,
+            mechanism: MechanismChoice::Auto,
+            sample_every: None,
+        }
+    }
+
+    /// Asks for one mechanism, or leaves the choice open.
+    #[must_use]
+    pub fn mechanism(self, mechanism: MechanismChoice) -> Request {
+        Request { mechanism, ..self }
+    }
+
+    /// Reports the tree's memory about this often as [`crate::Event::Sample`].
+    #[must_use]
+    pub fn sample_every(self, interval: Duration) -> Request {
+        Request {
+            sample_every: Some(interval),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_cannot_be_met_are_refused() {
+        let bytes = |n| SizeSpec::Bytes(ByteSize::from_bytes(n));
+        assert_eq!(
+            Limits::memory(bytes(0)),
+            Err(LimitError::MemoryTooSmall(ByteSize::ZERO))
+        );
+        let limits = Limits::memory(bytes(1 << 20)).expect("one MiB is accepted");
+        assert_eq!(limits.time(Duration::ZERO), Err(LimitError::NoTime));
+        assert_eq!(
+            LimitError::MemoryTooSmall(ByteSize::ZERO).to_string(),
+            "a memory limit of 0 B is below 1 MiB, what a process needs to start"
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! What the embedding program does when the keeper itself was killed: the
+//! direct child has died with it (parent-death signal), the groups are still
+//! there, and the rest of the tree is ended from here.
+
+use std::time::{Duration, Instant};
+
+use memcap_linux::cgroup::{V1Memory, V2Group};
+use memcap_linux::{PidFd, ProcessId, proc};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::LeftRunning;
+use crate::wire::Prepared;
+
+/// As the keeper's own deadline.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Ends what the keeper left behind. `adopted`: this process is a subreaper
+/// and owns every child that is not `keeper`, so the orphans have come here.
+pub(crate) fn rescue(prepared: &Prepared, adopted: bool) -> (Vec<LeftRunning>, Vec<String>) {
+    let directories: Vec<V2Group> = prepared.v2.iter().map(V2Group::at).collect();
+    let groups: Vec<V1Memory> = prepared.v1.iter().map(V1Memory::at).collect();
+    let deadline = Instant::now() + DEADLINE;
+    let left = loop {
+        for directory in &directories {
+            // Before Linux 5.14: one by one, below.
+            let _ = directory.kill();
+            let _ = directory.set_frozen(false);
+        }
+        let mut left: Vec<i32> = directories
+            .iter()
+            .flat_map(|group| group.processes().unwrap_or_default())
+            .chain(
+                groups
+                    .iter()
+                    .flat_map(|group| group.processes().unwrap_or_default()),
+            )
+            .collect();
+        if adopted {
+            left.extend(orphans());
+        }
+        left.retain(|pid| proc::Stat::read(*pid).is_ok_and(|stat| !stat.is_dead()));
+        left.sort_unstable();
+        left.dedup();
+        if left.is_empty() || Instant::now() >= deadline {
+            break left;
+        }
+        for pid in &left {
+            if let Some(process) = ProcessId::of(*pid)
+                && let Ok(handle) = PidFd::open_verified(process)
+            {
+                // Gone is what we want; what stays is listed.
+                let _ = handle.send(Signal::SIGKILL as i32);
+            }
+        }
+        wait_a_moment();
+    };
+    let notes = remove(&directories, &groups, deadline);
+    let left = left
+        .into_iter()
+        .filter_map(ProcessId::of)
+        .map(|process| LeftRunning {
+            process,
+            command: proc::command_line(process.pid),
+        })
+        .collect();
+    (left, notes)
+}
+
+fn remove(directories: &[V2Group], groups: &[V1Memory], deadline: Instant) -> Vec<String> {
+    let removed = || {
+        directories
+            .iter()
+            .map(V2Group::remove)
+            .chain(groups.iter().map(V1Memory::remove))
+            .filter_map(Result::err)
+            .map(|error| format!("{error}; it is swept at the next start"))
+            .collect::<Vec<String>>()
+    };
+    loop {
+        let stayed = removed();
+        if stayed.is_empty() || Instant::now() >= deadline {
+            return stayed;
+        }
+        wait_a_moment();
+    }
+}
+
+/// Living descendants of this process, after reaping dead children.
+fn orphans() -> Vec<i32> {
+    while matches!(
+        waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)),
+        Ok(status) if status != WaitStatus::StillAlive
+    ) {}
+    let Ok(all) = proc::all() else {
+        return Vec::new();
+    };
+    let ourselves = i32::try_from(std::process::id()).unwrap_or(0);
+    proc::descendants(&all, ourselves)
+        .iter()
+        .map(|stat| stat.pid)
+        .collect()
+}
+
+/// Nothing tells when a stranger's group is empty: a bounded look again.
+fn wait_a_moment() {
+    // No descriptors: a plain timeout.
+    let _ = nix::poll::poll(&mut [], 2u8);
+}

@@ -1,0 +1,327 @@
+//! Judges the evidence. Pure: the same evidence gives the same verdict.
+
+use serde::Serialize;
+
+use crate::Evidence;
+use crate::evidence::{Cause, GroupCounters, JobEnd};
+
+/// What happened, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictKind {
+    /// The job ended by itself.
+    Finished,
+    /// A signal that was not ours ended it.
+    Signaled,
+    /// Our limit was reached.
+    MemoryLimit,
+    /// A limit around us was reached.
+    OuterLimit,
+    /// The machine ran out of memory.
+    MachineOom,
+    /// Somebody sent SIGKILL.
+    KilledByOther,
+    /// A member was OOM-killed, though the main process ended with 0.
+    PartialKill,
+    /// The wall time was over.
+    TimeLimit,
+    /// The user stopped us.
+    Interrupted,
+    /// The command was not found or not executable.
+    NotStarted,
+    /// memcap itself failed.
+    InternalError,
+    /// The evidence does not decide.
+    Unexplained,
+}
+
+impl VerdictKind {
+    /// The name used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            VerdictKind::Finished => "finished",
+            VerdictKind::Signaled => "signaled",
+            VerdictKind::MemoryLimit => "memory-limit",
+            VerdictKind::OuterLimit => "outer-limit",
+            VerdictKind::MachineOom => "machine-oom",
+            VerdictKind::KilledByOther => "killed-by-other",
+            VerdictKind::PartialKill => "partial-kill",
+            VerdictKind::TimeLimit => "time-limit",
+            VerdictKind::Interrupted => "interrupted",
+            VerdictKind::NotStarted => "not-started",
+            VerdictKind::InternalError => "internal-error",
+            VerdictKind::Unexplained => "unexplained",
+        }
+    }
+}
+
+impl std::fmt::Display for VerdictKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Who held our limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// The kernel's OOM killer, in the job's own group.
+    Kernel,
+    /// Our own sampling.
+    Watchdog,
+}
+
+/// What happened, with what it is based on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// In one word.
+    pub kind: VerdictKind,
+    /// Who held the limit, for a memory verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+    /// What was seen, a line each.
+    pub evidence: Vec<String>,
+}
+
+impl Verdict {
+    pub(crate) fn new(kind: VerdictKind, evidence: impl Into<String>) -> Verdict {
+        Verdict {
+            kind,
+            by: None,
+            evidence: vec![evidence.into()],
+        }
+    }
+
+    fn by(kind: VerdictKind, by: By, evidence: impl Into<String>) -> Verdict {
+        Verdict {
+            by: Some(by),
+            ..Verdict::new(kind, evidence)
+        }
+    }
+}
+
+/// Draws the verdict. `forwarded` are the signals that we passed on to the job
+/// on the user's behalf.
+pub(crate) fn judge(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
+    if let Some(counters) = evidence.group.filter(|counters| counters.oom_kills > 0) {
+        return judge_oom(evidence, counters);
+    }
+    match evidence.cause {
+        Some(Cause::Watchdog) => Verdict::by(
+            VerdictKind::MemoryLimit,
+            By::Watchdog,
+            "the sampled tree was at its limit",
+        ),
+        // The counter was seen rising while the job ran; it cannot fall.
+        Some(Cause::KernelOom) => Verdict::new(
+            VerdictKind::Unexplained,
+            "an OOM kill was seen, but not at the end",
+        ),
+        Some(Cause::TimeLimit) => Verdict::new(VerdictKind::TimeLimit, "the wall time was over"),
+        Some(Cause::StopAsked | Cause::HostGone) => {
+            Verdict::new(VerdictKind::Interrupted, "we were asked to end the job")
+        }
+        None => judge_end(evidence, forwarded),
+    }
+}
+
+/// The kernel killed members of the job's own group: whose limit was it?
+fn judge_oom(evidence: &Evidence, counters: GroupCounters) -> Verdict {
+    let seen = format!("oom_kill of the job's group is {}", counters.oom_kills);
+    if counters.own_limit_hit == Some(true) {
+        if evidence.main == Some(JobEnd::Exited(0)) {
+            return Verdict::by(VerdictKind::PartialKill, By::Kernel, seen);
+        }
+        return Verdict::by(VerdictKind::MemoryLimit, By::Kernel, seen);
+    }
+    if let Some(outer) = &evidence.outer {
+        let mut verdict = Verdict::new(VerdictKind::OuterLimit, seen);
+        verdict.evidence.push(outer.clone());
+        return verdict;
+    }
+    match counters.own_limit_hit {
+        Some(false) => {
+            let mut verdict = Verdict::new(VerdictKind::MachineOom, seen);
+            verdict
+                .evidence
+                .push("neither our limit nor one around us was hit".into());
+            verdict
+        }
+        Some(true) | None => Verdict::new(VerdictKind::Unexplained, seen),
+    }
+}
+
+/// Nobody but the job, or somebody unknown, ended it.
+fn judge_end(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
+    const SIGKILL: i32 = 9;
+    match evidence.main {
+        Some(JobEnd::Exited(code)) => {
+            Verdict::new(VerdictKind::Finished, format!("the job exited with {code}"))
+        }
+        Some(JobEnd::Signaled(signal)) if forwarded.contains(&signal) => Verdict::new(
+            VerdictKind::Interrupted,
+            format!("signal {signal} was passed on"),
+        ),
+        Some(JobEnd::Signaled(SIGKILL)) => judge_kill(evidence),
+        Some(JobEnd::Signaled(signal)) => {
+            Verdict::new(VerdictKind::Signaled, format!("signal {signal}"))
+        }
+        None => Verdict::new(VerdictKind::Unexplained, "the job's exit status was lost"),
+    }
+}
+
+/// SIGKILL, and not from us: an OOM killer around us, or a person.
+fn judge_kill(evidence: &Evidence) -> Verdict {
+    let around = evidence.oom_kills_around.filter(|kills| *kills > 0);
+    match (&evidence.outer, around) {
+        (Some(outer), _) => Verdict::new(VerdictKind::OuterLimit, outer.clone()),
+        (None, Some(kills)) => Verdict::new(
+            VerdictKind::MachineOom,
+            format!("SIGKILL, and {kills} OOM kills around us, no limit of a group hit"),
+        ),
+        (None, None) => Verdict::new(
+            VerdictKind::KilledByOther,
+            "SIGKILL, no OOM kill counted, not from us",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::PeakSource;
+    use std::time::Duration;
+
+    fn evidence(main: JobEnd) -> Evidence {
+        Evidence {
+            main: Some(main),
+            cause: None,
+            group: None,
+            outer: None,
+            oom_kills_around: None,
+            peak: None,
+            peak_source: PeakSource::Sampled,
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+            left_running: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn group(oom_kills: u64, own_limit_hit: Option<bool>) -> Option<GroupCounters> {
+        Some(GroupCounters {
+            oom_kills,
+            own_limit_hit,
+        })
+    }
+
+    #[test]
+    fn each_kind_has_its_evidence() {
+        use VerdictKind as K;
+        let killed = || evidence(JobEnd::Signaled(9));
+        let outer = || Some("memory.max of /outer was hit".to_owned());
+        let cases = [
+            (evidence(JobEnd::Exited(3)), K::Finished),
+            (evidence(JobEnd::Signaled(11)), K::Signaled),
+            (evidence(JobEnd::Signaled(2)), K::Interrupted),
+            (killed(), K::KilledByOther),
+            (
+                Evidence {
+                    group: group(0, Some(false)),
+                    ..killed()
+                },
+                K::KilledByOther,
+            ),
+            (
+                Evidence {
+                    group: group(2, Some(true)),
+                    ..killed()
+                },
+                K::MemoryLimit,
+            ),
+            // A grandchild was the victim, and the main process said 3.
+            (
+                Evidence {
+                    group: group(1, Some(true)),
+                    ..evidence(JobEnd::Exited(3))
+                },
+                K::MemoryLimit,
+            ),
+            (
+                Evidence {
+                    group: group(1, Some(true)),
+                    ..evidence(JobEnd::Exited(0))
+                },
+                K::PartialKill,
+            ),
+            (
+                Evidence {
+                    group: group(1, Some(false)),
+                    outer: outer(),
+                    ..killed()
+                },
+                K::OuterLimit,
+            ),
+            (
+                Evidence {
+                    group: group(1, Some(false)),
+                    ..killed()
+                },
+                K::MachineOom,
+            ),
+            (
+                Evidence {
+                    group: group(1, None),
+                    ..killed()
+                },
+                K::Unexplained,
+            ),
+            (
+                Evidence {
+                    outer: outer(),
+                    oom_kills_around: Some(1),
+                    ..killed()
+                },
+                K::OuterLimit,
+            ),
+            (
+                Evidence {
+                    oom_kills_around: Some(1),
+                    ..killed()
+                },
+                K::MachineOom,
+            ),
+            (
+                Evidence {
+                    cause: Some(Cause::Watchdog),
+                    ..killed()
+                },
+                K::MemoryLimit,
+            ),
+            (
+                Evidence {
+                    cause: Some(Cause::TimeLimit),
+                    ..killed()
+                },
+                K::TimeLimit,
+            ),
+            (
+                Evidence {
+                    cause: Some(Cause::StopAsked),
+                    ..killed()
+                },
+                K::Interrupted,
+            ),
+            (
+                Evidence {
+                    main: None,
+                    ..killed()
+                },
+                K::Unexplained,
+            ),
+        ];
+        for (evidence, kind) in cases {
+            assert_eq!(judge(&evidence, &[2]).kind, kind, "{evidence:?}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What the embedding program and the keeper tell each other: one JSON object
+//! per line over a socket pair.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use memcap_linux::{ByteSize, ProcessId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::Rejected;
+use crate::evidence::Evidence;
+use crate::plan::Placement;
+
+/// A word of a command line: a string where it is UTF-8, `{"hex": "…"}` of its
+/// bytes otherwise. The encoding of reports too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Word(pub(crate) OsString);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum EncodedWord {
+    Text(String),
+    Bytes { hex: String },
+}
+
+impl Serialize for Word {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let encoded = match self.0.to_str() {
+            Some(text) => EncodedWord::Text(text.to_owned()),
+            None => EncodedWord::Bytes {
+                hex: to_hex(&self.0),
+            },
+        };
+        encoded.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+        match EncodedWord::deserialize(deserializer)? {
+            EncodedWord::Text(text) => Ok(Word(text.into())),
+            EncodedWord::Bytes { hex } => from_hex(&hex)
+                .map(Word)
+                .ok_or_else(|| serde::de::Error::custom("odd hex")),
+        }
+    }
+}
+
+fn to_hex(word: &OsStr) -> String {
+    use std::fmt::Write as _;
+    word.as_bytes().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn from_hex(hex: &str) -> Option<OsString> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits
+        .map(byte)
+        .collect::<Option<Vec<u8>>>()
+        .map(OsString::from_vec)
+}
+
+/// Everything the keeper needs for one run. The environment, the working
+/// directory and the streams are the keeper's own, and so become the job's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    pub(crate) program: Word,
+    pub(crate) args: Vec<Word>,
+    pub(crate) placement: Placement,
+    pub(crate) containment_base: Option<PathBuf>,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) limit: ByteSize,
+    pub(crate) time: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) sample_every: Option<Duration>,
+    /// The embedding program, whose death ends the run.
+    pub(crate) host: Option<ProcessId>,
+    /// The process group the job joins.
+    pub(crate) process_group: i32,
+    pub(crate) signal_mask: u64,
+    pub(crate) ignore_sigpipe: bool,
+}
+
+/// The groups around the job, nearest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Surroundings {
+    /// In the unified hierarchy.
+    pub(crate) v2: Vec<PathBuf>,
+    /// In the v1 memory hierarchy.
+    pub(crate) v1: Vec<PathBuf>,
+}
+
+/// From the embedding program to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ToKeeper {
+    /// Set up and run. Sent again with another placement after a refusal.
+    Start(Box<Spec>),
+    /// Pass a signal to the main process.
+    Signal(i32),
+    /// End the job: SIGTERM, grace, SIGKILL.
+    Stop,
+}
+
+/// From the keeper to the embedding program.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FromKeeper {
+    /// The enclosure stands and its limits were read back.
+    Prepared(Prepared),
+    /// The mechanism could not be set up; nothing was started.
+    Refused(Rejected),
+    /// The job runs.
+    Started { pid: i32 },
+    /// The job could not be started.
+    NotStarted {
+        step: String,
+        errno: Option<i32>,
+        reason: String,
+    },
+    /// The tree's memory now.
+    Sample { current: ByteSize, peak: ByteSize },
+    /// The tree is gone and so are its groups.
+    Ended(Box<Evidence>),
+}
+
+/// What the keeper has made.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Prepared {
+    /// v2 directories, the job's own first.
+    pub(crate) v2: Vec<PathBuf>,
+    /// v1 memory directories.
+    pub(crate) v1: Vec<PathBuf>,
+    /// What was read back, for the report.
+    pub(crate) proof: Option<String>,
+    /// Things that went less well than hoped.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Sends one message, waiting while the channel is full.
+pub(crate) fn send<T: Serialize>(stream: &UnixStream, message: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message).map_err(io::Error::other)?;
+    line.push(b'\n');
+    let mut stream = stream;
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        match stream.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_writable(stream)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn wait_writable(stream: &UnixStream) -> io::Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Collects bytes until a whole line is there.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    buffer: Vec<u8>,
+    closed: bool,
+}
+
+impl Inbox {
+    /// Whether the other end is gone and everything it said has been taken.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Reads what is there, once. On a blocking stream this waits for
+    /// something; on a non-blocking one it may bring nothing.
+    pub(crate) fn fill(&mut self, stream: &UnixStream) -> io::Result<()> {
+        let mut chunk = [0; 4096];
+        let mut stream = stream;
+        match stream.read(&mut chunk) {
+            Ok(0) => self.closed = true,
+            Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.closed = true,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The next whole message, if one is there.
+    pub(crate) fn take<T: for<'de> Deserialize<'de>>(&mut self) -> io::Result<Option<T>> {
+        let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
+            return Ok(None);
+        };
+        let line: Vec<u8> = self.buffer.drain(..=end).collect();
+        serde_json::from_slice(&line)
+            .map(Some)
+            .map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_any_bytes_are_read_back() {
+        for bytes in [b"plain".to_vec(), b"\xff\x00new\nline".to_vec(), Vec::new()] {
+            let word = Word(OsString::from_vec(bytes));
+            let text = serde_json::to_string(&word).expect("encodes");
+            assert_eq!(
+                serde_json::from_str::<Word>(&text).expect("decodes"),
+                word,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn messages_may_arrive_in_pieces() {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let mut inbox = Inbox::default();
+        (&far).write_all(b"{\"signal\":").expect("half");
+        inbox.fill(&near).expect("reads");
+        assert!(inbox.take::<ToKeeper>().expect("no message yet").is_none());
+        (&far).write_all(b"15}\n\"stop\"\n").expect("rest");
+        drop(far);
+        inbox.fill(&near).expect("reads");
+        assert!(matches!(inbox.take(), Ok(Some(ToKeeper::Signal(15)))));
+        assert!(matches!(inbox.take(), Ok(Some(ToKeeper::Stop))));
+        inbox.fill(&near).expect("reads");
+        assert!(inbox.is_closed());
+    }
+}

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Pure cgroup v2 without the memory controller (cgroup_disable=memory): a v2 directory
+# still holds the tree, and the watchdog holds the limit.
+#@ kernels 6.1
+#@ layout v2
+#@ cmdline cgroup_disable=memory
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+require "there is no memory controller" sh -c '! grep -qw memory /sys/fs/cgroup/cgroup.controllers'
+expect_mechanism watchdog cgroup-v2 tree-sampled watchdog
+remember_cgroups
+all_scenarios
+scenario_doctor absent absent enforced
+finish

@@ -1,0 +1,13 @@
+#!/bin/sh
+# No cgroup file system at all: the watchdog holds the limit, the keeper the tree.
+#@ kernels 6.1
+#@ layout none
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+require "no cgroup file system is mounted" sh -c '! grep -q cgroup /proc/mounts'
+expect_mechanism watchdog keeper tree-sampled watchdog
+remember_cgroups
+all_scenarios
+scenario_doctor absent absent enforced
+finish

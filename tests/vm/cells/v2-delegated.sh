@@ -1,0 +1,37 @@
+#!/bin/sh
+# Pure cgroup v2, uid 1000 inside a subtree that was delegated to it. First from a
+# shell in a leaf, beside which memcap makes its own; then with memcap alone in the
+# delegated directory itself, where it must make room first (EBUSY otherwise).
+#@ kernels 6.1
+#@ layout v2
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+delegated=/sys/fs/cgroup/delegated
+mkdir -p "$delegated/shell"
+for directory in "$delegated" "$delegated/shell"; do
+    chown user "$directory" "$directory/cgroup.procs" "$directory/cgroup.threads" \
+        "$directory/cgroup.subtree_control"
+done
+
+launch() {
+    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$place" || exit 91
+    as_user "$@"
+}
+
+expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
+remember_cgroups
+echo "# from a shell in a leaf"
+place=$delegated/shell
+all_scenarios
+scenario_doctor enforced absent enforced
+
+echo "# alone in the delegated directory"
+place=$delegated
+# The last scenarios may have enabled controllers here, which would keep us out.
+echo "-memory" >"$delegated/cgroup.subtree_control"
+rmdir "$delegated/shell"
+remember_cgroups
+scenario_within
+scenario_breach
+finish

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Pure cgroup v2, root inside a smaller finite limit: never leave it, clamp what
+# cannot be had, and tell our limit from the outer one.
+#@ kernels 6.1
+#@ layout v2
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+outer=/sys/fs/cgroup/outer
+mkdir -p "$outer"
+echo +memory >"$outer/cgroup.subtree_control"
+mkdir "$outer/shell"
+echo 192M >"$outer/memory.max"
+echo 0 >"$outer/memory.swap.max" 2>/dev/null
+
+launch() {
+    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$place" || exit 91
+    exec "$@"
+}
+
+# The job must run below the directory, whatever it is held by.
+stays_inside() {
+    memcap_run --memory 48M -- cat /proc/self/cgroup
+    case $(cat /tmp/out) in
+    *"0::${place_of_job}"*) ok "the job stays below $place_of_job" ;;
+    *) not_ok "the job left $place_of_job: $(cat /tmp/out)" ;;
+    esac
+}
+
+place=$outer/shell place_of_job=/outer/
+expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
+remember_cgroups
+stays_inside
+scenario_within
+scenario_breach
+
+echo "# a request above the ceiling is clamped below it: 192M less the margin of 64M"
+memcap_run --memory 1G -- hog 180M --hold 30
+report_says_killed memory-limit
+report_says verdict.by kernel
+report_says requested_bytes 1073741824
+report_says limit_bytes $((128 * 1048576))
+contains "the warning" "$(cat /tmp/err)" 128
+nothing_left 5
+
+echo "# an outer limit that is hit first gets the blame"
+# Started before memcap, and never chosen by the OOM killer.
+sh -c 'echo $$ >"$0/cgroup.procs"; echo -1000 >/proc/self/oom_score_adj
+    exec hog 120M --hold 50' "$outer/shell" &
+neighbour=$!
+# shellcheck disable=SC2317 # called by wait_until
+neighbour_is_big() { [ "$(awk '/^VmRSS/ { print $2 }' "/proc/$neighbour/status")" -gt 122880 ]; }
+require "the neighbour takes its memory" wait_until 20 neighbour_is_big
+memcap_run --memory 100M -- hog 96M --hold 30
+kill -9 "$neighbour"
+wait "$neighbour"
+report_says_killed outer-limit
+report_says verdict.by kernel
+nothing_left 5
+
+echo "# a finite limit on the populated group itself: no group can be made for memory, and leaving is no answer"
+mkdir "$outer/tight"
+echo 160M >"$outer/tight/memory.max"
+place=$outer/tight place_of_job=/outer/tight
+holder() { sh -c 'echo $$ >"$0/cgroup.procs"; exec sleep 80' "$place"; }
+holder &
+remember_cgroups
+expect_mechanism watchdog cgroup-v2 tree-sampled watchdog
+stays_inside
+memcap_run --memory 64M -- hog 128M --rate 20M --hold 30
+report_says_killed memory-limit
+report_says verdict.by watchdog
+nothing_left 5
+finish

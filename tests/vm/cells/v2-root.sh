@@ -1,0 +1,12 @@
+#!/bin/sh
+# Pure cgroup v2, as systemd leaves it, root: the first rung of the ladder.
+#@ kernels 6.1 6.12
+#@ layout v2
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
+remember_cgroups
+all_scenarios
+scenario_doctor enforced absent enforced
+finish

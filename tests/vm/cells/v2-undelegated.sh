@@ -1,0 +1,22 @@
+#!/bin/sh
+# Pure cgroup v2, uid 1000 with nothing delegated: no cgroup can be made, so the
+# watchdog is used, and the report says that it only samples.
+#@ kernels 6.1
+#@ layout v2
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+launch() { as_user "$@"; }
+
+expect_mechanism watchdog keeper tree-sampled watchdog
+remember_cgroups
+all_scenarios
+scenario_doctor absent absent enforced
+
+echo "# a mechanism that this user cannot have is refused by name, before the job starts"
+rm -f /tmp/started "$report"
+(launch memcap run --memory 64M --mechanism cgroup-v2 --report "$report" -- touch /tmp/started) >/tmp/out 2>/tmp/err
+equal "exit status" "$?" 125
+contains "stderr" "$(cat /tmp/err)" cgroup-v2
+if [ -e /tmp/started ]; then not_ok "the job started"; else ok "the job did not start"; fi
+finish

@@ -1,0 +1,257 @@
+# Sourced by every cell: assertions, and the scenarios that every mechanism must
+# pass. POSIX sh for busybox. A cell says what it expects in the four variables
+# below and redefines `launch` where memcap starts in a special place.
+#
+# Every check prints "ok" or "not ok" with what was seen; `finish` ends the cell.
+# shellcheck shell=sh
+
+# What reports must say; set by expect_mechanism.
+mechanism='' containment='' guarantee='' by=''
+failures=0 unshown=
+limit=67108864
+report=/tmp/report.json
+cd /tmp || exit 1
+
+# Starts memcap; always called in a subshell that it replaces, so that the pid
+# of the subshell is memcap's own.
+launch() { exec "$@"; }
+
+# As the ordinary user. busybox su replaces itself too.
+# shellcheck disable=SC2016 # expanded by the inner shell
+as_user() { exec su -s /bin/sh -c 'exec "$0" "$@"' -- user "$@"; }
+
+# --- assertions -------------------------------------------------------------
+
+ok() { echo "ok: $1"; }
+
+not_ok() {
+    failures=$((failures + 1))
+    echo "not ok: $1"
+    # What was reported, once for each run.
+    [ -z "$unshown" ] || sed 's/^/    report: /' /tmp/flat 2>/dev/null
+    unshown=
+}
+
+equal() { # WHAT SEEN WANTED
+    if [ "$2" = "$3" ]; then ok "$1 is $3"; else not_ok "$1 is '$2', not '$3'"; fi
+}
+
+within() { # WHAT SEEN LOWEST HIGHEST
+    case $2 in '' | *[!0-9]*) not_ok "$1 is '$2', not a number"; return ;; esac
+    if [ "$2" -ge "$3" ] && [ "$2" -le "$4" ]; then
+        ok "$1 is $2"
+    else
+        not_ok "$1 is $2, not between $3 and $4"
+    fi
+}
+
+contains() { # WHAT TEXT PART
+    case $2 in *"$3"*) ok "$1 says '$3'" ;; *) not_ok "$1 does not say '$3': $2" ;; esac
+}
+
+# A precondition of the cell itself. Without it nothing that follows means anything.
+require() { # WHAT COMMAND...
+    what=$1
+    shift
+    "$@" || { echo "cell is broken: $what"; exit 90; }
+}
+
+wait_until() { # SECONDS COMMAND...
+    deadline=$(($(cut -d. -f1 /proc/uptime) + $1))
+    shift
+    until "$@"; do
+        [ "$(cut -d. -f1 /proc/uptime)" -lt "$deadline" ] || return 1
+        usleep 50000
+    done
+}
+
+finish() {
+    [ "$failures" = 0 ] || { echo "$failures checks failed"; exit 1; }
+    exit 0
+}
+
+# --- what is left -----------------------------------------------------------
+
+# Pids of our programs that still run; zombies wait only for their parent.
+survivors() {
+    for stat in /proc/[0-9]*/stat; do
+        IFS=' ' read -r pid name state _ 2>/dev/null <"$stat" || continue
+        case $state in Z | X) continue ;; esac
+        case $name in
+        '(memcap)' | '(memcap-keeper)' | '(hog)' | '(tree)' | '(daemonize)' | '(stubborn)') echo "$pid$name" ;;
+        esac
+    done
+}
+
+no_survivors() { [ -z "$(survivors)" ]; }
+
+# Every cgroup directory of every hierarchy.
+cgroups() { find /sys/fs/cgroup -mindepth 1 -type d | sort; }
+
+cgroups_as_before() { [ "$(cgroups)" = "$cgroups_before" ]; }
+
+# A cell calls this when its own cgroups exist.
+remember_cgroups() { cgroups_before=$(cgroups); }
+
+nothing_left() { # SECONDS
+    if wait_until "$1" no_survivors; then
+        ok "no process is left"
+    else
+        not_ok "processes are left: $(survivors | tr '\n' ' ')"
+    fi
+    if wait_until "$1" cgroups_as_before; then
+        ok "no cgroup is left"
+    else
+        echo "$cgroups_before" >/tmp/before
+        not_ok "cgroups are left: $(cgroups | grep -vxF -f /tmp/before | tr '\n' ' ')"
+    fi
+}
+
+# --- running memcap ---------------------------------------------------------
+
+# Runs a job; leaves status, /tmp/out, /tmp/err and the flattened report behind.
+memcap_run() {
+    rm -f "$report" /tmp/flat
+    (launch memcap run --report "$report" "$@") >/tmp/out 2>/tmp/err
+    status=$?
+    unshown=
+    if ! [ -s "$report" ] || ! awk -f /vm/json.awk "$report" >/tmp/flat 2>&1; then
+        not_ok "a report was written: $(cat /tmp/flat "$report" 2>&1)"
+        : >/tmp/flat
+    fi
+    sed 's/^/    stderr: /' /tmp/err
+    unshown=1
+}
+
+field() { sed -n "s/^$1	//p" /tmp/flat; }
+
+report_says() { equal "$1" "$(field "$1")" "$2"; }
+
+expect_mechanism() { # MECHANISM CONTAINMENT GUARANTEE BY
+    mechanism=$1 containment=$2 guarantee=$3 by=$4
+}
+
+report_names_mechanism() {
+    report_says schema_version 1
+    report_says mechanism "$mechanism"
+    report_says containment "$containment"
+    report_says guarantee "$guarantee"
+    report_says left_running '[]'
+}
+
+report_says_killed() { # KIND
+    equal "exit status" "$status" 137
+    report_says exit_code 137
+    report_says verdict.kind "$1"
+    report_names_mechanism
+}
+
+# --- scenarios --------------------------------------------------------------
+
+# More than the limit. An exact mechanism may not exceed it by more than a
+# kernel's batch; the watchdog is held to a bound only at a stated rate, since
+# time in an emulated machine is not the host's.
+scenario_breach() {
+    echo "# 256M under 64M, at full speed"
+    memcap_run --memory 64M -- hog 256M --hold 30
+    report_says_killed memory-limit
+    report_says verdict.by "$by"
+    report_says requested_bytes "$limit"
+    report_says limit_bytes "$limit"
+    case $guarantee in
+    tree-exact)
+        report_says peak_source kernel
+        within peak_bytes "$(field peak_bytes)" $((limit * 9 / 10)) $((limit + 1048576))
+        within overshoot_bytes "$(field overshoot_bytes)" 0 1048576
+        ;;
+    *)
+        report_says peak_source sampled
+        within peak_bytes "$(field peak_bytes)" "$limit" $((limit * 5))
+        ;;
+    esac
+    nothing_left 5
+    [ "$guarantee" = tree-exact ] || scenario_slow_breach
+}
+
+scenario_slow_breach() {
+    echo "# 256M under 64M, 20M a second"
+    memcap_run --memory 64M -- hog 256M --rate 20M --hold 30
+    report_says_killed memory-limit
+    peak=$(field peak_bytes)
+    within peak_bytes "$peak" "$limit" $((limit + 33554432))
+    report_says overshoot_bytes $((peak - limit))
+    nothing_left 5
+}
+
+scenario_tree() {
+    echo "# a tree of 4 x 40M under 64M"
+    memcap_run --memory 64M -- tree 4 40M --hold 30
+    report_says_killed memory-limit
+    nothing_left 5
+}
+
+scenario_within() {
+    echo "# a job within its limit"
+    memcap_run --memory 64M -- hog 32M --hold 0
+    equal "exit status" "$status" 0
+    report_says verdict.kind finished
+    report_says job.exit_code 0
+    report_names_mechanism
+    within peak_bytes "$(field peak_bytes)" $((16 * 1048576)) "$limit"
+    nothing_left 5
+    echo "# a job's own status"
+    memcap_run --memory 64M -- sh -c 'exit 7'
+    equal "exit status" "$status" 7
+    report_says job.exit_code 7
+    report_says exit_code 7
+    report_says verdict.kind finished
+    nothing_left 5
+}
+
+pids_written() { [ "$(wc -l 2>/dev/null </tmp/pids)" = "$1" ]; }
+
+# Nothing may outlive memcap itself, not even what left its session.
+scenario_killed() {
+    echo "# kill -9 of memcap, a daemon and a plain child below it"
+    rm -f /tmp/pids "$report"
+    (launch memcap run --memory 64M --report "$report" -- daemonize --child --stay --hold 60 --pidfile /tmp/pids) >/tmp/out 2>/tmp/err &
+    memcap=$!
+    if ! wait_until 20 pids_written 2; then
+        not_ok "the daemon started: $(cat /tmp/out /tmp/err)"
+    fi
+    equal "process $memcap" "$(cat /proc/$memcap/comm)" memcap
+    kill -9 "$memcap"
+    wait "$memcap"
+    nothing_left 15
+}
+
+# What `doctor` must say of each mechanism on this host; `absent` covers both
+# "not there" and "there, but does not enforce".
+scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG (each: enforced | absent)
+    echo "# doctor"
+    (launch memcap doctor --json) >/tmp/doctor.json 2>/tmp/err
+    status=$?
+    sed 's/^/    stderr: /' /tmp/err
+    unshown=1
+    if ! awk -f /vm/json.awk /tmp/doctor.json >/tmp/flat 2>&1; then
+        not_ok "doctor printed JSON: $(cat /tmp/doctor.json)"
+    fi
+    doctor_says cgroup-v2 "$1"
+    doctor_says cgroup-v1 "$2"
+    doctor_says watchdog "$3"
+    nothing_left 5
+}
+
+doctor_says() { # MECHANISM enforced|absent
+    place=$(sed -n "s/^\(.*\)\.mechanism	$1\$/\1/p" /tmp/flat | head -n 1)
+    seen=$(field "$place.enforced")
+    [ "$seen" = true ] && seen=enforced || seen=absent
+    equal "doctor on $1" "$seen" "$2"
+}
+
+all_scenarios() {
+    scenario_within
+    scenario_breach
+    scenario_tree
+    scenario_killed
+}
