@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<u8, CliError> {
     match command {
         Command::Run(args) => commands::run::run(args),
+        Command::Doctor(args) => commands::doctor::run(&args),
     }
 }
 

@@ -42,9 +42,19 @@ pub(crate) fn clamp(
     ));
 }
 
-/// The one line at the end: mechanism, peak, verdict.
-pub(crate) fn ending(outcome: &Outcome) {
+/// The one line at the end: mechanism, peak, verdict. A job that did not start
+/// has neither peak nor mechanism worth telling.
+pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
     let plan = &outcome.plan;
+    if outcome.verdict.kind == VerdictKind::NotStarted {
+        let evidence = outcome.verdict.evidence.join("; ");
+        let program = printable(&program.to_string_lossy());
+        say(&format!(
+            "memcap: error: `{program}` was not started: {}",
+            printable(&evidence)
+        ));
+        return;
+    }
     let peak = match (outcome.peak, outcome.peak_source) {
         (Some(peak), Some(PeakSource::Sampled)) => format!("peak {peak} (sampled)"),
         (Some(peak), _) => format!("peak {peak}"),

@@ -13,20 +13,27 @@ use crate::{Ceilings, Fact, V1Place, V2Place, ceiling, v1, v2};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roots {
     root: PathBuf,
+    captured: bool,
 }
 
 impl Default for Roots {
     fn default() -> Self {
         Roots {
             root: PathBuf::from("/"),
+            captured: false,
         }
     }
 }
 
 impl Roots {
     /// A captured host: a folder with `proc/…` and `sys/fs/cgroup/…` in it.
+    /// What the captured process could write is told by the owner's write bit,
+    /// so that the answer does not depend on who looks at the folder.
     pub fn below(root: impl Into<PathBuf>) -> Roots {
-        Roots { root: root.into() }
+        Roots {
+            root: root.into(),
+            captured: true,
+        }
     }
 
     /// The proc file system.
@@ -37,6 +44,17 @@ impl Roots {
     /// An absolute path of the host, seen from here.
     pub fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Whether this process may write there, by the kernel's own answer.
+    pub(crate) fn is_writable(&self, path: &Path) -> bool {
+        use nix::unistd::{AccessFlags, eaccess};
+        use std::os::unix::fs::PermissionsExt;
+        if self.captured {
+            return std::fs::metadata(path)
+                .is_ok_and(|data| data.permissions().mode() & 0o200 != 0);
+        }
+        eaccess(path, AccessFlags::W_OK).is_ok()
     }
 }
 
@@ -105,15 +123,17 @@ pub(crate) fn directory(roots: &Roots, mount: &Mount, path: &str) -> Result<Path
             "our own group `{path}` is outside this cgroup namespace"
         ));
     }
-    let inside = match mount.root.as_str() {
-        "/" => path,
-        root => path
-            .strip_prefix(root)
-            .unwrap_or(if path == "/" { "" } else { path }),
-    };
-    let directory = roots
+    // By whole components: `/docker/abc` is no part of `/docker/abcdef`. A path
+    // that is not below the mounted subtree may still be relative to it, as in
+    // a cgroup namespace.
+    let below_mount = Path::new(path).strip_prefix(&mount.root);
+    let inside = below_mount.unwrap_or(Path::new(path));
+    let inside = inside.strip_prefix("/").unwrap_or(inside);
+    let directory: PathBuf = roots
         .at(&mount.mount_point)
-        .join(inside.trim_start_matches('/'));
+        .join(inside)
+        .components()
+        .collect();
     if directory.is_dir() {
         Ok(directory)
     } else {
@@ -130,10 +150,4 @@ pub(crate) fn upwards(from: &Path, mount_point: &Path) -> Vec<PathBuf> {
         .take_while(|dir| dir.starts_with(mount_point))
         .map(Path::to_owned)
         .collect()
-}
-
-/// Whether this process may write there, by the kernel's own answer.
-pub(crate) fn is_writable(path: &Path) -> bool {
-    use nix::unistd::{AccessFlags, eaccess};
-    eaccess(path, AccessFlags::W_OK).is_ok()
 }

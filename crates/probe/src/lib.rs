@@ -5,13 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod ceiling;
+pub mod diagnosis;
 mod fact;
 mod host;
+mod mechanism;
+mod report;
+pub mod trial;
 mod v1;
 mod v2;
 
 pub use ceiling::{Ceiling, Ceilings};
 pub use fact::Fact;
 pub use host::{Host, Roots};
+pub use mechanism::{Guarantee, Mechanism};
+pub use report::{ContainmentReport, DoctorReport, MechanismReport, SCHEMA_VERSION, examine};
 pub use v1::V1Place;
 pub use v2::{MemoryBase, V2Place};

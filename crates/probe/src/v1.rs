@@ -1,14 +1,14 @@
 //! The v1 memory hierarchy: our group in it, and whether one of ours can be
 //! made below.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use memcap_linux::cgroup::{Limit, Membership, V1Memory};
 use memcap_linux::mounts::Mount;
 use serde::Serialize;
 
 use crate::Fact;
-use crate::host::{Roots, directory, is_writable, upwards};
+use crate::host::{Roots, directory, upwards};
 
 /// Our place in the v1 memory hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,7 +54,7 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
             mount.mount_point.display()
         ))
     } else {
-        base(&own)
+        base(roots, &own)
     };
     let mount_point = roots.at(&mount.mount_point);
     let counts_swap = V1Memory::at(&own).counts_swap();
@@ -66,8 +66,8 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
     })
 }
 
-fn base(own: &std::path::Path) -> Fact<PathBuf> {
-    if !is_writable(own) || !is_writable(&own.join("cgroup.procs")) {
+fn base(roots: &Roots, own: &Path) -> Fact<PathBuf> {
+    if !roots.is_writable(own) || !roots.is_writable(&own.join("cgroup.procs")) {
         return Fact::absent(format!("{} is not ours to write", own.display()));
     }
     let group = V1Memory::at(own);

@@ -8,7 +8,7 @@ use memcap_linux::mounts::Mount;
 use serde::{Deserialize, Serialize};
 
 use crate::Fact;
-use crate::host::{Roots, directory, is_writable, upwards};
+use crate::host::{Roots, directory, upwards};
 
 /// Our place in cgroup v2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,8 +63,8 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
         (Fact::absent(because.clone()), Fact::absent(because))
     } else {
         (
-            memory_base(&own, &mount_point),
-            containment_base(&own, &mount_point),
+            memory_base(roots, &own, &mount_point),
+            containment_base(roots, &own, &mount_point),
         )
     };
     Fact::present(V2Place {
@@ -77,10 +77,10 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
 
 /// The nearest directory, from our own group upwards, that can take a leaf
 /// with a memory limit; the walk ends at the first limit it would leave.
-fn memory_base(own: &Path, mount_point: &Path) -> Fact<MemoryBase> {
+fn memory_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<MemoryBase> {
     let mut reasons = Vec::new();
     for dir in upwards(own, mount_point) {
-        match memory_at(&dir, mount_point) {
+        match memory_at(roots, &dir, mount_point) {
             Ok(base) => return Fact::present(base),
             Err(reason) => reasons.push(format!("{}: {reason}", dir.display())),
         }
@@ -96,9 +96,9 @@ fn memory_base(own: &Path, mount_point: &Path) -> Fact<MemoryBase> {
 }
 
 /// Whether a leaf with a limit can be made right here.
-fn memory_at(dir: &Path, mount_point: &Path) -> Result<MemoryBase, String> {
+fn memory_at(roots: &Roots, dir: &Path, mount_point: &Path) -> Result<MemoryBase, String> {
     let group = V2Group::at(dir);
-    if !is_writable(dir) || !is_writable(&dir.join("cgroup.procs")) {
+    if !roots.is_writable(dir) || !roots.is_writable(&dir.join("cgroup.procs")) {
         return Err("not ours to write".into());
     }
     let has = |list: Result<Vec<String>, _>| {
@@ -116,7 +116,7 @@ fn memory_at(dir: &Path, mount_point: &Path) -> Result<MemoryBase, String> {
     if !has(group.controllers())? {
         return Err("no memory controller is granted here".into());
     }
-    if !is_writable(&dir.join("cgroup.subtree_control")) {
+    if !roots.is_writable(&dir.join("cgroup.subtree_control")) {
         return Err("memory is not enabled for children, and enabling it is not ours".into());
     }
     // The real root may hold processes and grant controllers; every other
@@ -149,10 +149,10 @@ fn members(dir: &Path) -> Result<usize, String> {
 }
 
 /// The nearest directory that can take a group for following a tree.
-fn containment_base(own: &Path, mount_point: &Path) -> Fact<PathBuf> {
+fn containment_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<PathBuf> {
     let mut reasons = Vec::new();
     for dir in upwards(own, mount_point) {
-        if is_writable(&dir) && is_writable(&dir.join("cgroup.procs")) {
+        if roots.is_writable(&dir) && roots.is_writable(&dir.join("cgroup.procs")) {
             return Fact::present(dir);
         }
         reasons.push(format!("{}: not ours to write", dir.display()));

@@ -1,6 +1,6 @@
 //! `memcap run`: a command under a limit.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,13 +60,14 @@ struct Settings {
 }
 
 pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
+    let program = args.command.first().cloned().unwrap_or_default();
     let Settings {
         request,
         report,
         quiet,
     } = settings(args)?;
     match supervise(request, quiet) {
-        Ok(outcome) => conclude(&outcome, report, quiet),
+        Ok(outcome) => conclude(&outcome, &program, report, quiet),
         Err(error) => {
             if let Some(report) = report {
                 report
@@ -131,12 +132,17 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
     handle.wait()
 }
 
-fn conclude(outcome: &Outcome, report: Option<ReportFile>, quiet: bool) -> Result<u8, CliError> {
+fn conclude(
+    outcome: &Outcome,
+    program: &OsStr,
+    report: Option<ReportFile>,
+    quiet: bool,
+) -> Result<u8, CliError> {
     if let Some(report) = report {
         report.write(&Report::of(outcome)).map_err(internal)?;
     }
     if !quiet {
-        render::ending(outcome);
+        render::ending(outcome, program);
     }
     if let Some(signal) = outcome.signal_to_raise() {
         // Should it not end us, the exit code says the same.

@@ -61,10 +61,11 @@ impl V2Group {
         self.write("cgroup.subtree_control", &format!("+{controller}"))
     }
 
-    /// Takes a controller from children again.
+    /// Takes a controller from the children again. Their limits are gone with
+    /// it, so this is only for a controller that nobody else has come to use.
     ///
     /// # Errors
-    /// EBUSY while a group below uses it.
+    /// EBUSY while a child gives it to its own children.
     pub fn disable_for_children(&self, controller: &str) -> Result<(), FileError> {
         self.write("cgroup.subtree_control", &format!("-{controller}"))
     }

@@ -1,0 +1,117 @@
+//! Everything `memcap doctor` knows, in one value: people's text and the JSON
+//! are made from it.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::diagnosis::{Finding, Signs, diagnose};
+use crate::trial::{self, ContainmentTrial, Control, MechanismTrial, Trials, Verdict};
+use crate::{Guarantee, Host, Mechanism, Roots};
+
+/// The version of the JSON's shape. Fields may be added within a version.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One mechanism, what is known about it, and what it promises here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MechanismReport {
+    /// Which, what was seen, and why it is not "enforced".
+    #[serde(flatten)]
+    pub trial: MechanismTrial,
+    /// What a run under it can rely on here; none unless it was proved.
+    pub guarantee: Guarantee,
+}
+
+/// One way of following and ending a tree of processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainmentReport {
+    /// `cgroup-v2`: a directory of the unified hierarchy.
+    pub containment: &'static str,
+    /// What is known about it.
+    #[serde(flatten)]
+    pub trial: ContainmentTrial,
+}
+
+/// The whole examination.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DoctorReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The facts.
+    pub host: Host,
+    /// The negative control; absent when no trial was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
+    /// Every mechanism, in the order in which a run prefers them.
+    pub mechanisms: Vec<MechanismReport>,
+    /// How a tree can be followed and ended.
+    pub containment: Vec<ContainmentReport>,
+    /// Causes that are certainly at work, with remedies.
+    pub findings: Vec<Finding>,
+    /// The mechanism a run will use; absent when none was proved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<Mechanism>,
+}
+
+impl DoctorReport {
+    /// Joins facts, trials and findings.
+    pub fn new(host: Host, trials: Trials, findings: Vec<Finding>) -> DoctorReport {
+        let best = trials
+            .mechanisms
+            .iter()
+            .find(|trial| trial.verdict == Verdict::Enforced)
+            .map(|trial| trial.mechanism);
+        let containment = ContainmentReport {
+            containment: "cgroup-v2",
+            trial: trials.containment,
+        };
+        DoctorReport {
+            schema_version: SCHEMA_VERSION,
+            host,
+            control: trials.control,
+            mechanisms: trials.mechanisms.into_iter().map(promise).collect(),
+            containment: vec![containment],
+            findings,
+            best,
+        }
+    }
+
+    /// The first mechanism, in the order in which a run prefers them, that was
+    /// seen to enforce its limit.
+    pub fn best(&self) -> Option<Mechanism> {
+        self.best
+    }
+
+    /// Whether the kernel was seen to hold a whole tree to its limit.
+    pub fn has_hard_limit(&self) -> bool {
+        self.mechanisms
+            .iter()
+            .any(|report| report.guarantee == Guarantee::TreeExact)
+    }
+}
+
+fn promise(trial: MechanismTrial) -> MechanismReport {
+    let guarantee = match trial.verdict {
+        Verdict::Enforced => trial.mechanism.guarantee(),
+        Verdict::SwapAbsorbs
+        | Verdict::NotEnforced
+        | Verdict::Throttled
+        | Verdict::KilledByOther
+        | Verdict::NotAvailable
+        | Verdict::NotTried
+        | Verdict::NotBuilt => Guarantee::None,
+    };
+    MechanismReport { trial, guarantee }
+}
+
+/// Observes, tries, and diagnoses. Without a `program` (see
+/// [`trial::run_all`]) nothing is tried.
+pub fn examine(roots: &Roots, program: Option<&Path>) -> DoctorReport {
+    let host = Host::observe(roots);
+    let trials = match program {
+        Some(program) => trial::run_all(&host, program),
+        None => trial::facts_only(&host, "no trials were asked for"),
+    };
+    let findings = diagnose(&host, &trials, &Signs::observe(roots, &host));
+    DoctorReport::new(host, trials, findings)
+}
