@@ -1,12 +1,13 @@
 //! Carrying out a plan: one supervised run of marker for each chunk, what has
 //! been done kept in the journal, and at last the parts joined.
 
+mod assemble;
 mod error;
+mod log;
 mod outcome;
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,10 +19,8 @@ use crate::events::Event;
 use crate::input::Input;
 use crate::journal::{DoneChunk, Journal, Progress, Record};
 use crate::manifest;
-use crate::merge::{ChunkOutput, merge};
 use crate::pages::PageSet;
 use crate::plan::Plan;
-use crate::publish::folder_name;
 use crate::recovery::{Action, Failure, Judgement, Recovery, judge};
 use crate::runner::{Runner, Step, StepReport};
 use crate::text::last_line;
@@ -208,7 +207,7 @@ impl<'a> Conversion<'a> {
         });
         let report = runner.run(&step, &mut |usage| tell(Event::Usage(usage)))?;
         self.marker_time += report.wall;
-        let errors = tail(&step.stderr);
+        let errors = log::tail(&step.stderr);
         let complete = main_files(&self.input.stem)
             .iter()
             .all(|file| output.join(file).is_file());
@@ -342,78 +341,6 @@ impl<'a> Conversion<'a> {
         }
     }
 
-    /// Joins what there is and puts it into its place.
-    fn finish(mut self, tell: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ConversionError> {
-        if self.progress.done.is_empty() {
-            return Ok(self.outcome(Status::Nothing));
-        }
-        tell(Event::Merging {
-            chunks: self.progress.done.len(),
-        });
-        let merged = self.folder.fresh_merged()?;
-        merge(&self.input.stem, &self.outputs(), &merged)?;
-        self.rename_main_files(&merged)?;
-        let files = manifest::record(&merged).map_err(wrap("record", &merged))?;
-        self.journal.append(&Record::Publishing {
-            folder: folder_name(&self.plan.result),
-            files: files.clone(),
-        })?;
-        self.plan.place().put(&merged, &files)?;
-        let missing = self.missing();
-        self.journal.append(&Record::Published {
-            missing: missing.clone(),
-        })?;
-        let status = if missing.is_empty() {
-            Status::Complete
-        } else {
-            Status::Partial
-        };
-        let outcome = self.outcome(status);
-        if status == Status::Complete {
-            self.folder.clear()?;
-        }
-        tell(Event::Published {
-            folder: &self.plan.result,
-        });
-        Ok(outcome)
-    }
-
-    /// The finished chunks in the order of their pages.
-    fn outputs(&self) -> Vec<ChunkOutput> {
-        let mut outputs: Vec<ChunkOutput> = self
-            .progress
-            .done
-            .iter()
-            .filter_map(|chunk| {
-                Some(ChunkOutput {
-                    first_page: chunk.pages.first()?,
-                    last_page: chunk.pages.last()?,
-                    folder: self.folder.chunk(&chunk.pages).join(&self.input.stem),
-                })
-            })
-            .collect();
-        outputs.sort_by_key(|output| output.first_page);
-        outputs
-    }
-
-    /// Where marker saw the document under another name, gives the main files
-    /// the real one.
-    fn rename_main_files(&self, merged: &Path) -> Result<(), ConversionError> {
-        let name = |stem: &OsStr| main_files(stem).map(|file| file.file_name().map(PathBuf::from));
-        for (from, to) in name(&self.input.stem)
-            .into_iter()
-            .zip(name(&self.plan.source.stem))
-        {
-            if let (Some(from), Some(to)) = (from, to)
-                && from != to
-            {
-                let to = merged.join(to);
-                std::fs::rename(merged.join(from), &to).map_err(wrap("write", &to))?;
-            }
-        }
-        Ok(())
-    }
-
     fn converted(&self) -> PageSet {
         PageSet::from_pages(
             self.progress
@@ -460,22 +387,6 @@ impl<'a> Conversion<'a> {
             marker_time: self.marker_time,
         }
     }
-}
-
-/// How much of marker's standard error is looked at.
-const TAIL: u64 = 16 << 10;
-
-/// The end of a log; empty where it cannot be read.
-fn tail(log: &Path) -> Vec<u8> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        let mut end = Vec::new();
-        file.take(TAIL).read_to_end(&mut end)?;
-        Ok(end)
-    };
-    read().unwrap_or_default()
 }
 
 fn wrap<'a>(

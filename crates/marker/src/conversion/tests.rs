@@ -5,12 +5,15 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use memcap_linux::ByteSize;
+
 use super::*;
 use crate::chunks::Chunking;
 use crate::plan::{Request, plan};
 use crate::publish::PublishError;
+use crate::runner::Ending;
 use crate::testing::{FakeMarker, Machine, Scene};
-use crate::work_folder::PREFIX;
+use crate::work_folder::{PREFIX, WorkFolderError};
 
 /// Plans and runs; the events in words.
 fn convert(

@@ -11,95 +11,24 @@
 //! input/       the document under a plain name, where its own is not text
 //! ```
 
+mod error;
+
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub use error::WorkFolderError;
+
 use crate::journal::{self, Progress};
 use crate::manifest::sync_folder;
 use crate::pages::PageSet;
-use crate::text::path_text;
 
 /// What every folder's name begins with.
 pub const PREFIX: &str = ".memcap-";
 
 /// Content of the file `version`.
 const VERSION: &str = "memcap work folder 1\n";
-
-/// Why a folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkFolderError {
-    /// The output folder cannot be made or written.
-    #[error("cannot write to the output folder `{}`", path_text(.path))]
-    Output {
-        /// The output folder.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// Something in it failed.
-    #[error("failed to {operation} `{}`", path_text(.path))]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// A link or a file stands in its place.
-    #[error("`{}` is not a folder", path_text(.path))]
-    NotAFolder {
-        /// The work folder.
-        path: PathBuf,
-    },
-    /// It belongs to somebody else.
-    #[error("`{}` belongs to user {owner}, not to you", path_text(.path))]
-    ForeignOwner {
-        /// The work folder.
-        path: PathBuf,
-        /// Numerical user id.
-        owner: u32,
-    },
-    /// Another version of memcap made it, or something else did.
-    #[error("`{}` was not made by this version of memcap", path_text(.path))]
-    UnknownVersion {
-        /// The work folder.
-        path: PathBuf,
-    },
-    /// Another conversion of the same document is running.
-    #[error("another memcap is converting this document (it holds `{}`)", path_text(.lock))]
-    Busy {
-        /// The lock.
-        lock: PathBuf,
-    },
-}
-
-impl WorkFolderError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            WorkFolderError::Output { .. } => Some("choose another folder with -o".to_owned()),
-            WorkFolderError::NotAFolder { path } | WorkFolderError::UnknownVersion { path } => {
-                Some(format!(
-                    "move `{}` away, or choose another output folder",
-                    path_text(path)
-                ))
-            }
-            WorkFolderError::ForeignOwner { .. } => {
-                Some("choose an output folder of your own".to_owned())
-            }
-            WorkFolderError::Busy { .. } => {
-                Some("wait for it, or choose another output folder".to_owned())
-            }
-            WorkFolderError::Io { .. } => None,
-        }
-    }
-}
 
 /// A work folder that is ours until this is dropped.
 #[derive(Debug)]
