@@ -9,7 +9,8 @@ use crate::command::main_files;
 use crate::events::Event;
 use crate::journal::Record;
 use crate::manifest;
-use crate::merge::{ChunkOutput, merge};
+use crate::merge::{ChunkOutput, Merged, merge};
+use crate::pages::PageSet;
 use crate::publish::folder_name;
 
 impl Conversion<'_> {
@@ -25,7 +26,9 @@ impl Conversion<'_> {
             chunks: self.progress.done.len(),
         });
         let merged = self.folder.fresh_merged()?;
-        merge(&self.input.stem, &self.outputs(), &merged)?;
+        let joined = merge(&self.input.stem, &self.outputs(), &merged)?;
+        self.check_pages(&joined)?;
+        tell(Event::Merged(&joined));
         self.rename_main_files(&merged)?;
         let files = manifest::record(&merged).map_err(wrap("record", &merged))?;
         self.journal.append(&Record::Publishing {
@@ -50,6 +53,15 @@ impl Conversion<'_> {
             folder: &self.plan.result,
         });
         Ok(outcome)
+    }
+
+    fn check_pages(&self, joined: &Merged) -> Result<(), ConversionError> {
+        let found = PageSet::from_pages(joined.pages.iter().copied());
+        let wanted = self.converted();
+        if found == wanted {
+            return Ok(());
+        }
+        Err(ConversionError::WrongPages { found, wanted })
     }
 
     /// The finished chunks in the order of their pages.

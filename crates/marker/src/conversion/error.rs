@@ -7,6 +7,7 @@ use memcap_linux::ByteSize;
 
 use crate::journal::JournalError;
 use crate::merge::MergeError;
+use crate::pages::PageSet;
 use crate::publish::PublishError;
 use crate::runner::{Ending, RunnerError};
 use crate::text::path_text;
@@ -32,6 +33,14 @@ pub enum ConversionError {
     /// Joining the parts.
     #[error("failed to join the chunks")]
     Merge(#[from] MergeError),
+    /// Joining the parts lost or invented pages.
+    #[error("the joined result has pages {found} where {wanted} were converted")]
+    WrongPages {
+        /// By the joined metadata.
+        found: PageSet,
+        /// By the journal.
+        wanted: PageSet,
+    },
     /// The document is not the one that was planned for.
     #[error("`{}` was changed during the conversion", path_text(.document))]
     DocumentChanged {
@@ -100,7 +109,8 @@ impl ConversionError {
                 "a single page is estimated to need {estimate}; raise --memory"
             )),
             ConversionError::Merge(error) => error.hint(),
-            ConversionError::Journal(_)
+            ConversionError::WrongPages { .. }
+            | ConversionError::Journal(_)
             | ConversionError::Runner(_)
             | ConversionError::Io { .. } => None,
         }

@@ -2,6 +2,7 @@
 //! been done kept in the journal, and at last the parts joined.
 
 mod assemble;
+mod completeness;
 mod error;
 mod log;
 mod outcome;
@@ -14,7 +15,9 @@ use std::time::Duration;
 pub use error::ConversionError;
 pub use outcome::{Outcome, Status};
 
-use crate::command::{self, Paths, main_files};
+use completeness::is_complete;
+
+use crate::command::{self, Paths};
 use crate::events::Event;
 use crate::input::Input;
 use crate::journal::{DoneChunk, Journal, Progress, Record};
@@ -208,9 +211,7 @@ impl<'a> Conversion<'a> {
         let report = runner.run(&step, &mut |usage| tell(Event::Usage(usage)))?;
         self.marker_time += report.wall;
         let errors = log::tail(&step.stderr);
-        let complete = main_files(&self.input.stem)
-            .iter()
-            .all(|file| output.join(file).is_file());
+        let complete = is_complete(&output, &self.input.stem, &task.pages);
         match judge(&report.ending, complete, &errors) {
             Judgement::Converted => {
                 self.keep(task.pages, &output, &report)?;
