@@ -4,6 +4,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::doctor::DoctorArgs;
+use crate::commands::marker::MarkerArgs;
 use crate::commands::run::RunArgs;
 
 /// Run a command, or a marker-pdf conversion, under a memory limit that really
@@ -21,4 +22,6 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Find out by experiment which memory limits hold on this host.
     Doctor(DoctorArgs),
+    /// Convert a PDF with marker within a memory limit.
+    Marker(Box<MarkerArgs>),
 }
