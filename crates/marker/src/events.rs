@@ -4,7 +4,6 @@ use std::path::Path;
 
 use memcap_linux::ByteSize;
 
-use crate::merge::Merged;
 use crate::pages::PageSet;
 use crate::recovery::Action;
 use crate::runner::{StepReport, Usage};
@@ -55,8 +54,6 @@ pub enum Event<'a> {
         /// How many there are.
         chunks: usize,
     },
-    /// They are joined; what became of links, and what was left out.
-    Merged(&'a Merged),
     /// The result is in its place.
     Published {
         /// Its folder.
