@@ -3,6 +3,8 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::doctor::DoctorArgs;
+use crate::commands::marker::MarkerArgs;
 use crate::commands::run::RunArgs;
 
 /// Run a command, or a marker-pdf conversion, under a memory limit that really
@@ -18,4 +20,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a command and everything it starts under one memory limit.
     Run(RunArgs),
+    /// Find out by experiment which memory limits hold on this host.
+    Doctor(DoctorArgs),
+    /// Convert a PDF with marker within a memory limit.
+    Marker(Box<MarkerArgs>),
 }

@@ -11,6 +11,7 @@ pub(crate) fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
             let socket = arguments.get(2)?.to_str()?.parse().ok()?;
             Some(memcap_supervisor::keeper::main(socket))
         }
+        "__trial-hog" => Some(memcap_probe::trial::hog_main(&arguments[2..])),
         _ => None,
     }
 }

@@ -11,6 +11,7 @@ mod forward;
 mod hidden;
 mod render;
 mod report_file;
+mod supervised;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,9 +34,25 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The binary `marker-pdf-optimized`: the spelling people have in scripts.
+pub fn drop_in_main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = hidden::dispatch(&arguments) {
+        return code;
+    }
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("--help" | "-h") => render::data(memcap_marker::dropin::USAGE),
+        Some("--version" | "-V") => render::data(concat!("memcap ", env!("CARGO_PKG_VERSION"))),
+        _ => return finish(commands::marker::run_drop_in(arguments.into_iter().skip(1))),
+    }
+    ExitCode::SUCCESS
+}
+
 fn run(command: Command) -> Result<u8, CliError> {
     match command {
         Command::Run(args) => commands::run::run(args),
+        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Marker(args) => commands::marker::run(*args),
     }
 }
 

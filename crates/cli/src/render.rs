@@ -118,6 +118,12 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A line of data on standard output.
+pub(crate) fn data(line: &str) {
+    // Nobody reads it: nobody is told.
+    let _ = writeln!(anstream::stdout(), "{line}");
+}
+
 fn say(line: &str) {
     // Nobody reads it: nobody is told.
     let _ = writeln!(anstream::stderr(), "{line}");

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use memcap_supervisor::Report;
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 /// A place for a report that will be written.
@@ -61,7 +61,7 @@ impl ReportFile {
     }
 
     /// Writes it.
-    pub(crate) fn write(self, report: &Report) -> Result<(), ReportError> {
+    pub(crate) fn write(self, report: &impl Serialize) -> Result<(), ReportError> {
         match self {
             ReportFile::Aside { mut file, name } => {
                 let failed = |source| ReportError {
@@ -82,7 +82,7 @@ impl ReportFile {
     }
 }
 
-fn put(file: &mut File, report: &Report) -> io::Result<()> {
+fn put(file: &mut File, report: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
     text.push(b'\n');
     file.write_all(&text)

@@ -1,8 +1,63 @@
 //! All knowledge of marker-pdf: the installed version, its settings, page
 //! chunks, driving, recovery, the journal, merging.
 //!
-//! Processes are started only through [`runner::Runner`]; cgroups and the
-//! terminal are unknown here.
+//! ```text
+//! Request --plan()--> Plan --run()--> Outcome
+//!             |                |
+//!      install, document,   command -> Runner -> recovery
+//!      tuning, estimate,    journal, work_folder, manifest
+//!      chunks, key          merge, publish
+//! ```
+//!
+//! A program makes a [`Request`], asks for its [`Plan`] with [`plan()`], shows
+//! it or carries it out with [`Plan::run`], and follows the [`Event`]s.
+//! Processes are started only through [`runner::Runner`]; cgroups, the
+//! terminal and the process's own environment are unknown here.
 #![forbid(unsafe_code)]
 
+mod chunks;
+mod command;
+mod conversion;
+mod device;
+mod document;
+pub mod dropin;
+mod environment;
+mod estimate;
+mod events;
+mod input;
+mod install;
+mod journal;
+mod key;
+mod manifest;
+pub mod merge;
+mod pages;
+mod plan;
+mod publish;
+mod recovery;
 pub mod runner;
+#[cfg(test)]
+mod testing;
+mod text;
+mod tuning;
+mod version;
+mod weights;
+mod work_folder;
+
+pub use chunks::{Chunk, Chunking};
+pub use command::MarkerArgError;
+pub use conversion::{ConversionError, Outcome, Status};
+pub use device::{Device, DeviceFinding};
+pub use document::DocumentError;
+pub use environment::World;
+pub use estimate::MemoryModel;
+pub use events::Event;
+pub use install::{FoundBy, InstallError, Installation, find as find_marker};
+pub use journal::JournalError;
+pub use pages::{PageSelection, PageSet, PagesError};
+pub use plan::{Plan, PlanError, Request, plan};
+pub use publish::PublishError;
+pub use recovery::Action;
+pub use tuning::{Effect, Lever, Multiplier, MultiplierError, PassedAs, Tuning, TuningRequest};
+pub use version::{Family, Version};
+pub use weights::Weights;
+pub use work_folder::WorkFolderError;

@@ -5,6 +5,7 @@
 //! any other way.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,44 @@ pub enum Ending {
     },
     /// The evidence does not say.
     Unexplained,
+}
+
+impl Ending {
+    /// The verdict kind's name, as reports and journals spell it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Ending::Finished { .. } => "finished",
+            Ending::Signaled { .. } => "signaled",
+            Ending::MemoryLimit => "memory-limit",
+            Ending::OuterLimit => "outer-limit",
+            Ending::MachineOom => "machine-oom",
+            Ending::KilledByOther => "killed-by-other",
+            Ending::PartialKill => "partial-kill",
+            Ending::TimeLimit => "time-limit",
+            Ending::Interrupted => "interrupted",
+            Ending::NotStarted { .. } => "not-started",
+            Ending::Unexplained => "unexplained",
+        }
+    }
+}
+
+/// What happened, as the rest of a sentence: `marker_single …`.
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Finished { exit_code } => write!(f, "ended with exit code {exit_code}"),
+            Ending::Signaled { signal } => write!(f, "was ended by signal {signal}"),
+            Ending::MemoryLimit => f.write_str("reached its memory limit"),
+            Ending::OuterLimit => f.write_str("reached the memory limit of an enclosing group"),
+            Ending::MachineOom => f.write_str("was ended because the machine ran out of memory"),
+            Ending::KilledByOther => f.write_str("was killed by another program"),
+            Ending::PartialKill => f.write_str("lost one of its processes to the memory limit"),
+            Ending::TimeLimit => f.write_str("took longer than its time limit"),
+            Ending::Interrupted => f.write_str("was interrupted"),
+            Ending::NotStarted { reason } => write!(f, "could not be started: {reason}"),
+            Ending::Unexplained => f.write_str("ended for an unknown reason"),
+        }
+    }
 }
 
 /// What is known about a step that has ended.

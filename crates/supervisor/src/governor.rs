@@ -30,6 +30,13 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// After a check that found pages counted twice, growth of this much brings
 /// the next check, however often the sum of the members is over the limit.
 const RECHECK_STEP: ByteSize = ByteSize::from_mib(4);
+/// From this share of the limit on, in percent, it is known what the sum
+/// counts twice, so that the limit itself needs no measurement.
+const PREPARE_FROM: u32 = 75;
+/// An exact measurement is not repeated before this many times its own cost
+/// has passed, so that a tree that forks all the time is not measured all the
+/// time.
+const PATIENCE: u32 = 4;
 
 /// What the governor has to hold.
 #[derive(Debug, Clone, Copy)]
@@ -48,19 +55,15 @@ pub(crate) struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Input {
     /// The tree's memory as the sum over its members: an upper bound.
-    Sum {
-        /// The sum.
-        bytes: ByteSize,
-        /// Processes it was taken over; one cannot count a page twice.
-        members: usize,
-    },
-    /// The tree's memory with shared pages counted once, and the sum it
-    /// belongs to.
+    Sum(Sum),
+    /// The tree's memory with shared pages counted once.
     Exact {
         /// Shared pages counted once.
         bytes: ByteSize,
         /// The sum at the same moment.
-        sum: ByteSize,
+        sum: Sum,
+        /// What the measurement took.
+        took: Duration,
     },
     /// The kernel killed a member of the group.
     KernelOom,
@@ -72,6 +75,48 @@ pub(crate) enum Input {
     HostGone,
     /// Nothing but time passed.
     Tick,
+}
+
+/// A look at every member. Pages that several members share count once for
+/// each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sum {
+    /// Anonymous and swapped memory.
+    pub(crate) private: ByteSize,
+    /// Shared memory.
+    pub(crate) shared: ByteSize,
+    /// Processes that hold memory; one cannot count a page twice.
+    pub(crate) members: usize,
+    /// Another number after a process has joined. While nobody joins, no
+    /// anonymous page can come to be counted twice that was not before.
+    pub(crate) generation: u64,
+}
+
+impl Sum {
+    pub(crate) fn total(self) -> ByteSize {
+        self.private.saturating_add(self.shared)
+    }
+}
+
+/// What an exact measurement taught.
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    /// What the sum counted too much.
+    twice: ByteSize,
+    /// Shared memory in the sum, then.
+    shared: ByteSize,
+    generation: u64,
+}
+
+impl Learned {
+    /// What the tree holds at the least. Private pages are counted twice only
+    /// by inheritance, which ends with the first write; shared memory may have
+    /// been mapped by others since, so its growth is left out.
+    fn at_least(&self, sum: Sum) -> ByteSize {
+        sum.private
+            .saturating_add(sum.shared.min(self.shared))
+            .saturating_sub(self.twice)
+    }
 }
 
 /// What the keeper does now.
@@ -100,10 +145,11 @@ pub(crate) struct Governor {
     rules: Rules,
     phase: Phase,
     cause: Option<Cause>,
-    /// What the sum counts too much, as last measured.
-    counted_twice: ByteSize,
+    learned: Option<Learned>,
     /// The sum below which no further exact measurement is worth it.
     recheck_above: ByteSize,
+    /// No exact measurement before this.
+    patient_until: Duration,
     next_look: Duration,
 }
 
@@ -113,8 +159,9 @@ impl Governor {
             rules,
             phase: Phase::Running,
             cause: None,
-            counted_twice: ByteSize::ZERO,
+            learned: None,
             recheck_above: ByteSize::ZERO,
+            patient_until: Duration::ZERO,
             next_look: Duration::ZERO,
         }
     }
@@ -127,8 +174,8 @@ impl Governor {
     /// One step. `now` is the time since the job's start.
     pub(crate) fn on(&mut self, input: Input, now: Duration) -> Action {
         let action = match input {
-            Input::Sum { bytes, members } => self.on_sum(bytes, members, now),
-            Input::Exact { bytes, sum } => self.on_exact(bytes, sum),
+            Input::Sum(sum) => self.on_sum(sum, now),
+            Input::Exact { bytes, sum, took } => self.on_exact(bytes, sum, took, now),
             Input::KernelOom => self.end(Some(Cause::KernelOom)),
             Input::HostGone => self.end(Some(Cause::HostGone)),
             Input::MainEnded => self.end(None),
@@ -158,41 +205,85 @@ impl Governor {
         self.looks() && self.phase != Phase::Ending && now >= self.next_look
     }
 
+    /// What the tree holds, as far as is known from looks and measurements;
+    /// `None` for a sum so large that it needs a measurement to be believed.
+    pub(crate) fn believable(&self, sum: Sum) -> Option<ByteSize> {
+        let unknown = sum.members > 1 && self.learned_of(sum).is_none();
+        let large = self
+            .rules
+            .sampled_limit
+            .is_some_and(|limit| sum.total() >= limit.percent(PREPARE_FROM));
+        (!(unknown && large)).then(|| self.estimate(sum))
+    }
+
+    fn estimate(&self, sum: Sum) -> ByteSize {
+        match (sum.members, self.learned_of(sum)) {
+            (2.., Some(learned)) => sum.total().saturating_sub(learned.twice),
+            _ => sum.total(),
+        }
+    }
+
+    fn learned_of(&self, sum: Sum) -> Option<Learned> {
+        self.learned
+            .filter(|learned| learned.generation == sum.generation)
+    }
+
     fn looks(&self) -> bool {
         self.rules.sampled_limit.is_some() || self.rules.sample_every.is_some()
     }
 
-    fn on_sum(&mut self, sum: ByteSize, members: usize, now: Duration) -> Action {
-        let mut wait = self.rules.sample_every.unwrap_or(LONGEST);
+    fn on_sum(&mut self, sum: Sum, now: Duration) -> Action {
+        let wait = self.rules.sample_every.unwrap_or(LONGEST);
         let Some(limit) = self.rules.sampled_limit else {
             self.next_look = now + wait;
             return Action::Wait;
         };
-        let counted_twice = if members <= 1 {
-            ByteSize::ZERO
-        } else {
-            self.counted_twice
-        };
-        let estimate = sum.saturating_sub(counted_twice);
-        if estimate >= limit {
-            self.next_look = now + SHORTEST;
-            return match members {
-                0 | 1 => self.end(Some(Cause::Watchdog)),
-                _ if sum >= self.recheck_above => Action::MeasureExactly,
-                _ => Action::Wait,
-            };
-        }
-        wait = wait.min(time_to_fill(limit.saturating_sub(estimate)));
+        let learned = self.learned_of(sum);
+        let estimate = self.estimate(sum);
+        let wait = wait.min(time_to_fill(limit.saturating_sub(estimate)));
         self.next_look = now + wait.clamp(SHORTEST, LONGEST);
+        let certain = match (sum.members, learned) {
+            (0 | 1, _) => sum.total(),
+            (_, Some(learned)) => learned.at_least(sum),
+            (_, None) => ByteSize::ZERO,
+        };
+        if certain >= limit {
+            return self.end(Some(Cause::Watchdog));
+        }
+        if sum.members > 1 && self.is_worth_measuring(sum, estimate, learned.is_some(), limit, now)
+        {
+            return Action::MeasureExactly;
+        }
         Action::Wait
     }
 
-    fn on_exact(&mut self, exact: ByteSize, sum: ByteSize) -> Action {
-        self.counted_twice = sum.saturating_sub(exact);
+    /// Over the limit by a sum that may count pages twice, or near it without
+    /// knowing how many.
+    fn is_worth_measuring(
+        &self,
+        sum: Sum,
+        estimate: ByteSize,
+        known: bool,
+        limit: ByteSize,
+        now: Duration,
+    ) -> bool {
+        if known {
+            return estimate >= limit && sum.total() >= self.recheck_above;
+        }
+        now >= self.patient_until && sum.total() >= limit.percent(PREPARE_FROM)
+    }
+
+    fn on_exact(&mut self, exact: ByteSize, sum: Sum, took: Duration, now: Duration) -> Action {
+        self.learned = Some(Learned {
+            twice: sum.total().saturating_sub(exact),
+            shared: sum.shared,
+            generation: sum.generation,
+        });
+        self.patient_until = now + took * PATIENCE;
         if self.rules.sampled_limit.is_some_and(|limit| exact >= limit) {
             return self.end(Some(Cause::Watchdog));
         }
-        self.recheck_above = sum.saturating_add(RECHECK_STEP);
+        self.recheck_above = sum.total().saturating_add(RECHECK_STEP);
         Action::Wait
     }
 
@@ -255,10 +346,24 @@ mod tests {
         })
     }
 
-    fn sum(mib: u64, members: usize) -> Input {
-        Input::Sum {
-            bytes: ByteSize::from_mib(mib),
+    fn look(mib: u64, members: usize) -> Sum {
+        Sum {
+            private: ByteSize::from_mib(mib),
+            shared: ByteSize::ZERO,
             members,
+            generation: 1,
+        }
+    }
+
+    fn sum(mib: u64, members: usize) -> Input {
+        Input::Sum(look(mib, members))
+    }
+
+    fn exact(mib: u64, sum: Sum) -> Input {
+        Input::Exact {
+            bytes: ByteSize::from_mib(mib),
+            sum,
+            took: Duration::from_millis(1),
         }
     }
 
@@ -291,19 +396,52 @@ mod tests {
     fn shared_pages_are_checked_once_and_remembered() {
         let mut governor = watchdog();
         assert_eq!(governor.on(sum(800, 4), at(1)), Action::MeasureExactly);
-        let exact = Input::Exact {
-            bytes: ByteSize::from_mib(300),
-            sum: ByteSize::from_mib(800),
+        assert_eq!(governor.on(exact(300, look(800, 4)), at(2)), Action::Wait);
+        // 500 MiB are known to be counted twice, and nobody has joined.
+        assert_eq!(governor.on(sum(1011, 4), at(3)), Action::Wait);
+        assert_eq!(governor.on(sum(1012, 4), at(4)), Action::EndTree);
+    }
+
+    #[test]
+    fn what_is_counted_twice_is_learned_before_the_limit() {
+        let mut governor = watchdog();
+        assert_eq!(governor.on(sum(383, 4), at(1)), Action::Wait);
+        assert_eq!(governor.on(sum(384, 4), at(2)), Action::MeasureExactly);
+        assert_eq!(governor.on(exact(380, look(384, 4)), at(3)), Action::Wait);
+        assert_eq!(governor.on(sum(515, 4), at(4)), Action::Wait);
+        assert_eq!(governor.on(sum(516, 4), at(5)), Action::EndTree);
+    }
+
+    #[test]
+    fn a_new_member_makes_the_known_unknown() {
+        let mut governor = watchdog();
+        governor.on(exact(300, look(800, 4)), at(1));
+        let joined = Sum {
+            generation: 2,
+            ..look(1000, 5)
         };
-        assert_eq!(governor.on(exact, at(1)), Action::Wait);
-        // 500 MiB are known to be counted twice.
-        assert_eq!(governor.on(sum(900, 4), at(2)), Action::Wait);
-        assert_eq!(governor.on(sum(1012, 4), at(3)), Action::MeasureExactly);
-        let exact = Input::Exact {
-            bytes: ByteSize::from_mib(512),
-            sum: ByteSize::from_mib(1012),
+        // Measured a moment ago: patience first.
+        assert_eq!(governor.on(Input::Sum(joined), at(2)), Action::Wait);
+        assert_eq!(
+            governor.on(Input::Sum(joined), at(5)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(512, joined), at(6)), Action::EndTree);
+    }
+
+    #[test]
+    fn growing_shared_memory_is_measured_not_believed() {
+        let mut governor = watchdog();
+        let shared = |mib| Sum {
+            shared: ByteSize::from_mib(mib),
+            ..look(100, 4)
         };
-        assert_eq!(governor.on(exact, at(3)), Action::EndTree);
+        governor.on(exact(200, shared(100)), at(1));
+        assert_eq!(
+            governor.on(Input::Sum(shared(600)), at(9)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(250, shared(600)), at(9)), Action::Wait);
     }
 
     #[test]

@@ -90,6 +90,10 @@ impl Supervisor {
             mechanism,
             sample_every,
         } = request;
+        if self.owns_children {
+            nix::sys::prctl::set_child_subreaper(true)
+                .map_err(|errno| SupervisorError::Channel(errno.into()))?;
+        }
         let host = Host::observe(&Roots::default());
         let mut refused: Vec<Rejected> = Vec::new();
         let mut chosen = plan(&limits, mechanism, &host, &refused)?;

@@ -1,3 +1,6 @@
-//! Drop-in spelling.
+//! The spelling of marker-pdf-optimized, for people who have it in scripts.
 #![forbid(unsafe_code)]
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    memcap_cli::drop_in_main()
+}

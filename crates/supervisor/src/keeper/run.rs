@@ -21,9 +21,9 @@ use super::around::Around;
 use super::enclosure::{Enclosure, one_line};
 use super::sampler::Sampler;
 use super::tree::{self, Reaped};
+use crate::Mechanism;
 use crate::evidence::{Evidence, PeakSource};
-use crate::governor::{Action, Governor, Input, Rules};
-use crate::mechanism::Mechanism;
+use crate::governor::{Action, Governor, Input, Rules, Sum};
 use crate::plan::{Placement, Rejected};
 use crate::wire::{self, FromKeeper, Inbox, Spec, ToKeeper};
 
@@ -353,17 +353,19 @@ impl<'a> Watch<'a> {
     fn look(&mut self) -> Input {
         if let Some(charged) = self.enclosure.charged() {
             self.note(charged);
-            return Input::Sum {
-                bytes: charged,
+            let sum = Sum {
+                private: charged,
+                shared: ByteSize::ZERO,
                 members: 1,
+                generation: 0,
             };
+            return Input::Sum(sum);
         }
-        let look = self.sampler.look(self.enclosure.directory());
-        self.note(look.sum);
-        Input::Sum {
-            bytes: look.sum,
-            members: look.members,
+        let sum = self.sampler.look(self.enclosure.directory());
+        if let Some(bytes) = self.governor.believable(sum) {
+            self.note(bytes);
         }
+        Input::Sum(sum)
     }
 
     fn note(&mut self, current: ByteSize) {
@@ -398,14 +400,16 @@ impl<'a> Watch<'a> {
                 pause(Duration::from_micros(200));
             }
         }
-        let sum = self.sampler.look(self.enclosure.directory()).sum;
-        let exact = self.sampler.exact(self.enclosure.directory());
-        // The sum counted some pages twice; the peak is what was measured.
-        self.current = exact;
-        self.peak = self.peak.min(exact.max(self.spec.limit)).max(exact);
+        let begun = Instant::now();
+        let sum = self.sampler.look(self.enclosure.directory());
+        let bytes = self.sampler.exact(self.enclosure.directory());
+        let took = begun.elapsed();
+        // Growing meanwhile, the parts are of different moments.
+        let bytes = bytes.min(sum.total().max(self.spec.limit));
+        self.note(bytes);
         let ends = self
             .governor
-            .on(Input::Exact { bytes: exact, sum }, self.now());
+            .on(Input::Exact { bytes, sum, took }, self.now());
         if ends == Action::EndTree {
             return true;
         }
@@ -427,13 +431,13 @@ impl<'a> Watch<'a> {
             Some(group) => drop(group.set_frozen(true)),
             None => tree::stop(self.sampler.members()),
         }
-        let look = self.sampler.look(self.enclosure.directory());
-        let size = if look.members <= 1 {
-            look.sum
+        let sum = self.sampler.look(self.enclosure.directory());
+        let size = if sum.members <= 1 {
+            sum.total()
         } else {
             self.sampler.exact(self.enclosure.directory())
         };
-        self.peak = self.peak.max(size);
+        self.note(size);
     }
 
     fn evidence(mut self, left_running: Vec<crate::LeftRunning>) -> Evidence {

@@ -4,38 +4,36 @@ use memcap_linux::ByteSize;
 use memcap_linux::cgroup::V2Group;
 use memcap_linux::proc::{self, Resident};
 
-/// A look at the tree.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
-    /// The sum over its members.
-    pub(super) sum: ByteSize,
-    /// Processes that were counted.
-    pub(super) members: usize,
-}
+use crate::governor::Sum;
 
 /// Keeps buffers and the list of members between looks.
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
     text: Vec<u8>,
     pids: Vec<i32>,
+    generation: u64,
     newest_pid: Option<String>,
 }
 
 impl Sampler {
     /// Sums over the members. Processes that end meanwhile hold nothing.
-    pub(super) fn look(&mut self, directory: Option<&V2Group>) -> Look {
+    pub(super) fn look(&mut self, directory: Option<&V2Group>) -> Sum {
         self.find_members(directory);
-        let mut look = Look {
-            sum: ByteSize::ZERO,
+        let mut sum = Sum {
+            private: ByteSize::ZERO,
+            shared: ByteSize::ZERO,
             members: 0,
+            generation: self.generation,
         };
         for pid in &self.pids {
             if let Ok(resident) = Resident::read(*pid, &mut self.text) {
-                look.sum = look.sum.saturating_add(resident.total());
-                look.members += usize::from(resident.total() > ByteSize::ZERO);
+                let private = resident.anonymous.saturating_add(resident.swapped);
+                sum.private = sum.private.saturating_add(private);
+                sum.shared = sum.shared.saturating_add(resident.shared);
+                sum.members += usize::from(resident.total() > ByteSize::ZERO);
             }
         }
-        look
+        sum
     }
 
     /// Shared pages counted once. A member that may not be looked into counts
@@ -60,16 +58,23 @@ impl Sampler {
         if let Some(group) = directory
             && let Ok(pids) = group.processes()
         {
-            self.pids = pids;
+            self.replace_members(pids);
             return;
         }
         // Listing /proc costs milliseconds; a process that was not there at
         // the last listing has moved the newest pid.
         let newest_pid = newest_pid();
         if newest_pid.is_none() || newest_pid != self.newest_pid {
-            self.pids = descendants().iter().map(|stat| stat.pid).collect();
+            self.replace_members(descendants().iter().map(|stat| stat.pid).collect());
             self.newest_pid = newest_pid;
         }
+    }
+
+    fn replace_members(&mut self, pids: Vec<i32>) {
+        if pids.iter().any(|pid| !self.pids.contains(pid)) {
+            self.generation += 1;
+        }
+        self.pids = pids;
     }
 }
 

@@ -1,0 +1,217 @@
+//! Joins marker's steps with the supervisor: each step is a run of its own
+//! under the limit.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use memcap_linux::SizeSpec;
+use memcap_marker::runner::{Ending, Runner, RunnerError, Step, StepReport, Usage};
+use memcap_supervisor::{
+    Control, Event, Job, JobEnd, LimitError, Limits, MechanismChoice, Outcome, Request, Supervisor,
+    SupervisorError, VerdictKind,
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// How often a running step is looked at for the progress display.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Runs marker's steps under the limit until the user asks to stop.
+pub(crate) struct SupervisedRunner {
+    supervisor: Supervisor,
+    mechanism: MechanismChoice,
+    interruption: Arc<Interruption>,
+}
+
+/// The user's wish to stop, and the step that it concerns.
+#[derive(Default)]
+struct Interruption {
+    wanted: AtomicBool,
+    running: Mutex<Option<Control>>,
+}
+
+impl Interruption {
+    fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    fn ask(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+        self.stop_running();
+    }
+
+    fn stop_running(&self) {
+        if let Ok(running) = self.running.lock()
+            && let Some(control) = running.as_ref()
+        {
+            control.stop();
+        }
+    }
+
+    fn set_running(&self, control: Option<Control>) {
+        if let Ok(mut running) = self.running.lock() {
+            *running = control;
+        }
+    }
+}
+
+/// What can keep a step from being supervised.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error("failed to create `{path}`")]
+    Output {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+}
+
+impl SupervisedRunner {
+    /// Takes over the signals that ask us to stop.
+    ///
+    /// # Errors
+    /// When a handler cannot be installed.
+    pub(crate) fn new(mechanism: MechanismChoice) -> io::Result<SupervisedRunner> {
+        let interruption = Arc::new(Interruption::default());
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let asked = Arc::clone(&interruption);
+        std::thread::spawn(move || {
+            for _ in signals.forever() {
+                asked.ask();
+            }
+        });
+        let supervisor = Supervisor::new()
+            .keeper("/proc/self/exe")
+            .owns_all_children();
+        Ok(SupervisedRunner {
+            supervisor,
+            mechanism,
+            interruption,
+        })
+    }
+
+    /// Whether the user has asked to stop.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.interruption.is_wanted()
+    }
+
+    fn supervise(&self, step: &Step, watch: &mut dyn FnMut(Usage)) -> Result<Outcome, StepError> {
+        let mut handle = self.supervisor.spawn(self.request(step)?)?;
+        self.interruption.set_running(Some(handle.control()));
+        if self.interruption.is_wanted() {
+            // Asked for while it was being started.
+            self.interruption.stop_running();
+        }
+        while let Some(event) = handle.next_event()? {
+            match event {
+                Event::Sample { current, peak } => watch(Usage { current, peak }),
+                Event::Ended => {}
+            }
+        }
+        self.interruption.set_running(None);
+        Ok(handle.wait()?)
+    }
+
+    fn request(&self, step: &Step) -> Result<Request, StepError> {
+        let mut job = Job::new(&step.program)
+            .args(&step.args)
+            .stdin(Stdio::null())
+            .stdout(output(&step.stdout)?)
+            .stderr(output(&step.stderr)?);
+        for (name, value) in &step.env {
+            job = match value {
+                Some(value) => job.env(name, value),
+                None => job.env_remove(name),
+            };
+        }
+        let mut limits = Limits::memory(SizeSpec::Bytes(step.memory))?;
+        if let Some(time) = step.time_limit {
+            limits = limits.time(time)?;
+        }
+        Ok(Request::new(job, limits)
+            .mechanism(self.mechanism)
+            .sample_every(LOOK_EVERY))
+    }
+}
+
+impl Runner for SupervisedRunner {
+    fn run(
+        &mut self,
+        step: &Step,
+        watch: &mut dyn FnMut(Usage),
+    ) -> Result<StepReport, RunnerError> {
+        if self.interruption.is_wanted() {
+            let wall = Duration::ZERO;
+            return Ok(StepReport {
+                ending: Ending::Interrupted,
+                peak: None,
+                wall,
+            });
+        }
+        let outcome = self.supervise(step, watch).map_err(|error| RunnerError {
+            label: step.label.clone(),
+            source: Box::new(error),
+        })?;
+        let ending = if self.interruption.is_wanted() {
+            // Ctrl-C reaches marker too, which ends in a way of its own.
+            Ending::Interrupted
+        } else {
+            ending(&outcome)
+        };
+        let wall = outcome.wall.unwrap_or_default();
+        Ok(StepReport {
+            ending,
+            peak: outcome.peak,
+            wall,
+        })
+    }
+}
+
+/// The supervisor's verdict in marker's words.
+fn ending(outcome: &Outcome) -> Ending {
+    match outcome.verdict.kind {
+        VerdictKind::Finished => match outcome.job {
+            Some(JobEnd::Exited(exit_code)) => Ending::Finished { exit_code },
+            Some(JobEnd::Signaled(signal)) => Ending::Signaled { signal },
+            None => Ending::Unexplained,
+        },
+        VerdictKind::Signaled => match outcome.job {
+            Some(JobEnd::Signaled(signal)) => Ending::Signaled { signal },
+            Some(JobEnd::Exited(_)) | None => Ending::Unexplained,
+        },
+        VerdictKind::MemoryLimit => Ending::MemoryLimit,
+        VerdictKind::OuterLimit => Ending::OuterLimit,
+        VerdictKind::MachineOom => Ending::MachineOom,
+        VerdictKind::KilledByOther => Ending::KilledByOther,
+        VerdictKind::PartialKill => Ending::PartialKill,
+        VerdictKind::TimeLimit => Ending::TimeLimit,
+        VerdictKind::Interrupted => Ending::Interrupted,
+        VerdictKind::NotStarted => Ending::NotStarted {
+            reason: outcome.verdict.evidence.join("; "),
+        },
+        VerdictKind::InternalError | VerdictKind::Unexplained => Ending::Unexplained,
+    }
+}
+
+fn output(path: &Path) -> Result<File, StepError> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| StepError::Output {
+            path: path.display().to_string(),
+            source,
+        })
+}

@@ -1,0 +1,566 @@
+//! Conversions with a scripted marker.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::*;
+use crate::chunks::Chunking;
+use crate::plan::{Request, plan};
+use crate::publish::PublishError;
+use crate::testing::{FakeMarker, Machine, Scene};
+use crate::work_folder::PREFIX;
+
+/// Plans and runs; the events in words.
+fn convert(
+    machine: &Machine,
+    request: &Request,
+    runner: &mut FakeMarker,
+) -> (Result<Outcome, ConversionError>, Vec<String>) {
+    let plan = plan(request, &machine.world(), runner).unwrap();
+    let mut events = Vec::new();
+    let outcome = plan.run(runner, &mut |event| events.extend(words(&event)));
+    (outcome, events)
+}
+
+fn words(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::Resumed { kept, discarded } => Some(format!("kept {kept} discarded {discarded}")),
+        Event::ChunkStarted { .. } | Event::Usage(_) => None,
+        Event::ChunkDone { pages, .. } => Some(format!("done {pages}")),
+        Event::ChunkFailed { pages, report, .. } => {
+            Some(format!("failed {pages} {}", report.ending.kind()))
+        }
+        Event::Merging { chunks } => Some(format!("merging {chunks}")),
+        Event::Published { .. } => Some("published".to_owned()),
+    }
+}
+
+/// Ten pages a chunk.
+fn in_tens(request: Request) -> Request {
+    Request {
+        chunking: Chunking::Fixed(10.try_into().unwrap()),
+        ..request
+    }
+}
+
+fn text(machine: &Machine, stem: &str) -> String {
+    fs::read_to_string(machine.output().join(stem).join(format!("{stem}.md"))).unwrap()
+}
+
+/// The text that a conversion of these pages at once would give.
+fn expected_text(pages: impl IntoIterator<Item = u32>) -> String {
+    let page = |page| {
+        format!(
+            "Text of page {page}.\n\n![](_page_{}_Picture_0.jpeg)",
+            page - 1
+        )
+    };
+    pages.into_iter().map(page).collect::<Vec<_>>().join("\n\n")
+}
+
+fn work_folder(machine: &Machine) -> PathBuf {
+    fs::read_dir(machine.output())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with(PREFIX)
+        })
+        .unwrap()
+}
+
+fn interrupted() -> Scene {
+    Scene::Ends(Ending::Interrupted, "")
+}
+
+#[test]
+fn every_chunk_is_converted_once_and_joined() {
+    let machine = Machine::new();
+    let mut runner = FakeMarker::new();
+    let request = in_tens(machine.request("book.pdf", 26));
+    let (outcome, events) = convert(&machine, &request, &mut runner);
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.status, Status::Complete);
+    assert_eq!(outcome.converted, PageSet::all(26));
+    assert_eq!((outcome.chunks_run, outcome.chunks_kept), (3, 0));
+    assert_eq!(runner.runs(), ["1-10", "11-20", "21-26"]);
+    assert_eq!(
+        events,
+        [
+            "done 1-10",
+            "done 11-20",
+            "done 21-26",
+            "merging 3",
+            "published"
+        ]
+    );
+    assert_eq!(text(&machine, "book"), expected_text(1..=26));
+    assert!(
+        machine
+            .output()
+            .join("book/_page_25_Picture_0.jpeg")
+            .exists()
+    );
+    // What stays in the work folder is no second copy of the result.
+    let mut left: Vec<_> = fs::read_dir(work_folder(&machine))
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["journal", "lock", "version"]);
+}
+
+#[test]
+fn the_command_line_is_marker_s() {
+    let machine = Machine::new();
+    let mut runner = FakeMarker::new();
+    let mut request = machine.request("book.pdf", 3);
+    request.tuning.multiplier = Some("0.5".parse().unwrap());
+    request.pages = Some("2-".parse().unwrap());
+    request.marker_args = vec!["--force_ocr".into()];
+    convert(&machine, &request, &mut runner).0.unwrap();
+    let step = &runner.steps[0];
+    assert_eq!(step.program, machine.path().join("bin/marker_single"));
+    assert_eq!(step.memory, ByteSize::from_gib(8));
+    let args: Vec<_> = step.args.iter().map(|arg| arg.to_str().unwrap()).collect();
+    let running = work_folder(&machine).join("running");
+    let document = machine.path().join("book.pdf");
+    let (running, document) = (running.to_str().unwrap(), document.to_str().unwrap());
+    let expected = format!(
+        "--output_dir {running} --output_format markdown --page_range 1-2 \
+         --layout_batch_size 3 --detection_batch_size 2 --recognition_batch_size 16 \
+         --table_rec_batch_size 3 --equation_batch_size 3 --ocr_error_batch_size 2 \
+         --disable_multiprocessing --force_ocr {document}"
+    );
+    assert_eq!(args.join(" "), expected);
+}
+
+#[test]
+fn a_conversion_goes_on_where_it_was_stopped() {
+    for converted in 0..=2 {
+        let machine = Machine::new();
+        let request = in_tens(machine.request("book.pdf", 26));
+        let scenes = std::iter::repeat_n(Scene::Converts, converted).chain([interrupted()]);
+        let mut first = FakeMarker::with_scenes(scenes);
+        let (outcome, _) = convert(&machine, &request, &mut first);
+        assert_eq!(outcome.unwrap().status, Status::Interrupted);
+        assert!(!machine.output().join("book").exists());
+
+        let mut second = FakeMarker::new();
+        let (outcome, _) = convert(&machine, &request, &mut second);
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.status, Status::Complete);
+        assert_eq!(
+            (outcome.chunks_kept, outcome.chunks_run),
+            (converted, 3 - converted)
+        );
+        assert_eq!(second.runs(), ["1-10", "11-20", "21-26"][converted..]);
+        assert_eq!(text(&machine, "book"), expected_text(1..=26));
+    }
+}
+
+#[test]
+fn a_killed_program_loses_at_most_the_running_chunk() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 26));
+    let mut first = FakeMarker::with_scenes([Scene::Converts, interrupted()]);
+    convert(&machine, &request, &mut first).0.unwrap();
+    // A kill in the middle of a chunk leaves its half-written result; a kill
+    // in the middle of a line leaves that.
+    let work = work_folder(&machine);
+    fs::create_dir_all(work.join("running/book")).unwrap();
+    fs::write(work.join("running/book/book.md"), "half").unwrap();
+    let mut journal = fs::read(work.join("journal")).unwrap();
+    journal.extend(b"{\"event\":\"done\",\"pages\":\"11-2");
+    fs::write(work.join("journal"), journal).unwrap();
+
+    let mut second = FakeMarker::new();
+    let (outcome, events) = convert(&machine, &request, &mut second);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(events[0], "kept 1-10 discarded ");
+    assert_eq!(second.runs(), ["11-20", "21-26"]);
+    assert_eq!(text(&machine, "book"), expected_text(1..=26));
+}
+
+#[test]
+fn a_kill_between_merge_and_journal_is_no_foreign_result() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 12));
+    convert(&machine, &request, &mut FakeMarker::new())
+        .0
+        .unwrap();
+    // As if the last line had never been written.
+    let journal = work_folder(&machine).join("journal");
+    let content = fs::read_to_string(&journal).unwrap();
+    let published = content.trim_end().rfind('\n').unwrap();
+    fs::write(&journal, &content[..=published]).unwrap();
+    let (outcome, _) = convert(&machine, &request, &mut FakeMarker::new());
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(text(&machine, "book"), expected_text(1..=12));
+}
+
+#[test]
+fn a_finished_conversion_is_not_repeated() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 26));
+    convert(&machine, &request, &mut FakeMarker::new())
+        .0
+        .unwrap();
+    // Other limits and sizes give the same result.
+    let other = Request {
+        memory: ByteSize::from_gib(6),
+        chunking: Chunking::Fit,
+        ..request
+    };
+    let mut runner = FakeMarker::new();
+    let (outcome, _) = convert(&machine, &other, &mut runner);
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.status, Status::AlreadyDone);
+    assert_eq!(outcome.result, Some(machine.output().join("book")));
+    assert!(runner.runs().is_empty());
+
+    fs::remove_dir_all(machine.output().join("book")).unwrap();
+    let (outcome, _) = convert(&machine, &other, &mut runner);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(runner.runs(), ["1-26"]);
+}
+
+#[test]
+fn a_chunk_whose_files_were_changed_is_made_again() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 26));
+    let scenes = [Scene::Converts, Scene::Converts, interrupted()];
+    convert(&machine, &request, &mut FakeMarker::with_scenes(scenes))
+        .0
+        .unwrap();
+    let chunk = work_folder(&machine).join("chunks/pages-00011-00020/book");
+    fs::write(chunk.join("book.md"), "tampered").unwrap();
+    let mut second = FakeMarker::new();
+    let (outcome, events) = convert(&machine, &request, &mut second);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(events[0], "kept 1-10 discarded 11-20");
+    assert_eq!(text(&machine, "book"), expected_text(1..=26));
+}
+
+#[test]
+fn other_settings_and_documents_have_folders_of_their_own() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 26));
+    let scenes = || FakeMarker::with_scenes([Scene::Converts, interrupted()]);
+    convert(&machine, &request, &mut scenes()).0.unwrap();
+    let ocr = Request {
+        marker_args: vec!["--force_ocr".into()],
+        ..request.clone()
+    };
+    let (_, events) = convert(&machine, &ocr, &mut scenes());
+    assert_eq!(events, ["done 1-10"]);
+    let changed = in_tens(machine.request("book.pdf", 27));
+    let (_, events) = convert(&machine, &changed, &mut scenes());
+    assert_eq!(events, ["done 1-10"]);
+    let folders = fs::read_dir(machine.output()).unwrap().count();
+    assert_eq!(folders, 3);
+}
+
+#[test]
+fn running_out_of_memory_halves_the_chunk() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 40));
+    let mut runner = FakeMarker {
+        max_pages: 5,
+        ..FakeMarker::new()
+    };
+    let (outcome, _) = convert(&machine, &request, &mut runner);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(
+        runner.runs(),
+        [
+            "1-10", "1-5", "6-10", "11-20", "11-15", "16-20", // A pattern shows.
+            "21-25", "26-30", "31-35", "36-40"
+        ]
+    );
+    assert_eq!(text(&machine, "book"), expected_text(1..=40));
+}
+
+#[test]
+fn what_is_known_to_be_too_large_is_not_tried_again() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 10));
+    let memory = Scene::Ends(Ending::MemoryLimit, "");
+    convert(
+        &machine,
+        &request,
+        &mut FakeMarker::with_scenes([memory, interrupted()]),
+    )
+    .0
+    .unwrap();
+    let mut second = FakeMarker::new();
+    convert(&machine, &request, &mut second).0.unwrap();
+    assert_eq!(second.runs(), ["1-5", "6-10"]);
+}
+
+#[test]
+fn a_page_that_never_fits_is_reported_and_the_rest_is_converted() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 12));
+    let mut runner = FakeMarker {
+        too_large: vec![2],
+        ..FakeMarker::new()
+    };
+    let (outcome, _) = convert(&machine, &request, &mut runner);
+    let outcome = outcome.unwrap();
+    assert_eq!(
+        (outcome.status, outcome.missing.to_string()),
+        (Status::Partial, "3".into())
+    );
+    assert_eq!(text(&machine, "book"), expected_text((1..=2).chain(4..=12)));
+
+    // With room for it, the next run converts this page alone.
+    let more = Request {
+        memory: ByteSize::from_gib(12),
+        ..request
+    };
+    let mut second = FakeMarker::new();
+    let (outcome, _) = convert(&machine, &more, &mut second);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(second.runs(), ["3"]);
+    assert_eq!(text(&machine, "book"), expected_text(1..=12));
+}
+
+#[test]
+fn a_limit_under_which_nothing_fits_is_given_up_early() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 100));
+    let mut runner = FakeMarker {
+        max_pages: 0,
+        ..FakeMarker::new()
+    };
+    let (outcome, _) = convert(&machine, &request, &mut runner);
+    assert!(matches!(
+        outcome,
+        Err(ConversionError::LimitTooSmall { .. })
+    ));
+    assert_eq!(runner.runs(), ["1-10", "1-5", "1-3", "1-2", "1", "2"]);
+}
+
+#[test]
+fn a_crash_is_tried_once_more() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 5);
+    let crash = Scene::Ends(Ending::Signaled { signal: 11 }, "");
+    let mut runner = FakeMarker::with_scenes([crash]);
+    let (outcome, events) = convert(&machine, &request, &mut runner);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(
+        events,
+        ["failed 1-5 signaled", "done 1-5", "merging 1", "published"]
+    );
+}
+
+#[test]
+fn a_page_that_crashes_marker_is_isolated() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 8);
+    let mut runner = FakeMarker {
+        poison: vec![2],
+        ..FakeMarker::new()
+    };
+    let (outcome, _) = convert(&machine, &request, &mut runner);
+    assert_eq!(outcome.unwrap().missing.to_string(), "3");
+    let runs = ["1-8", "1-8", "1-4", "5-8", "1-2", "3-4", "3", "4"];
+    assert_eq!(runner.runs(), runs);
+    assert_eq!(text(&machine, "book"), expected_text((1..=2).chain(4..=8)));
+}
+
+#[test]
+fn a_marker_that_always_fails_is_given_up_early() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 100);
+    let mut runner = FakeMarker {
+        poison: (0..100).collect(),
+        ..FakeMarker::new()
+    };
+    let (outcome, _) = convert(&machine, &request, &mut runner);
+    let error = outcome.unwrap_err();
+    let message = "marker fails on all pages alike: it ended with exit code 1: KeyError: 'page'";
+    assert_eq!(error.to_string(), message);
+    assert!(error.hint().unwrap().contains("logs/pages-"));
+    assert_eq!(runner.runs().len(), 4);
+
+    let usage = Ending::Finished { exit_code: 2 };
+    let scene = Scene::Ends(usage, "Error: No such option '--force_orc'.\n");
+    let (outcome, _) = convert(&machine, &request, &mut FakeMarker::with_scenes([scene]));
+    let message = "marker ended with exit code 2: Error: No such option '--force_orc'.";
+    assert_eq!(outcome.unwrap_err().to_string(), message);
+}
+
+#[test]
+fn foreign_files_are_refused_before_the_work() {
+    let machine = Machine::new();
+    let mut request = machine.request("book.pdf", 3);
+    let book = machine.output().join("book");
+    fs::create_dir_all(&book).unwrap();
+    fs::write(book.join("book.md"), "mine").unwrap();
+    let mut runner = FakeMarker::new();
+    let refused = plan(&request, &machine.world(), &mut runner).unwrap_err();
+    assert!(
+        refused.to_string().contains("book/book.md` exists"),
+        "{refused}"
+    );
+    assert!(runner.runs().is_empty());
+    assert_eq!(fs::read_to_string(book.join("book.md")).unwrap(), "mine");
+
+    request.force = true;
+    convert(&machine, &request, &mut runner).0.unwrap();
+    assert_eq!(text(&machine, "book"), expected_text(1..=3));
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_not_overwritten() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 3);
+    let plan = plan(&request, &machine.world(), &mut FakeMarker::new()).unwrap();
+    let book = machine.output().join("book");
+    let picture = book.join("_page_1_Picture_0.jpeg");
+    let outcome = plan.run(&mut FakeMarker::new(), &mut |event| {
+        if let Event::Merging { .. } = event {
+            fs::create_dir_all(&book).unwrap();
+            fs::write(&picture, "mine").unwrap();
+        }
+    });
+    let foreign = matches!(
+        outcome,
+        Err(ConversionError::Publish(PublishError::Foreign { .. }))
+    );
+    assert!(foreign, "{outcome:?}");
+    assert_eq!(fs::read_to_string(&picture).unwrap(), "mine");
+    // The work is kept.
+    fs::remove_file(&picture).unwrap();
+    let mut second = FakeMarker::new();
+    assert_eq!(
+        convert(&machine, &request, &mut second).0.unwrap().status,
+        Status::Complete
+    );
+    assert!(second.runs().is_empty());
+}
+
+#[test]
+fn an_output_that_is_no_folder_is_refused_before_the_work() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 3);
+    fs::write(machine.output(), "a file").unwrap();
+    let mut runner = FakeMarker::new();
+    let plan = plan(&request, &machine.world(), &mut runner);
+    if let Ok(plan) = plan {
+        let outcome = plan.run(&mut runner, &mut |_| ());
+        assert!(
+            matches!(outcome, Err(ConversionError::WorkFolder(_))),
+            "{outcome:?}"
+        );
+    }
+    assert!(runner.runs().is_empty());
+}
+
+#[test]
+fn a_document_that_changes_is_noticed() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 26));
+    let plan = plan(&request, &machine.world(), &mut FakeMarker::new()).unwrap();
+    let mut runner = FakeMarker::new();
+    let outcome = plan.run(&mut runner, &mut |event| {
+        if let Event::ChunkDone { .. } = event {
+            fs::write(machine.path().join("book.pdf"), "%PDF-1.4 other").unwrap();
+        }
+    });
+    assert!(matches!(
+        outcome,
+        Err(ConversionError::DocumentChanged { .. })
+    ));
+    assert_eq!(runner.runs(), ["1-10"]);
+}
+
+#[test]
+fn two_conversions_of_one_document_exclude_each_other() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 3);
+    let plan = plan(&request, &machine.world(), &mut FakeMarker::new()).unwrap();
+    let mut refused = None;
+    plan.run(&mut FakeMarker::new(), &mut |event| {
+        if let Event::ChunkStarted { .. } = event {
+            refused = plan.run(&mut FakeMarker::new(), &mut |_| ()).err();
+        }
+    })
+    .unwrap();
+    let refused = refused.unwrap();
+    assert!(matches!(
+        refused,
+        ConversionError::WorkFolder(WorkFolderError::Busy { .. })
+    ));
+}
+
+#[test]
+fn strange_names_are_names() {
+    let names: [&[u8]; 6] = [
+        b"--help.pdf",
+        b"a b.pdf",
+        b"two\nlines.pdf",
+        b"caf\xe9.pdf",
+        b"..pdf",
+        b"a.b.pdf",
+    ];
+    for name in names {
+        let machine = Machine::new();
+        let name = OsStr::from_bytes(name);
+        let request = machine.request(name, 12);
+        let mut runner = FakeMarker::new();
+        if name == "..pdf" {
+            // The paper marker cuts names in a simpler way than Python does.
+            let plan = plan(&request, &machine.world(), &mut runner).unwrap();
+            assert_eq!(plan.result, machine.output().join("..pdf"));
+            continue;
+        }
+        let (outcome, _) = convert(&machine, &in_tens(request.clone()), &mut runner);
+        assert_eq!(outcome.unwrap().status, Status::Complete, "{name:?}");
+        let stem = OsStr::from_bytes(name.as_bytes().strip_suffix(b".pdf").unwrap());
+        let mut file = stem.to_owned();
+        file.push(".md");
+        let text = fs::read_to_string(machine.output().join(stem).join(file)).unwrap();
+        assert_eq!(text, expected_text(1..=12), "{name:?}");
+        let (outcome, _) = convert(&machine, &request, &mut runner);
+        assert_eq!(outcome.unwrap().status, Status::AlreadyDone, "{name:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_written_down() {
+    let machine = Machine::new();
+    let mut request = machine.request("book.pdf", 3);
+    request.marker_args = vec!["--gemini_api_key".into(), "hunter2".into()];
+    let plan = plan(&request, &machine.world(), &mut FakeMarker::new()).unwrap();
+    assert!(!serde_json::to_string(&plan).unwrap().contains("hunter2"));
+    let crash = Scene::Ends(Ending::Finished { exit_code: 1 }, "");
+    plan.run(
+        &mut FakeMarker::with_scenes([crash, interrupted()]),
+        &mut |_| (),
+    )
+    .unwrap();
+    assert!(!tree_contains(&machine.output(), b"hunter2"));
+}
+
+fn tree_contains(folder: &Path, words: &[u8]) -> bool {
+    fs::read_dir(folder).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return tree_contains(&path, words);
+        }
+        fs::read(&path)
+            .unwrap()
+            .windows(words.len())
+            .any(|window| window == words)
+    })
+}

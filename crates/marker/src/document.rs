@@ -1,0 +1,447 @@
+//! The document to convert: what it is, checked before anything is started.
+//!
+//! Pages are counted twice. lopdf reads the trailer and page tree out of a
+//! memory map in milliseconds and a few MiB, but repeats the file's own
+//! `/Count` unchecked. PDFium, in marker's environment and under a limit, has
+//! the last word, because marker itself asks it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::install::{PageSize, PdfFacts};
+use crate::text::path_text;
+
+/// A file that is a PDF by its first bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Where it is; absolute.
+    pub path: PathBuf,
+    /// The name that marker gives to its result: the file's without the last
+    /// extension, cut as Python's `os.path.splitext` cuts it.
+    pub stem: OsString,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was last changed.
+    pub modified: Option<SystemTime>,
+}
+
+/// The pages of a document, as marker will see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pages {
+    /// How many there are, at least 1.
+    pub count: u32,
+    /// Sizes from the first page on; may be fewer than `count`.
+    pub sizes: Vec<PageSize>,
+    /// Something the user should know about the count.
+    pub warning: Option<String>,
+}
+
+impl Pages {
+    /// The size of a page (counted from 0). An unknown one is taken to be as
+    /// large as the last known, or US letter.
+    pub fn size(&self, page: u32) -> PageSize {
+        usize::try_from(page)
+            .ok()
+            .and_then(|page| self.sizes.get(page))
+            .or(self.sizes.last())
+            .copied()
+            .filter(|size| size.area() > 0)
+            .unwrap_or(PageSize::LETTER)
+    }
+}
+
+/// Why a document cannot be converted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// It is missing, or access is denied.
+    #[error("cannot read `{}`", path_text(.path))]
+    Unreadable {
+        /// As given.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A folder, a device, a pipe.
+    #[error("`{}` is {what}, not a file", path_text(.path))]
+    NotAFile {
+        /// As given.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// It has no bytes.
+    #[error("`{}` is empty", path_text(.path))]
+    Empty {
+        /// As given.
+        path: PathBuf,
+    },
+    /// No `%PDF-` among the first 1024 bytes.
+    #[error("`{}` is not a PDF", path_text(.path))]
+    NotAPdf {
+        /// As given.
+        path: PathBuf,
+    },
+    /// A user password is needed.
+    #[error("`{}` is protected by a password", path_text(.path))]
+    Password {
+        /// As given.
+        path: PathBuf,
+    },
+    /// PDFium, and with it marker, cannot open it.
+    #[error("`{}` is damaged: {reason}", path_text(.path))]
+    Malformed {
+        /// As given.
+        path: PathBuf,
+        /// What the reader of the file said.
+        reason: String,
+    },
+    /// It opens, and there is nothing in it.
+    #[error("`{}` has no pages", path_text(.path))]
+    NoPages {
+        /// As given.
+        path: PathBuf,
+    },
+}
+
+impl DocumentError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            DocumentError::Password { .. } => {
+                Some("decrypt it first: qpdf --decrypt --password=… in.pdf out.pdf".to_owned())
+            }
+            DocumentError::Malformed { .. } | DocumentError::NoPages { .. } => {
+                Some("qpdf in.pdf out.pdf repairs many damaged files".to_owned())
+            }
+            DocumentError::NotAPdf { .. } => {
+                Some("only PDF files can be converted in chunks".to_owned())
+            }
+            DocumentError::Unreadable { .. }
+            | DocumentError::NotAFile { .. }
+            | DocumentError::Empty { .. } => None,
+        }
+    }
+}
+
+/// How far into a file readers look for its `%PDF-` header.
+const HEADER_WINDOW: u64 = 1024;
+
+impl Document {
+    /// Looks at the file and its first bytes. `path` must be absolute.
+    ///
+    /// # Errors
+    /// When it is not a readable regular file that begins like a PDF.
+    pub fn open(path: &Path) -> Result<Document, DocumentError> {
+        let owned = || path.to_owned();
+        let unreadable = |source| DocumentError::Unreadable {
+            path: owned(),
+            source,
+        };
+        // Before opening: opening a pipe would wait for its writer.
+        let metadata = std::fs::metadata(path).map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(DocumentError::NotAFile {
+                path: owned(),
+                what: kind_of(&metadata),
+            });
+        }
+        let mut head = Vec::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(HEADER_WINDOW)
+            .read_to_end(&mut head)
+            .map_err(unreadable)?;
+        if head.is_empty() {
+            return Err(DocumentError::Empty { path: owned() });
+        }
+        if !head.windows(5).any(|window| window == b"%PDF-") {
+            return Err(DocumentError::NotAPdf { path: owned() });
+        }
+        Ok(Document {
+            path: owned(),
+            stem: stem(path.file_name().unwrap_or_default()),
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        })
+    }
+
+    /// Whether the file still has the size and the time of [`Document::open`].
+    pub fn is_unchanged(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|metadata| {
+            metadata.len() == self.bytes && metadata.modified().ok() == self.modified
+        })
+    }
+
+    /// The blake3 hash of the content, read through a buffer of 64 KiB.
+    ///
+    /// # Errors
+    /// When the file cannot be read to its end.
+    pub fn hash(&self) -> Result<blake3::Hash, DocumentError> {
+        let unreadable = |source| DocumentError::Unreadable {
+            path: self.path.clone(),
+            source,
+        };
+        let file = File::open(&self.path).map_err(unreadable)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).map_err(unreadable)?;
+        Ok(hasher.finalize())
+    }
+
+    /// What a quick look at the page tree says.
+    ///
+    /// # Errors
+    /// When the file cannot be mapped, or needs a password.
+    pub fn quick_count(&self) -> Result<QuickCount, DocumentError> {
+        let content = memcap_linux::MappedFile::open(&self.path).map_err(|source| {
+            DocumentError::Unreadable {
+                path: self.path.clone(),
+                source,
+            }
+        })?;
+        match quick_count(&content) {
+            QuickCount::NeedsPassword => Err(DocumentError::Password {
+                path: self.path.clone(),
+            }),
+            count @ (QuickCount::Pages(_) | QuickCount::Doubtful(_)) => Ok(count),
+        }
+    }
+
+    /// The pages, from the quick look and PDFium's answer together.
+    ///
+    /// # Errors
+    /// When PDFium refuses the file, or it has no pages, or nobody can count
+    /// them.
+    pub fn pages(&self, quick: QuickCount, pdfium: PdfFacts) -> Result<Pages, DocumentError> {
+        let path = || self.path.clone();
+        match (pdfium, quick) {
+            (PdfFacts::Pages { count: 0, .. }, _) => Err(DocumentError::NoPages { path: path() }),
+            (PdfFacts::Pages { count, sizes }, quick) => Ok(Pages {
+                count,
+                sizes,
+                warning: disagreement(count, &quick),
+            }),
+            (PdfFacts::Password, _) | (_, QuickCount::NeedsPassword) => {
+                Err(DocumentError::Password { path: path() })
+            }
+            (PdfFacts::Malformed { reason }, _) => Err(DocumentError::Malformed {
+                path: path(),
+                reason,
+            }),
+            (PdfFacts::NoPdfium { reason }, QuickCount::Pages(count)) => Ok(Pages {
+                count,
+                sizes: Vec::new(),
+                warning: Some(format!(
+                    "PDFium could not be asked ({reason}): the count of {count} pages is the \
+                     file's own"
+                )),
+            }),
+            (PdfFacts::NoPdfium { .. }, QuickCount::Doubtful(reason)) => {
+                Err(DocumentError::Malformed {
+                    path: path(),
+                    reason,
+                })
+            }
+        }
+    }
+}
+
+fn disagreement(count: u32, quick: &QuickCount) -> Option<String> {
+    match quick {
+        QuickCount::Pages(claimed) if *claimed != count => Some(format!(
+            "the file claims {claimed} pages, but {count} can be read"
+        )),
+        QuickCount::Pages(_) | QuickCount::Doubtful(_) | QuickCount::NeedsPassword => None,
+    }
+}
+
+/// What lopdf's quick look says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QuickCount {
+    /// A plausible number.
+    Pages(u32),
+    /// Encrypted, and nothing readable without a password.
+    NeedsPassword,
+    /// No number, or one that a file of this size cannot have.
+    Doubtful(String),
+}
+
+/// A page cannot be described in fewer bytes than this: two fuzzed files of
+/// 5,061 claim hundreds of millions of pages.
+const LEAST_BYTES_PER_PAGE: usize = 20;
+
+/// Counts pages by trailer and page tree alone, without loading objects.
+pub fn quick_count(content: &[u8]) -> QuickCount {
+    let metadata = match lopdf::Document::load_metadata_mem(content) {
+        Ok(metadata) => metadata,
+        Err(error) => return QuickCount::Doubtful(error.to_string()),
+    };
+    match metadata.page_count {
+        0 if metadata.encrypted => QuickCount::NeedsPassword,
+        0 => QuickCount::Doubtful("its page tree is empty".to_owned()),
+        count => match usize::try_from(count) {
+            Ok(pages) if pages <= content.len() / LEAST_BYTES_PER_PAGE => QuickCount::Pages(count),
+            _ => QuickCount::Doubtful(format!(
+                "it claims {count} pages in {} bytes",
+                content.len()
+            )),
+        },
+    }
+}
+
+/// `os.path.splitext(name)[0]`: dots that begin a name begin no extension.
+fn stem(name: &OsStr) -> OsString {
+    let bytes = name.as_bytes();
+    let dots = bytes.iter().take_while(|byte| **byte == b'.').count();
+    let end = bytes[dots..]
+        .iter()
+        .rposition(|byte| *byte == b'.')
+        .map_or(bytes.len(), |i| dots + i);
+    OsString::from_vec(bytes[..end].to_vec())
+}
+
+fn kind_of(metadata: &Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::pdf;
+
+    fn open(content: &[u8]) -> Result<Document, DocumentError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pdf");
+        std::fs::write(&path, content).unwrap();
+        Document::open(&path)
+    }
+
+    #[test]
+    fn only_files_that_begin_like_a_pdf_are_taken() {
+        assert!(matches!(open(b""), Err(DocumentError::Empty { .. })));
+        assert!(matches!(open(b"hello"), Err(DocumentError::NotAPdf { .. })));
+        assert!(matches!(
+            open(&[0; 5000]),
+            Err(DocumentError::NotAPdf { .. })
+        ));
+        assert!(open(&pdf::letter_pages(1)).is_ok());
+        assert!(open(&[b"junk\n".as_slice(), &pdf::letter_pages(1)].concat()).is_ok());
+
+        let folder = tempfile::tempdir().unwrap();
+        let missing = Document::open(&folder.path().join("no.pdf"));
+        assert!(matches!(missing, Err(DocumentError::Unreadable { .. })));
+        let directory = Document::open(folder.path()).unwrap_err();
+        assert!(
+            directory.to_string().ends_with("is a folder, not a file"),
+            "{directory}"
+        );
+        let device = Document::open(Path::new("/dev/zero")).unwrap_err();
+        assert!(
+            device.to_string().ends_with("is a device, not a file"),
+            "{device}"
+        );
+    }
+
+    #[test]
+    fn the_quick_count_distrusts_what_cannot_be() {
+        assert_eq!(quick_count(&pdf::letter_pages(3)), QuickCount::Pages(3));
+        let doubtful = |content: &[u8]| matches!(quick_count(content), QuickCount::Doubtful(_));
+        assert!(doubtful(&pdf::claiming(1, 1_410_065_407)));
+        assert!(doubtful(&pdf::letter_pages(0)));
+        assert!(doubtful(b"%PDF-1.4\n"));
+        assert_eq!(quick_count(&pdf::locked()), QuickCount::NeedsPassword);
+    }
+
+    #[test]
+    fn pdfium_has_the_last_word() {
+        let document = open(&pdf::letter_pages(3)).unwrap();
+        let said = |count| PdfFacts::Pages {
+            count,
+            sizes: vec![PageSize::LETTER],
+        };
+        let agreed = document.pages(QuickCount::Pages(3), said(3)).unwrap();
+        assert_eq!((agreed.count, agreed.warning), (3, None));
+        let lied = document.pages(QuickCount::Pages(30), said(3)).unwrap();
+        assert_eq!(lied.count, 3);
+        assert_eq!(
+            lied.warning.as_deref(),
+            Some("the file claims 30 pages, but 3 can be read")
+        );
+        let doubtful = || QuickCount::Doubtful("no trailer".into());
+        assert_eq!(document.pages(doubtful(), said(3)).unwrap().warning, None);
+        let no_pdfium = || PdfFacts::NoPdfium {
+            reason: "gone".into(),
+        };
+        assert_eq!(
+            document
+                .pages(QuickCount::Pages(3), no_pdfium())
+                .unwrap()
+                .count,
+            3
+        );
+
+        use DocumentError as E;
+        let refused = |quick, facts| document.pages(quick, facts).unwrap_err();
+        assert!(matches!(
+            refused(QuickCount::Pages(3), said(0)),
+            E::NoPages { .. }
+        ));
+        assert!(matches!(
+            refused(doubtful(), PdfFacts::Password),
+            E::Password { .. }
+        ));
+        assert!(matches!(
+            refused(doubtful(), no_pdfium()),
+            E::Malformed { .. }
+        ));
+        let error = refused(
+            QuickCount::Pages(3),
+            PdfFacts::Malformed { reason: "x".into() },
+        );
+        assert!(error.to_string().ends_with("is damaged: x"), "{error}");
+    }
+
+    #[test]
+    fn unknown_page_sizes_are_taken_from_the_last_known() {
+        let pages = |sizes: &[(u32, u32)]| Pages {
+            count: 9,
+            sizes: sizes.iter().map(|(w, h)| PageSize(*w, *h)).collect(),
+            warning: None,
+        };
+        assert_eq!(pages(&[]).size(0), PageSize::LETTER);
+        assert_eq!(pages(&[(10, 20), (30, 40)]).size(1), PageSize(30, 40));
+        assert_eq!(pages(&[(10, 20), (30, 40)]).size(8), PageSize(30, 40));
+        assert_eq!(pages(&[(0, 0)]).size(0), PageSize::LETTER);
+    }
+
+    #[test]
+    fn stems_are_cut_as_python_cuts_them() {
+        // From os.path.splitext.
+        for (name, expected) in [
+            ("a.pdf", "a"),
+            ("a.b.pdf", "a.b"),
+            ("book", "book"),
+            (".pdf", ".pdf"),
+            ("..pdf", "..pdf"),
+            (".a.pdf", ".a"),
+            ("a.", "a"),
+            ("--help.pdf", "--help"),
+        ] {
+            assert_eq!(stem(OsStr::new(name)), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What happens during a conversion, for whoever shows it.
+
+use std::path::Path;
+
+use memcap_linux::ByteSize;
+
+use crate::pages::PageSet;
+use crate::recovery::Action;
+use crate::runner::{StepReport, Usage};
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Work of an earlier run was taken up.
+    Resumed {
+        /// Pages that need not be converted again.
+        kept: &'a PageSet,
+        /// Pages whose results were missing or changed, and are made again.
+        discarded: &'a PageSet,
+    },
+    /// Marker is about to convert these pages.
+    ChunkStarted {
+        /// The pages.
+        pages: &'a PageSet,
+        /// Whether they, or a chunk that held them, have crashed before.
+        again: bool,
+        /// What the run is estimated to take.
+        estimate: ByteSize,
+    },
+    /// What the running chunk holds.
+    Usage(Usage),
+    /// The chunk's result is kept.
+    ChunkDone {
+        /// The pages.
+        pages: &'a PageSet,
+        /// How the run went.
+        report: &'a StepReport,
+    },
+    /// The chunk has no result.
+    ChunkFailed {
+        /// The pages.
+        pages: &'a PageSet,
+        /// How the run went.
+        report: &'a StepReport,
+        /// The last line that marker wrote to standard error.
+        last_words: Option<&'a str>,
+        /// All of them.
+        log: &'a Path,
+        /// What follows.
+        action: &'a Action,
+    },
+    /// The parts are being joined.
+    Merging {
+        /// How many there are.
+        chunks: usize,
+    },
+    /// The result is in its place.
+    Published {
+        /// Its folder.
+        folder: &'a Path,
+    },
+}

@@ -1,0 +1,58 @@
+//! The name under which marker sees the document.
+//!
+//! Python hands names to PDFium as UTF-8, so marker cannot open a file whose
+//! path is something else. Such a document gets a second, plain name in the
+//! work folder: a hard link, or a copy where the file system allows none.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::document::Document;
+use crate::text::path_text;
+use crate::work_folder::{WorkFolder, WorkFolderError};
+
+/// The document as marker is to see it.
+#[derive(Debug)]
+pub struct Input {
+    /// An absolute path.
+    pub path: PathBuf,
+    /// The name that marker derives from it for its files.
+    pub stem: OsString,
+}
+
+impl Input {
+    /// The document itself, or its second name.
+    ///
+    /// # Errors
+    /// When the second name cannot be made.
+    pub fn of(document: &Document, folder: &WorkFolder) -> Result<Input, WorkFolderError> {
+        if document.path.to_str().is_some() {
+            return Ok(Input {
+                path: document.path.clone(),
+                stem: document.stem.clone(),
+            });
+        }
+        let path = folder.fresh_input()?.join("document.pdf");
+        let linked = std::fs::canonicalize(&document.path)
+            .and_then(|original| std::fs::hard_link(original, &path));
+        if linked.is_err() {
+            std::fs::copy(&document.path, &path).map_err(|source| WorkFolderError::Io {
+                operation: "copy the document to",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        if path.to_str().is_none() {
+            // The output folder's own name is the problem.
+            return Err(WorkFolderError::Io {
+                operation: "name in UTF-8",
+                path: path_text(&path).into(),
+                source: std::io::ErrorKind::InvalidFilename.into(),
+            });
+        }
+        Ok(Input {
+            path,
+            stem: "document".into(),
+        })
+    }
+}

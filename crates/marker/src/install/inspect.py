@@ -1,0 +1,67 @@
+# Run by `python -c` in marker's own environment. Prints one JSON object: the
+# versions of the packages that decide how marker is driven and, when a file is
+# named, what PDFium (through which marker reads PDFs) says about it.
+import sys
+
+# `-c` puts the current folder first; a file json.py there must not be found.
+sys.path[:] = [entry for entry in sys.path if entry]
+
+import json
+import math
+import os
+from importlib import metadata
+
+PACKAGES = ("marker-pdf", "surya-ocr", "torch", "pdftext", "pypdfium2")
+# Beyond this many pages the size of the last one is taken for the rest.
+MAX_SIZES = 100_000
+
+
+def version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def points(length):
+    return math.ceil(length) if 0 < length < 1e6 else 0
+
+
+def page_size(pdf, index):
+    try:
+        width, height = pdf.get_page_size(index)
+        return [points(width), points(height)]
+    except Exception:
+        return [0, 0]
+
+
+def document(path):
+    try:
+        import pypdfium2
+    except Exception as error:
+        return {"kind": "no-pdfium", "reason": repr(error)}
+    try:
+        path.encode()
+        source = path
+    except UnicodeEncodeError:
+        source = open(os.fsencode(path), "rb")
+    try:
+        pdf = pypdfium2.PdfDocument(source)
+        count = len(pdf)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            return {"kind": "password"}
+        return {"kind": "malformed", "reason": str(error)}
+    except Exception as error:
+        return {"kind": "malformed", "reason": repr(error)}
+    sizes = [page_size(pdf, index) for index in range(min(count, MAX_SIZES))]
+    return {"kind": "pages", "count": count, "sizes": sizes}
+
+
+facts = {
+    "python": "%d.%d.%d" % sys.version_info[:3],
+    "packages": {name: version(name) for name in PACKAGES},
+}
+if len(sys.argv) > 1 and facts["packages"]["marker-pdf"]:
+    facts["document"] = document(sys.argv[1])
+json.dump(facts, sys.stdout)

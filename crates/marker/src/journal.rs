@@ -1,0 +1,338 @@
+//! What has happened in a conversion, one JSON object a line, each line
+//! written through to the disk before the next step is taken.
+//!
+//! A crash can leave the last line unfinished. Reading stops at the first line
+//! that is not whole, and writing goes on there: what is lost is at most the
+//! knowledge that something was done, so it is done again. Command lines and
+//! environments, which may hold secrets, are never written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use memcap_linux::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::FileRecord;
+use crate::pages::PageSet;
+use crate::text::path_text;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Record {
+    /// A program began or continued the conversion.
+    Opened {
+        /// Version of memcap.
+        memcap: String,
+        /// Version of marker.
+        marker: String,
+        /// All pages that are wanted.
+        pages: PageSet,
+    },
+    /// A chunk was started.
+    Started {
+        /// Its pages.
+        pages: PageSet,
+        /// The limit for its tree.
+        limit_bytes: ByteSize,
+    },
+    /// Marker ended with exit code 0 and these files are on the disk.
+    Done {
+        /// Its pages.
+        pages: PageSet,
+        /// The files below the chunk's folder.
+        files: Vec<FileRecord>,
+        /// The tree's peak, where measured.
+        peak_bytes: Option<ByteSize>,
+        /// From start to end, in milliseconds.
+        wall_ms: u64,
+    },
+    /// A chunk ended without a result.
+    Failed {
+        /// Its pages.
+        pages: PageSet,
+        /// The verdict's kind.
+        ending: String,
+        /// Whether the reason was memory.
+        memory: bool,
+        /// The limit that it ran under.
+        limit_bytes: ByteSize,
+    },
+    /// Nothing more will be tried for these pages in this run.
+    GaveUp {
+        /// The pages.
+        pages: PageSet,
+    },
+    /// The files of a chunk were missing or changed; it must be done again.
+    Discarded {
+        /// Its pages.
+        pages: PageSet,
+    },
+    /// These files are about to be put in their place.
+    Publishing {
+        /// Name of the result's folder, as printable text.
+        folder: String,
+        /// The files below it.
+        files: Vec<FileRecord>,
+    },
+    /// They are there.
+    Published {
+        /// Pages that are missing in them.
+        missing: PageSet,
+    },
+}
+
+/// The journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {operation} the journal `{}`", path_text(.path))]
+pub struct JournalError {
+    /// `open`, `read` or `write`.
+    pub operation: &'static str,
+    /// The journal.
+    pub path: PathBuf,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A journal that is open for writing.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens the journal, making it where it is missing, and reads what it
+    /// holds. An unfinished rest is cut off.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, read or cut.
+    pub fn open(path: &Path) -> Result<(Journal, Vec<Record>), JournalError> {
+        let failed = |operation| {
+            move |source| JournalError {
+                operation,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed("open"))?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(failed("read"))?;
+        let (records, whole) = parse(&content);
+        file.set_len(whole).map_err(failed("write"))?;
+        file.seek(SeekFrom::End(0)).map_err(failed("write"))?;
+        Ok((
+            Journal {
+                path: path.to_owned(),
+                file,
+            },
+            records,
+        ))
+    }
+
+    /// Adds a line and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+        self.write(record).map_err(|source| JournalError {
+            operation: "write",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn write(&mut self, record: &Record) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        self.file.sync_data()
+    }
+}
+
+/// The records of a journal that somebody else may be writing.
+pub fn read(path: &Path) -> io::Result<Vec<Record>> {
+    std::fs::read(path).map(|content| parse(&content).0)
+}
+
+/// The whole lines, and the length of the text that they fill.
+fn parse(content: &[u8]) -> (Vec<Record>, u64) {
+    let mut records = Vec::new();
+    let mut whole = 0;
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(record) if line.ends_with(b"\n") => records.push(record),
+            _ => break,
+        }
+        whole += line.len() as u64;
+    }
+    (records, whole)
+}
+
+/// What a journal amounts to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Chunks whose results are there, by the journal.
+    pub done: Vec<DoneChunk>,
+    /// Page sets that ran out of memory, with the limit that they had.
+    pub too_large: Vec<(PageSet, ByteSize)>,
+    /// The last result that was put in place, with the pages missing in it.
+    pub published: Option<(Vec<FileRecord>, PageSet)>,
+}
+
+/// A chunk that was converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoneChunk {
+    /// Its pages.
+    pub pages: PageSet,
+    /// Its files, below its folder.
+    pub files: Vec<FileRecord>,
+    /// Its peak, where measured.
+    pub peak: Option<ByteSize>,
+}
+
+impl Progress {
+    /// Replays a journal.
+    pub fn of(records: &[Record]) -> Progress {
+        let mut progress = Progress::default();
+        let mut publishing: &[FileRecord] = &[];
+        for record in records {
+            match record {
+                Record::Opened { .. } | Record::Started { .. } | Record::GaveUp { .. } => {}
+                Record::Done {
+                    pages,
+                    files,
+                    peak_bytes,
+                    ..
+                } => {
+                    progress.forget(pages);
+                    progress.done.push(DoneChunk {
+                        pages: pages.clone(),
+                        files: files.clone(),
+                        peak: *peak_bytes,
+                    });
+                }
+                Record::Failed {
+                    pages,
+                    memory,
+                    limit_bytes,
+                    ..
+                } => {
+                    if *memory {
+                        progress.too_large.push((pages.clone(), *limit_bytes));
+                    }
+                }
+                Record::Discarded { pages } => progress.forget(pages),
+                Record::Publishing { files, .. } => publishing = files,
+                Record::Published { missing } => {
+                    progress.published = Some((publishing.to_vec(), missing.clone()));
+                }
+            }
+        }
+        progress
+    }
+
+    /// Whether these pages, in one run under `limit`, are known to be too many.
+    pub fn is_too_large(&self, pages: &PageSet, limit: ByteSize) -> bool {
+        self.too_large
+            .iter()
+            .any(|(failed, had)| *had >= limit && pages.contains_all(failed))
+    }
+
+    fn forget(&mut self, pages: &PageSet) {
+        self.done.retain(|chunk| chunk.pages != *pages);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(pages: u32) -> Record {
+        Record::Done {
+            pages: PageSet::all(pages),
+            files: Vec::new(),
+            peak_bytes: None,
+            wall_ms: 1,
+        }
+    }
+
+    #[test]
+    fn a_torn_line_is_cut_off_and_writing_goes_on_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, records) = Journal::open(&path).unwrap();
+        assert_eq!(records, []);
+        journal.append(&done(1)).unwrap();
+        journal.append(&done(2)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for torn in [
+            &b"{\"event\":\"done\""[..],
+            b"\0\0\0\n",
+            &whole[..whole.len() - 1],
+        ] {
+            std::fs::write(&path, [&whole, torn].concat()).unwrap();
+            let (mut journal, records) = Journal::open(&path).unwrap();
+            let before = records.len();
+            assert!(records.starts_with(&[done(1), done(2)]), "{records:?}");
+            journal.append(&done(3)).unwrap();
+            assert_eq!(read(&path).unwrap().len(), before + 1);
+            assert_eq!(read(&path).unwrap().last(), Some(&done(3)));
+        }
+    }
+
+    #[test]
+    fn replaying_keeps_what_still_counts() {
+        let failed = |pages, memory, mib| Record::Failed {
+            pages: PageSet::all(pages),
+            ending: "memory-limit".into(),
+            memory,
+            limit_bytes: ByteSize::from_mib(mib),
+        };
+        let discarded = Record::Discarded {
+            pages: PageSet::all(1),
+        };
+        let records = [
+            done(1),
+            done(2),
+            failed(5, true, 2000),
+            failed(7, false, 2000),
+            discarded,
+        ];
+        let progress = Progress::of(&records);
+        assert_eq!(progress.done.len(), 1);
+        let too_large =
+            |pages, mib| progress.is_too_large(&PageSet::all(pages), ByteSize::from_mib(mib));
+        assert!(too_large(5, 2000) && too_large(9, 1000));
+        assert!(!too_large(4, 2000) && !too_large(5, 2001));
+        assert_eq!(progress.published, None);
+    }
+
+    #[test]
+    fn a_result_counts_as_published_when_it_is_in_place() {
+        let folder = || "book".to_owned();
+        let publishing = Record::Publishing {
+            folder: folder(),
+            files: Vec::new(),
+        };
+        assert_eq!(
+            Progress::of(std::slice::from_ref(&publishing)).published,
+            None
+        );
+        let published = Record::Published {
+            missing: PageSet::default(),
+        };
+        let progress = Progress::of(&[publishing, published]);
+        assert_eq!(progress.published, Some((Vec::new(), PageSet::default())));
+    }
+}

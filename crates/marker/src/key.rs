@@ -1,0 +1,127 @@
+//! The name of a conversion: a hash over everything that decides its result,
+//! and nothing else. Limit, threads and batch sizes are left out, so that a
+//! conversion can be continued with other ones.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::environment::World;
+use crate::pages::PageSet;
+use crate::version::Version;
+use crate::weights::CHECKPOINT_SUFFIX;
+
+/// What decides the result.
+pub struct Identity<'a> {
+    /// Hash of the document's content.
+    pub document: blake3::Hash,
+    /// Name of the result.
+    pub stem: &'a OsStr,
+    /// The pages that are wanted.
+    pub pages: &'a PageSet,
+    /// Version of marker.
+    pub version: Version,
+    /// Options handed on to marker.
+    pub marker_args: &'a [OsString],
+    /// Names the models, which may be others than marker's own.
+    pub world: &'a World,
+}
+
+impl Identity<'_> {
+    /// 16 hexadecimal digits.
+    pub fn key(&self) -> String {
+        let mut hasher = blake3::Hasher::new_derive_key("memcap 2026 marker conversion 1");
+        let mut add = |name: &str, value: &[u8]| {
+            hasher.update(name.as_bytes());
+            hasher.update(&(value.len() as u64).to_le_bytes());
+            hasher.update(value);
+        };
+        add("document", self.document.as_bytes());
+        add("stem", self.stem.as_bytes());
+        add("pages", self.pages.to_string().as_bytes());
+        add("version", self.version.to_string().as_bytes());
+        add("format", b"markdown");
+        for arg in without_secrets(self.marker_args) {
+            add("arg", arg.as_bytes());
+        }
+        for (name, value) in &self.world.variables {
+            let name = name.to_string_lossy();
+            if name.ends_with(CHECKPOINT_SUFFIX) || name == "OUTPUT_IMAGE_FORMAT" {
+                add(&name, value.as_bytes());
+            }
+        }
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+}
+
+/// The options, without the values of those that are named like a secret.
+fn without_secrets(args: &[OsString]) -> impl Iterator<Item = &OsStr> {
+    let mut behind_secret = false;
+    args.iter().filter_map(move |arg| {
+        let bytes = arg.as_bytes();
+        let name = bytes.split(|byte| *byte == b'=').next().unwrap_or(bytes);
+        if bytes.starts_with(b"--") {
+            behind_secret = is_secret(name) && name.len() == bytes.len();
+            return Some(OsStr::from_bytes(if is_secret(name) {
+                name
+            } else {
+                bytes
+            }));
+        }
+        let hidden = std::mem::replace(&mut behind_secret, false);
+        (!hidden).then_some(arg.as_os_str())
+    })
+}
+
+fn is_secret(option: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(option).to_ascii_lowercase();
+    ["key", "token", "secret", "password", "credential"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(stem: &str, pages: u32, args: &[&str], variables: &[(&str, &str)]) -> String {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        Identity {
+            document: blake3::hash(b"content"),
+            stem: OsStr::new(stem),
+            pages: &PageSet::all(pages),
+            version: Version::new(1, 10, 2),
+            marker_args: &args,
+            world: &World::new(variables, "/"),
+        }
+        .key()
+    }
+
+    #[test]
+    fn only_what_decides_the_result_counts() {
+        let usual = key("a", 3, &[], &[]);
+        assert_eq!(usual.len(), 16);
+        assert_eq!(
+            usual,
+            key("a", 3, &[], &[("OMP_NUM_THREADS", "4"), ("PATH", "/bin")])
+        );
+        assert_ne!(usual, key("b", 3, &[], &[]));
+        assert_ne!(usual, key("a", 4, &[], &[]));
+        assert_ne!(usual, key("a", 3, &["--force_ocr"], &[]));
+        assert_ne!(
+            usual,
+            key("a", 3, &[], &[("LAYOUT_MODEL_CHECKPOINT", "/toy")])
+        );
+    }
+
+    #[test]
+    fn secrets_do_not_enter() {
+        let secret = |value: &str| key("a", 3, &["--gemini_api_key", value, "--use_llm"], &[]);
+        assert_eq!(secret("one"), secret("two"));
+        let joined = |value: &str| key("a", 3, &[&format!("--gemini_api_key={value}")], &[]);
+        assert_eq!(joined("one"), joined("two"));
+        assert_ne!(secret("one"), key("a", 3, &["--use_llm"], &[]));
+    }
+}

@@ -1,0 +1,87 @@
+//! Why chunks cannot be joined.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::metadata::MetadataError;
+
+/// Why chunks cannot be joined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// There is no chunk.
+    #[error("there are no chunks to join")]
+    Nothing,
+    /// Chunks overlap or are not in page order.
+    #[error("the chunks to join overlap or are not in page order")]
+    Order,
+    /// The folder for the result holds something.
+    #[error("`{}` is not empty", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of marker's could not be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A chunk's metadata is not what marker writes for its pages.
+    #[error("unexpected metadata in `{}`", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: MetadataError,
+    },
+    /// A chunk's folder holds a link, a folder or something else that marker
+    /// does not write.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// What was found.
+        path: PathBuf,
+    },
+    /// Two chunks hold different files of one name.
+    #[error("`{}` would overwrite the file of the same name of another chunk", path.display())]
+    Collision {
+        /// The second of the two.
+        path: PathBuf,
+    },
+    /// A file of the result could not be written.
+    #[error("failed to write `{}`", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl MergeError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            MergeError::Read { .. }
+            | MergeError::Metadata { .. }
+            | MergeError::NotAFile { .. }
+            | MergeError::Collision { .. } => Some(
+                "the work folder was changed, or this version of marker writes something unknown; \
+                 remove the work folder to convert anew"
+                    .to_owned(),
+            ),
+            MergeError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space and run the same command again; no page is lost".to_owned())
+            }
+            MergeError::Nothing
+            | MergeError::Order
+            | MergeError::NotEmpty { .. }
+            | MergeError::Write { .. } => None,
+        }
+    }
+}

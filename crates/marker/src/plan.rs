@@ -1,0 +1,378 @@
+//! From a request to a plan: everything that can be known and refused before
+//! work starts. The only process it starts is the small one that inspects
+//! marker and the document.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use memcap_linux::ByteSize;
+use serde::Serialize;
+
+use crate::chunks::{Chunk, Chunking, Cutting};
+use crate::command::{MarkerArgError, check_marker_args, main_files};
+use crate::device::{self, DeviceFinding};
+use crate::document::{Document, DocumentError, Pages};
+use crate::environment::World;
+use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
+use crate::install::{self, InstallError, Installation, PdfFacts};
+use crate::journal::Progress;
+use crate::key::Identity;
+use crate::pages::{PageSelection, PageSet, PagesError};
+use crate::publish::{Place, PublishError};
+use crate::runner::Runner;
+use crate::tuning::{self, Tuning, TuningRequest};
+use crate::version::Version;
+use crate::weights::{self, Weights};
+use crate::work_folder::WorkFolder;
+
+/// One document to convert.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The PDF.
+    pub document: PathBuf,
+    /// The folder for the result, which becomes `OUT/<name of the document>/`.
+    pub output: PathBuf,
+    /// The limit for each run of marker, its whole process tree together.
+    pub memory: ByteSize,
+    /// Marker's interpreter, where it is not to be searched for.
+    pub python: Option<PathBuf>,
+    /// The pages to convert; `None` for all.
+    pub pages: Option<PageSelection>,
+    /// How to cut.
+    pub chunking: Chunking,
+    /// Settings for marker.
+    pub tuning: TuningRequest,
+    /// What marker takes without weights and pages; `None` for
+    /// [`BASELINE`].
+    pub baseline: Option<ByteSize>,
+    /// How long a chunk may take; `None` is without end.
+    pub chunk_time: Option<Duration>,
+    /// Whether files that memcap did not write may be overwritten.
+    pub force: bool,
+    /// Further options for marker, such as `--force_ocr`.
+    pub marker_args: Vec<OsString>,
+}
+
+impl Request {
+    /// A request with nothing but the necessary; chunks as the limit allows.
+    pub fn new(document: impl Into<PathBuf>, output: impl Into<PathBuf>, memory: ByteSize) -> Self {
+        Request {
+            document: document.into(),
+            output: output.into(),
+            memory,
+            python: None,
+            pages: None,
+            chunking: Chunking::Fit,
+            tuning: TuningRequest::default(),
+            baseline: None,
+            chunk_time: None,
+            force: false,
+            marker_args: Vec::new(),
+        }
+    }
+}
+
+/// What is going to happen. Serialises as `memcap marker plan --json` shows
+/// it; paths that are not UTF-8 with `\xNN` for a byte.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The document.
+    #[serde(serialize_with = "crate::text::serialize_path")]
+    pub document: PathBuf,
+    /// Its size in bytes.
+    pub document_bytes: u64,
+    /// How many pages it has.
+    pub document_pages: u32,
+    /// The pages that are converted.
+    pub pages: PageSet,
+    /// The marker that converts them.
+    pub marker: Installation,
+    /// The device that it computes on.
+    pub device: DeviceFinding,
+    /// The limit for each run.
+    #[serde(rename = "limit_bytes")]
+    pub limit: ByteSize,
+    /// What a run takes.
+    pub memory_model: MemoryModel,
+    /// All settings, with their effect.
+    pub settings: Tuning,
+    /// What is still to be converted.
+    pub chunks: Vec<Chunk>,
+    /// Pages that an earlier run has converted.
+    pub done: PageSet,
+    /// The folder of the result.
+    #[serde(serialize_with = "crate::text::serialize_path")]
+    pub result: PathBuf,
+    /// The folder in which the work is kept.
+    #[serde(serialize_with = "crate::text::serialize_path")]
+    pub work_folder: PathBuf,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub(crate) source: Document,
+    #[serde(skip)]
+    pub(crate) sizes: Pages,
+    #[serde(skip)]
+    pub(crate) key: String,
+    #[serde(skip)]
+    pub(crate) output: PathBuf,
+    #[serde(skip)]
+    pub(crate) chunking: Chunking,
+    #[serde(skip)]
+    pub(crate) chunk_time: Option<Duration>,
+    #[serde(skip)]
+    pub(crate) force: bool,
+    #[serde(skip)]
+    pub(crate) marker_args: Vec<OsString>,
+}
+
+/// Why there is nothing to plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The document.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// Marker.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The choice of pages.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
+    /// An option for marker.
+    #[error(transparent)]
+    MarkerArg(#[from] MarkerArgError),
+    /// What stands where the result belongs.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The limit.
+    #[error("a limit of {limit} is too small for marker {version}, which needs about {needed}")]
+    LimitTooSmall {
+        /// As asked for.
+        limit: ByteSize,
+        /// What is installed.
+        version: Version,
+        /// For one page, by the estimate.
+        needed: ByteSize,
+    },
+}
+
+impl PlanError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PlanError::Document(error) => error.hint(),
+            PlanError::Install(error) => error.hint(),
+            PlanError::Pages(error) => Some(error.hint()),
+            PlanError::Publish(error) => error.hint(),
+            PlanError::LimitTooSmall { needed, .. } => Some(format!(
+                "the smallest limit that can work is --memory {}M",
+                needed.mib()
+            )),
+            PlanError::MarkerArg(_) => None,
+        }
+    }
+}
+
+/// Plans a conversion.
+///
+/// # Errors
+/// Whatever makes it impossible: the document, the installation, the pages,
+/// the limit, or something that stands where the result belongs.
+pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result<Plan, PlanError> {
+    check_marker_args(&request.marker_args)?;
+    let source = Document::open(&world.absolute(&request.document))?;
+    let quick = source.quick_count()?;
+    let (marker, pdf) =
+        install::find(request.python.as_deref(), Some(&source.path), world, runner)?;
+    let silent = || PdfFacts::NoPdfium {
+        reason: "it was not asked".to_owned(),
+    };
+    let sizes = source.pages(quick, pdf.unwrap_or_else(silent))?;
+    let pages = match &request.pages {
+        Some(selection) => selection.resolve(sizes.count)?,
+        None => PageSet::all(sizes.count),
+    };
+    let device = device::find(world, marker.torch.as_deref());
+    let settings = tuning::tune(&request.tuning, marker.version, device.device, world);
+    let memory_model = MemoryModel {
+        baseline: request.baseline.unwrap_or(BASELINE),
+        weights: weights::find(world),
+        layout_batch: tuning::layout_batch(&request.tuning, marker.version, device.device),
+    };
+    check_limit(request, &marker, &memory_model, &pages, &sizes)?;
+    let identity = Identity {
+        document: source.hash()?,
+        stem: &source.stem,
+        pages: &pages,
+        version: marker.version,
+        marker_args: &request.marker_args,
+        world,
+    };
+    let key = identity.key();
+    let output = world.absolute(&request.output);
+    let mut plan = Plan {
+        document: source.path.clone(),
+        document_bytes: source.bytes,
+        document_pages: sizes.count,
+        pages,
+        marker,
+        device,
+        limit: request.memory,
+        memory_model,
+        settings,
+        chunks: Vec::new(),
+        done: PageSet::default(),
+        result: output.join(&source.stem),
+        work_folder: WorkFolder::place(&output, &key),
+        warnings: Vec::new(),
+        chunking: request.chunking.for_file(source.bytes),
+        source,
+        sizes,
+        key,
+        output,
+        chunk_time: request.chunk_time,
+        force: request.force,
+        marker_args: request.marker_args.clone(),
+    };
+    plan.place().check(&plan.published_names())?;
+    let progress = Progress::of(&WorkFolder::peek(&plan.output, &plan.key));
+    plan.done = pages_of(&progress);
+    plan.chunks = plan.remaining(&progress);
+    plan.warnings = warnings(&plan);
+    Ok(plan)
+}
+
+impl Plan {
+    /// The chunks that `progress` leaves to do. Page sets that are known to
+    /// run out of memory are halved beforehand.
+    pub(crate) fn remaining(&self, progress: &Progress) -> Vec<Chunk> {
+        let page_size = |page| self.sizes.size(page);
+        let cutting = Cutting {
+            chunking: self.chunking,
+            model: &self.memory_model,
+            limit: self.limit,
+            page_size: &page_size,
+        };
+        let done: Vec<PageSet> = progress
+            .done
+            .iter()
+            .map(|chunk| chunk.pages.clone())
+            .collect();
+        let mut open = cutting.cut(&self.pages, &done);
+        open.reverse();
+        let mut chunks = Vec::new();
+        while let Some(chunk) = open.pop() {
+            match chunk.pages.halves() {
+                Some((low, high)) if progress.is_too_large(&chunk.pages, self.limit) => {
+                    open.extend([cutting.chunk(high), cutting.chunk(low)]);
+                }
+                _ => chunks.push(chunk),
+            }
+        }
+        chunks
+    }
+
+    /// The estimated peak of a run over these pages.
+    pub(crate) fn estimate(&self, pages: &PageSet) -> ByteSize {
+        self.memory_model.run(pages, |page| self.sizes.size(page))
+    }
+
+    /// Where the result goes.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(&self.output, self.result.clone(), self.force)
+    }
+
+    /// The names of the main files within the result's folder.
+    pub(crate) fn published_names(&self) -> Vec<PathBuf> {
+        main_files(&self.source.stem)
+            .iter()
+            .filter_map(|path| path.file_name().map(PathBuf::from))
+            .collect()
+    }
+}
+
+/// The pages that have been converted.
+fn pages_of(progress: &Progress) -> PageSet {
+    PageSet::from_pages(progress.done.iter().flat_map(|chunk| chunk.pages.iter()))
+}
+
+/// A limit under which not even an empty page can be converted is refused; one
+/// that is merely below the estimate is tried.
+fn check_limit(
+    request: &Request,
+    marker: &Installation,
+    model: &MemoryModel,
+    pages: &PageSet,
+    sizes: &Pages,
+) -> Result<(), PlanError> {
+    let floor = FLOOR.min(request.baseline.unwrap_or(FLOOR));
+    if request.memory >= floor {
+        return Ok(());
+    }
+    let needed = needed_for_one(model, pages, sizes);
+    Err(PlanError::LimitTooSmall {
+        limit: request.memory,
+        version: marker.version,
+        needed,
+    })
+}
+
+/// The smallest limit that leaves room for each page by itself.
+fn needed_for_one(model: &MemoryModel, pages: &PageSet, sizes: &Pages) -> ByteSize {
+    let largest = pages
+        .iter()
+        .map(|page| model.run(&PageSet::from_pages([page]), |page| sizes.size(page)))
+        .max()
+        .unwrap_or_default();
+    ByteSize::from_mib(largest.mib().saturating_mul(100) / u64::from(PLANNED_SHARE) + 1).max(FLOOR)
+}
+
+/// Fewer pages than this leave marker little to tell headings and repeated
+/// headers by.
+const FEW_PAGES: usize = 10;
+
+fn warnings(plan: &Plan) -> Vec<String> {
+    let mut warnings: Vec<String> = plan.sizes.warning.iter().cloned().collect();
+    let version = plan.marker.version;
+    if (version.major, version.minor) != (1, 10) {
+        warnings.push(format!(
+            "marker {version} is treated like its relatives, but only 1.10.x is tested"
+        ));
+    }
+    if let Weights::Assumed { bytes } = plan.memory_model.weights {
+        warnings.push(format!(
+            "no model checkpoint was found on disk; {bytes} are assumed for the weights"
+        ));
+    }
+    let needed = needed_for_one(&plan.memory_model, &plan.pages, &plan.sizes);
+    let largest = plan.chunks.iter().max_by_key(|chunk| chunk.estimate);
+    match largest {
+        Some(chunk) if chunk.estimate > plan.limit && needed > plan.limit => {
+            warnings.push(format!(
+                "a single page is estimated to need {needed}, more than the limit of {}; trying all \
+                 the same",
+                plan.limit
+            ));
+        }
+        Some(chunk) if chunk.estimate > plan.limit => warnings.push(format!(
+            "pages {} together are estimated to need {}, more than the limit of {}; they will be \
+             halved if they do",
+            chunk.pages, chunk.estimate, plan.limit
+        )),
+        _ => {}
+    }
+    if plan.chunks.len() > 1
+        && plan
+            .chunks
+            .iter()
+            .any(|chunk| chunk.pages.len() < FEW_PAGES)
+    {
+        warnings.push(format!(
+            "some chunks have fewer than {FEW_PAGES} pages: marker has little to tell headings and \
+             repeated headers by"
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,305 @@
+//! What follows a chunk's end. Pure.
+//!
+//! ```text
+//!                 +-- converted ------> accept
+//!                 |
+//!  a chunk ends --+-- memory ---------> halve, the halves next; a single page is given up
+//!                 |
+//!                 +-- crash, hang ----> once more; then halve, the halves last;
+//!                 |                     a single page is given up
+//!                 +-- interrupted ----> stop, the journal is kept
+//!                 |
+//!                 +-- refused --------> abort: every chunk would end like this
+//! ```
+//!
+//! Before anything has been converted, two failures that have no page in
+//! common are taken for the same cause, and the conversion is aborted: single
+//! pages that run out of memory, or chunks that crashed twice with the same
+//! words. The rest would only fail more slowly.
+//!
+//! When two chunks that have no page in common ran out of memory, the estimate
+//! is wrong rather than the pages heavy: [`Recovery::expects_failure`] then
+//! holds for every chunk with the same estimate or more, and the caller halves
+//! it without trying.
+
+use memcap_linux::ByteSize;
+
+use crate::pages::PageSet;
+use crate::runner::Ending;
+
+/// Why a chunk has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Memory ran out: our limit, an outer one, the machine's, or an
+    /// allocation that was refused.
+    Memory,
+    /// Anything else that a second attempt or fewer pages may avoid.
+    Crash,
+}
+
+/// What a chunk's end means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// There is a result.
+    Converted,
+    /// There is none.
+    Failed(Failure),
+    /// The user wants to stop.
+    Stopped,
+    /// Marker did not take its arguments, or could not be started.
+    Refused,
+}
+
+/// Exit code of marker for options that it does not know.
+const USAGE: i32 = 2;
+
+/// Judges an ending. `complete` says whether the expected files are there,
+/// `errors` is the end of what marker wrote to standard error.
+pub fn judge(ending: &Ending, complete: bool, errors: &[u8]) -> Judgement {
+    match ending {
+        Ending::Finished { exit_code: 0 } if complete => Judgement::Converted,
+        Ending::Finished { exit_code: USAGE } => Judgement::Refused,
+        Ending::Finished { .. } if tells_of_memory(errors) => Judgement::Failed(Failure::Memory),
+        Ending::MemoryLimit | Ending::OuterLimit | Ending::MachineOom | Ending::PartialKill => {
+            Judgement::Failed(Failure::Memory)
+        }
+        Ending::Finished { .. }
+        | Ending::Signaled { .. }
+        | Ending::KilledByOther
+        | Ending::TimeLimit
+        | Ending::Unexplained => Judgement::Failed(Failure::Crash),
+        Ending::Interrupted => Judgement::Stopped,
+        Ending::NotStarted { .. } => Judgement::Refused,
+    }
+}
+
+/// Whether a program ended because an allocation was refused: Python, NumPy,
+/// PyTorch, CUDA and C++ in their own words.
+fn tells_of_memory(errors: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(errors);
+    [
+        "MemoryError",
+        "Unable to allocate",
+        "can't allocate memory",
+        "Cannot allocate memory",
+        "out of memory",
+        "std::bad_alloc",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}
+
+/// What to do after a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The same pages once more.
+    Retry,
+    /// Each half by itself, before everything else.
+    HalvesNext(PageSet, PageSet),
+    /// Each half by itself, after everything else.
+    HalvesLast(PageSet, PageSet),
+    /// These pages stay unconverted.
+    GiveUp,
+    /// The whole conversion makes no sense.
+    Abort,
+}
+
+/// What is remembered from one failure to the next.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    converted: bool,
+    /// Page sets that ran out of memory, with their estimates.
+    out_of_memory: Vec<(PageSet, ByteSize)>,
+    /// Single pages that ran out of memory.
+    too_large: Vec<PageSet>,
+    /// Chunks that crashed for good, with their last words.
+    crashed: Vec<(PageSet, Option<String>)>,
+}
+
+impl Recovery {
+    /// Remembers that marker has converted something under this limit.
+    pub fn note_converted(&mut self) {
+        self.converted = true;
+    }
+
+    /// Remembers that these pages, estimated to take so much, ran out of memory
+    /// under this limit.
+    pub fn note_out_of_memory(&mut self, pages: &PageSet, estimate: ByteSize) {
+        self.out_of_memory.push((pages.clone(), estimate));
+    }
+
+    /// Whether a chunk with this estimate must be expected to run out of memory.
+    pub fn expects_failure(&self, estimate: ByteSize) -> bool {
+        let alike: Vec<_> = self
+            .out_of_memory
+            .iter()
+            .filter(|(_, failed)| *failed <= estimate)
+            .collect();
+        alike.iter().any(|(pages, _)| {
+            alike
+                .iter()
+                .any(|(others, _)| !pages.iter().any(|page| others.contains(page)))
+        })
+    }
+
+    /// Decides what follows. `retried` says whether these pages, or a chunk
+    /// that held them, have had their second attempt.
+    pub fn next(
+        &mut self,
+        pages: &PageSet,
+        failure: Failure,
+        retried: bool,
+        last_words: Option<&str>,
+    ) -> Action {
+        match failure {
+            Failure::Memory => self.after_memory(pages),
+            Failure::Crash if !retried => Action::Retry,
+            Failure::Crash => self.after_crash(pages, last_words),
+        }
+    }
+
+    fn after_memory(&mut self, pages: &PageSet) -> Action {
+        if let Some((low, high)) = pages.halves() {
+            return Action::HalvesNext(low, high);
+        }
+        self.too_large.push(pages.clone());
+        if !self.converted && self.too_large.len() > 1 {
+            Action::Abort
+        } else {
+            Action::GiveUp
+        }
+    }
+
+    fn after_crash(&mut self, pages: &PageSet, last_words: Option<&str>) -> Action {
+        let alike = self.crashed.iter().any(|(other, words)| {
+            words.as_deref() == last_words && !pages.iter().any(|page| other.contains(page))
+        });
+        if alike && !self.converted {
+            return Action::Abort;
+        }
+        self.crashed
+            .push((pages.clone(), last_words.map(str::to_owned)));
+        match pages.halves() {
+            Some((low, high)) => Action::HalvesLast(low, high),
+            None => Action::GiveUp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_are_judged() {
+        use Failure::{Crash, Memory};
+        let finished = |exit_code| Ending::Finished { exit_code };
+        let numpy = b"numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9.86 MiB";
+        let cases: [(Ending, bool, &[u8], Judgement); 14] = [
+            (finished(0), true, b"", Judgement::Converted),
+            (finished(0), false, b"", Judgement::Failed(Crash)),
+            (
+                finished(1),
+                false,
+                b"ValueError: x",
+                Judgement::Failed(Crash),
+            ),
+            (finished(1), false, numpy, Judgement::Failed(Memory)),
+            (
+                finished(2),
+                false,
+                b"Error: No such option",
+                Judgement::Refused,
+            ),
+            (Ending::MemoryLimit, false, b"", Judgement::Failed(Memory)),
+            (Ending::OuterLimit, false, b"", Judgement::Failed(Memory)),
+            (Ending::MachineOom, false, b"", Judgement::Failed(Memory)),
+            (Ending::PartialKill, true, b"", Judgement::Failed(Memory)),
+            (
+                Ending::Signaled { signal: 11 },
+                false,
+                b"",
+                Judgement::Failed(Crash),
+            ),
+            (Ending::KilledByOther, false, b"", Judgement::Failed(Crash)),
+            (Ending::TimeLimit, false, b"", Judgement::Failed(Crash)),
+            (Ending::Interrupted, false, b"", Judgement::Stopped),
+            (
+                Ending::NotStarted {
+                    reason: String::new(),
+                },
+                false,
+                b"",
+                Judgement::Refused,
+            ),
+        ];
+        for (ending, complete, errors, expected) in cases {
+            assert_eq!(judge(&ending, complete, errors), expected, "{ending:?}");
+        }
+    }
+
+    fn pages(from: u32, to: u32) -> PageSet {
+        PageSet::from_pages(from..=to)
+    }
+
+    #[test]
+    fn memory_halves_at_once_and_gives_single_pages_up() {
+        let mut recovery = Recovery::default();
+        let mut next = |pages: &PageSet| recovery.next(pages, Failure::Memory, false, None);
+        assert_eq!(
+            next(&pages(0, 9)),
+            Action::HalvesNext(pages(0, 4), pages(5, 9))
+        );
+        assert_eq!(next(&pages(3, 3)), Action::GiveUp);
+        // A second page, and nothing was ever converted: the limit is too small.
+        assert_eq!(next(&pages(4, 4)), Action::Abort);
+        recovery.note_converted();
+        assert_eq!(
+            recovery.next(&pages(5, 5), Failure::Memory, false, None),
+            Action::GiveUp
+        );
+    }
+
+    #[test]
+    fn two_chunks_that_did_not_fit_tell_of_the_others() {
+        let mut recovery = Recovery::default();
+        let mib = ByteSize::from_mib;
+        recovery.note_out_of_memory(&pages(0, 9), mib(900));
+        recovery.note_out_of_memory(&pages(0, 4), mib(700));
+        assert!(!recovery.expects_failure(mib(900)));
+        recovery.note_out_of_memory(&pages(10, 19), mib(910));
+        assert!(!recovery.expects_failure(mib(909)));
+        assert!(recovery.expects_failure(mib(910)));
+    }
+
+    #[test]
+    fn a_crash_is_tried_again_then_halved_after_the_rest() {
+        let mut recovery = Recovery::default();
+        let mut next = |pages: &PageSet, retried| {
+            recovery.next(pages, Failure::Crash, retried, Some("KeyError: 1"))
+        };
+        assert_eq!(next(&pages(0, 3), false), Action::Retry);
+        assert_eq!(
+            next(&pages(0, 3), true),
+            Action::HalvesLast(pages(0, 1), pages(2, 3))
+        );
+        // The same page again is no new evidence.
+        assert_eq!(
+            next(&pages(0, 1), true),
+            Action::HalvesLast(pages(0, 0), pages(1, 1))
+        );
+        // Other pages with the same words are.
+        assert_eq!(next(&pages(2, 3), true), Action::Abort);
+    }
+
+    #[test]
+    fn after_a_success_or_with_other_words_a_crash_is_of_its_pages() {
+        let mut recovery = Recovery::default();
+        recovery.next(&pages(0, 1), Failure::Crash, true, Some("a"));
+        let action = recovery.next(&pages(2, 3), Failure::Crash, true, Some("b"));
+        assert!(matches!(action, Action::HalvesLast(..)));
+        recovery.note_converted();
+        let action = recovery.next(&pages(4, 4), Failure::Crash, true, Some("a"));
+        assert_eq!(action, Action::GiveUp);
+    }
+}

@@ -1,0 +1,211 @@
+//! A runner that plays marker by a script.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use memcap_linux::ByteSize;
+
+use crate::pages::{PageSelection, PageSet};
+use crate::runner::{Ending, Runner, RunnerError, Step, StepReport, Usage};
+
+/// What happens in one run of marker.
+#[derive(Debug, Clone)]
+pub(crate) enum Scene {
+    /// It ends like this, having written this to standard error.
+    Ends(Ending, &'static str),
+    /// It converts.
+    Converts,
+}
+
+/// Marker, as scripted. Runs for which no scene is left convert, but for
+/// pages that are too many or poisonous.
+pub(crate) struct FakeMarker {
+    /// What the interpreter says is installed.
+    pub(crate) version: Option<String>,
+    /// What PDFium says; `None` counts `/Type /Page ` in the file.
+    pub(crate) document: Option<serde_json::Value>,
+    /// The next runs.
+    pub(crate) scenes: VecDeque<Scene>,
+    /// More pages than this reach the memory limit.
+    pub(crate) max_pages: usize,
+    /// Pages, counted from 0, that reach the memory limit by themselves.
+    pub(crate) too_large: Vec<u32>,
+    /// Pages, counted from 0, that crash marker.
+    pub(crate) poison: Vec<u32>,
+    /// All steps that were run, but for inspections.
+    pub(crate) steps: Vec<Step>,
+}
+
+impl FakeMarker {
+    pub(crate) fn new() -> Self {
+        FakeMarker::of_version("1.10.2")
+    }
+
+    pub(crate) fn of_version(version: &str) -> Self {
+        FakeMarker {
+            version: Some(version.to_owned()),
+            document: None,
+            scenes: VecDeque::new(),
+            max_pages: usize::MAX,
+            too_large: Vec::new(),
+            poison: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    pub(crate) fn not_installed() -> Self {
+        FakeMarker {
+            version: None,
+            ..FakeMarker::new()
+        }
+    }
+
+    pub(crate) fn with_scenes(scenes: impl IntoIterator<Item = Scene>) -> Self {
+        FakeMarker {
+            scenes: scenes.into_iter().collect(),
+            ..FakeMarker::new()
+        }
+    }
+
+    /// The pages of each run, counted from 1.
+    pub(crate) fn runs(&self) -> Vec<String> {
+        self.steps
+            .iter()
+            .map(|step| pages_of(step).to_string())
+            .collect()
+    }
+
+    fn inspect(&self, step: &Step) {
+        let document = step.args.get(2).map(|path| {
+            self.document.clone().unwrap_or_else(|| {
+                let content = std::fs::read(path).unwrap();
+                let page = b"/Type /Page ";
+                let count = content
+                    .windows(page.len())
+                    .filter(|window| window == page)
+                    .count();
+                let sizes = vec![[612, 792]; count];
+                serde_json::json!({"kind": "pages", "count": count, "sizes": sizes})
+            })
+        });
+        let facts = serde_json::json!({
+            "python": "3.11.2",
+            "packages": {"marker-pdf": self.version, "torch": "2.7.1+cpu"},
+            "document": document,
+        });
+        std::fs::write(&step.stdout, facts.to_string()).unwrap();
+    }
+
+    fn convert(&mut self, step: &Step) -> Ending {
+        self.steps.push(step.clone());
+        let pages = pages_of(step);
+        let crash = (
+            Ending::Finished { exit_code: 1 },
+            "Traceback\nKeyError: 'page'\n",
+        );
+        let scene = match self.scenes.pop_front() {
+            Some(scene) => scene,
+            None if pages.len() > self.max_pages => Scene::Ends(Ending::MemoryLimit, ""),
+            None if self.too_large.iter().any(|page| pages.contains(*page)) => {
+                Scene::Ends(Ending::MemoryLimit, "")
+            }
+            None if self.poison.iter().any(|page| pages.contains(*page)) => {
+                Scene::Ends(crash.0, crash.1)
+            }
+            None => Scene::Converts,
+        };
+        match scene {
+            Scene::Ends(ending, errors) => {
+                std::fs::write(&step.stderr, errors).unwrap();
+                ending
+            }
+            Scene::Converts => {
+                write_result(step, &pages);
+                Ending::Finished { exit_code: 0 }
+            }
+        }
+    }
+}
+
+impl Runner for FakeMarker {
+    fn run(
+        &mut self,
+        step: &Step,
+        watch: &mut dyn FnMut(Usage),
+    ) -> Result<StepReport, RunnerError> {
+        let peak = ByteSize::from_mib(1500);
+        watch(Usage {
+            current: peak,
+            peak,
+        });
+        let ending = if value_of(step, "--output_dir").is_some() {
+            self.convert(step)
+        } else {
+            self.inspect(step);
+            Ending::Finished { exit_code: 0 }
+        };
+        Ok(StepReport {
+            ending,
+            peak: Some(peak),
+            wall: Duration::from_secs(20),
+        })
+    }
+}
+
+fn value_of<'a>(step: &'a Step, option: &str) -> Option<&'a OsStr> {
+    let position = step.args.iter().position(|arg| arg == option)?;
+    step.args.get(position + 1).map(|value| value.as_os_str())
+}
+
+/// `--page_range` read back.
+fn pages_of(step: &Step) -> PageSet {
+    let range = value_of(step, "--page_range").unwrap().to_str().unwrap();
+    let pages = range.split(',').flat_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<u32>().unwrap()..=last.parse().unwrap()
+    });
+    let set = PageSet::from_pages(pages);
+    // What memcap shows to people means the same pages.
+    let shown: PageSelection = set.to_string().parse().unwrap();
+    assert_eq!(shown.resolve(u32::MAX), Ok(set.clone()));
+    set
+}
+
+/// What marker 1.10 writes: text, metadata, a picture for every page.
+fn write_result(step: &Step, pages: &PageSet) {
+    let input = Path::new(step.args.last().unwrap());
+    assert!(input.is_absolute() && input.is_file(), "{input:?}");
+    let stem = input
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .strip_suffix(".pdf")
+        .unwrap();
+    let folder = PathBuf::from(value_of(step, "--output_dir").unwrap()).join(stem);
+    assert!(!folder.as_os_str().as_bytes().is_empty());
+    std::fs::create_dir_all(&folder).unwrap();
+    let text: Vec<String> = pages
+        .iter()
+        .map(|page| {
+            format!(
+                "Text of page {}.\n\n![](_page_{page}_Picture_0.jpeg)",
+                page + 1
+            )
+        })
+        .collect();
+    std::fs::write(folder.join(format!("{stem}.md")), text.join("\n\n")).unwrap();
+    let stats: Vec<_> = pages
+        .iter()
+        .map(|page| serde_json::json!({"page_id": page}))
+        .collect();
+    let meta = serde_json::json!({"table_of_contents": [], "page_stats": stats});
+    std::fs::write(folder.join(format!("{stem}_meta.json")), meta.to_string()).unwrap();
+    for page in pages.iter() {
+        let picture = folder.join(format!("_page_{page}_Picture_0.jpeg"));
+        std::fs::write(picture, [0xff, 0xd8, 0xff]).unwrap();
+    }
+}

@@ -1,0 +1,8 @@
+//! A machine and a marker made of paper.
+
+mod fake_marker;
+mod machine;
+pub(crate) mod pdf;
+
+pub(crate) use fake_marker::{FakeMarker, Scene};
+pub(crate) use machine::Machine;

@@ -1,0 +1,136 @@
+"""The page of results, from the raw runs."""
+
+import statistics
+
+MIB = 1 << 20
+
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `{command}`; every run is in [`benchmarks/`](benchmarks/). Compare
+within a table, not between machines.
+
+{machine}
+
+"""
+
+WRAP_INTRODUCTION = """\
+## What wrapping costs
+
+`/bin/true` under each wrapper, {rounds} rounds, every wrapper once a round in
+random order. *Over `env`* is the median of the differences within a round to
+one extra exec.
+
+"""
+
+MEMORY_INTRODUCTION = """\
+## What a limit of {limit} MiB does
+
+Median and range, runs: {rounds}. *Touched* is what the job wrote into its
+ledger before it was ended, *over* the worst run's excess. *Survivors* counts
+processes alive 0.15 s after the wrapper returned, in the worst run.
+
+"""
+
+JOB_TITLES = {
+    "hog": "One allocator at full speed to 4 GiB, with a plain and a daemonised bystander",
+    "slow": "The same at 100 MiB/s to 1 GiB",
+    "behind a parent": "The allocator is a child of the wrapped process (which exits 3 if it is killed)",
+    "tree": "Four children of 200 MiB, held for 3 s (exits 0 if all lived, else 4)",
+    "daemons": "A job within the limit that exits 0 and leaves a child and a daemon",
+}
+
+
+def page(results, wrap_runs, memory_runs):
+    parts = [
+        INTRODUCTION.format(command=results["command"].strip(), machine=machine(results)),
+        wrap_section(results, wrap_runs),
+        memory_section(results, memory_runs),
+    ]
+    if results["absent"]:
+        parts.append(f"Not installed, so not measured: {', '.join(results['absent'])}.\n")
+    return "".join(parts).rstrip() + "\n"
+
+
+def machine(results):
+    seen = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return (
+        f"{seen['date']}; {seen['processor']}, {seen['processors']} processors, "
+        f"{seen['memory_bytes'] / (1 << 30):.0f} GiB of memory, "
+        f"{seen['swap_bytes'] // MIB} MiB of swap; Linux {seen['kernel']}, memory controller: "
+        f"{seen['memory_controller']}, huge pages: {seen['huge_pages']}; run as {seen['user']}; "
+        f"load average when it ended {seen['load_average']:.1f}.\n\n{versions}."
+    )
+
+
+def wrap_section(results, runs):
+    times = {}
+    for entry in runs:
+        times.setdefault(entry["wrapper"], {})[entry["round"]] = entry["ns"] / 1e6
+    rows = []
+    for wrapper in results["wrappers"]:
+        name = wrapper["name"]
+        if name not in times:
+            continue
+        by_round = times[name]
+        values = sorted(by_round.values())
+        over = [value - times["env"][number] for number, value in by_round.items()]
+        rows.append([
+            name,
+            wrapper["note"],
+            f"{statistics.median(values):.2f}",
+            f"{values[int(len(values) * 0.95)]:.2f}",
+            f"{statistics.median(over):+.2f}",
+        ])
+    rounds = len(times["env"])
+    header = ["wrapper", "what it is", "median ms", "95 % ms", "over `env` ms"]
+    return WRAP_INTRODUCTION.format(rounds=rounds) + table(header, rows)
+
+
+def memory_section(results, runs):
+    limit = results["limit_bytes"]
+    rounds = 1 + max(entry["round"] for entry in runs)
+    parts = [MEMORY_INTRODUCTION.format(limit=limit // MIB, rounds=rounds)]
+    for job, title in JOB_TITLES.items():
+        entries = [entry for entry in runs if entry["job"] == job]
+        names = dict.fromkeys(entry["wrapper"] for entry in entries)
+        rows = [row(name, [e for e in entries if e["wrapper"] == name], limit) for name in names]
+        header = ["wrapper", "touched MiB", "over", "exit", "wall s", "survivors"]
+        parts.append(f"### {title}\n\n" + table(header, rows))
+    return "".join(parts)
+
+
+def row(name, entries, limit):
+    touched = sorted(entry["touched"] for entry in entries)
+    over = max(0, touched[-1] - limit)
+    codes = sorted({shown_code(entry["code"]) for entry in entries})
+    walls = [entry["wall_seconds"] for entry in entries]
+    return [
+        name,
+        spread([value / MIB for value in touched]),
+        f"{over / MIB:.1f} MiB ({100 * over / limit:.1f} %)" if over else "0",
+        ", ".join(codes),
+        f"{statistics.median(walls):.2f}",
+        str(max(len(entry["survivors"]) for entry in entries)),
+    ]
+
+
+def shown_code(code):
+    if code is None:
+        return "hung"
+    return f"signal {-code}" if code < 0 else str(code)
+
+
+def spread(values):
+    median, low, high = statistics.median(values), values[0], values[-1]
+    if high - low < 0.5:
+        return f"{median:.0f}"
+    return f"{median:.0f} ({low:.0f} to {high:.0f})"
+
+
+def table(header, rows):
+    """A table whose first columns of words are followed by columns of numbers."""
+    numbers = [title for title in header if title not in ("wrapper", "what it is")]
+    lines = [header, ["---"] * (len(header) - len(numbers)) + ["---:"] * len(numbers), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines) + "\n"

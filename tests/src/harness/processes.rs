@@ -1,0 +1,87 @@
+//! Finding processes by the mark in their environment.
+//!
+//! The mark is inherited by every descendant through any number of forks,
+//! sessions and execs, so what is found is exactly what a scene has started.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The variable that carries the mark.
+pub(super) const MARK_VARIABLE: &str = "MEMCAP_TEST_MARK";
+
+/// A process seen in /proc.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its pid.
+    pub pid: i32,
+    /// Its parent's pid.
+    pub parent: i32,
+    /// The letter of its state, proc(5).
+    pub state: char,
+    /// Its short name.
+    pub name: String,
+}
+
+impl Process {
+    /// What /proc says of `pid`; `None` where it is gone.
+    pub fn of(pid: i32) -> Option<Process> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name is in parentheses and may contain any character.
+        let (front, behind) = stat.rsplit_once(") ")?;
+        let (_, name) = front.split_once('(')?;
+        let mut fields = behind.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        Some(Process {
+            pid,
+            parent,
+            state,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether it has ended and is only waiting to be collected.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+
+    /// Sends it `signal`; one that is gone meanwhile is left alone.
+    pub fn signal(&self, signal: Signal) {
+        // ESRCH is the only failure for our own descendants, and is wanted.
+        let _ = kill(Pid::from_raw(self.pid), signal);
+    }
+}
+
+/// Every process there is, in no order.
+fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The living processes that carry `mark`.
+pub(super) fn marked(mark: &str) -> Vec<Process> {
+    all()
+        .filter(|pid| carries(*pid, mark))
+        .filter_map(Process::of)
+        .collect()
+}
+
+/// The living children of `parent`.
+pub(super) fn children_of(parent: i32) -> Vec<Process> {
+    let living = |process: &Process| process.parent == parent && !process.is_dead();
+    all().filter_map(Process::of).filter(living).collect()
+}
+
+/// Whether the environment of `pid` holds `mark`; false for a process that is
+/// gone, a zombie (its environment went with its memory), or not ours to read.
+pub(super) fn carries(pid: i32, mark: &str) -> bool {
+    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
+    let wanted = format!("{MARK_VARIABLE}={mark}");
+    environment
+        .split(|byte| *byte == 0)
+        .any(|variable| variable == wanted.as_bytes())
+}

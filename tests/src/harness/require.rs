@@ -1,0 +1,158 @@
+//! What a test needs of the machine, and what happens where it is absent.
+//!
+//! A test that cannot run says `skipped: reason` and passes, unless
+//! `MEMCAP_REQUIRE` (a list with commas) names what is missing: then it fails,
+//! so that a machine meant to have it cannot lose it unnoticed.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use nix::unistd::{AccessFlags, access, geteuid};
+
+/// Something that a machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// Effective uid 0.
+    Root,
+    /// A writable memory hierarchy of cgroup version 1.
+    CgroupV1,
+    /// A writable cgroup version 2 with the memory controller.
+    CgroupV2,
+    /// A writable cgroup version 2 directory, with or without controllers.
+    CgroupV2Dir,
+    /// The ability to run as an ordinary user.
+    Unprivileged,
+    /// The real marker.
+    Marker,
+    /// A machine emulator for other kernels.
+    Qemu,
+}
+
+impl Requirement {
+    /// Its name in `MEMCAP_REQUIRE`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Requirement::Root => "root",
+            Requirement::CgroupV1 => "cgroup-v1",
+            Requirement::CgroupV2 => "cgroup-v2",
+            Requirement::CgroupV2Dir => "cgroup-v2-dir",
+            Requirement::Unprivileged => "unprivileged",
+            Requirement::Marker => "marker",
+            Requirement::Qemu => "qemu",
+        }
+    }
+
+    /// Why it is not met here; `None` where it is.
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Requirement::Root => {
+                (!geteuid().is_root()).then(|| format!("uid {} is not root", geteuid()))
+            }
+            Requirement::CgroupV1 => unwritable("cgroup v1 memory", v1_memory_mount()),
+            Requirement::CgroupV2 => match v2_mount() {
+                Some(mount) if !has_memory(&mount) => {
+                    Some(format!("no memory controller in {}", mount.display()))
+                }
+                mount => unwritable("cgroup v2", mount),
+            },
+            Requirement::CgroupV2Dir => unwritable("cgroup v2", v2_mount()),
+            // Root can become an ordinary user, and an ordinary user is one.
+            Requirement::Unprivileged => None,
+            Requirement::Marker => not_on_path("marker_single"),
+            Requirement::Qemu => not_on_path("qemu-system-x86_64"),
+        }
+    }
+
+    /// Whether the test can run. Where it cannot, says so.
+    ///
+    /// # Panics
+    /// Where it cannot and `MEMCAP_REQUIRE` names this requirement.
+    pub fn is_met(self) -> bool {
+        let Some(reason) = self.missing() else {
+            return true;
+        };
+        let insisted = std::env::var("MEMCAP_REQUIRE").unwrap_or_default();
+        let insisted = insisted.split(',').any(|name| name.trim() == self.name());
+        assert!(
+            !insisted,
+            "MEMCAP_REQUIRE names {}, but {reason}",
+            self.name()
+        );
+        say_skipped(&reason);
+        false
+    }
+}
+
+/// Says on the real stderr (which the test runner does not capture) that the
+/// running test is skipped.
+pub(super) fn say_skipped(reason: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("test");
+    // A closed stderr loses the message and nothing else.
+    let _ = writeln!(std::io::stderr(), "skipped: {reason} ({test})");
+}
+
+fn unwritable(what: &str, mount: Option<PathBuf>) -> Option<String> {
+    match mount {
+        None => Some(format!("{what} is not mounted")),
+        Some(path) => {
+            let refused = access(&path, AccessFlags::W_OK).err()?;
+            Some(format!("{} is not writable: {refused}", path.display()))
+        }
+    }
+}
+
+fn v1_memory_mount() -> Option<PathBuf> {
+    mounts()
+        .find(|mount| mount.kind == "cgroup" && mount.has_option("memory"))
+        .map(|m| m.path)
+}
+
+fn v2_mount() -> Option<PathBuf> {
+    mounts()
+        .find(|mount| mount.kind == "cgroup2")
+        .map(|mount| mount.path)
+}
+
+fn has_memory(mount: &std::path::Path) -> bool {
+    let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    controllers.split_whitespace().any(|name| name == "memory")
+}
+
+struct Mount {
+    path: PathBuf,
+    kind: String,
+    options: String,
+}
+
+impl Mount {
+    fn has_option(&self, name: &str) -> bool {
+        self.options.split(',').any(|option| option == name)
+    }
+}
+
+/// The lines of `/proc/self/mounts` (fstab(5) form; cgroup mounts have no
+/// blanks in their paths, so the escapes are left alone).
+fn mounts() -> impl Iterator<Item = Mount> {
+    let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let parse = |line: &str| {
+        let mut fields = line.split(' ').skip(1).map(str::to_owned);
+        let (path, kind, options) = (fields.next()?.into(), fields.next()?, fields.next()?);
+        Some(Mount {
+            path,
+            kind,
+            options,
+        })
+    };
+    text.lines()
+        .filter_map(parse)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn not_on_path(program: &str) -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    (!found).then(|| format!("{program} is not on PATH"))
+}

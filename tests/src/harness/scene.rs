@@ -1,0 +1,234 @@
+//! A place for one check: a folder, a mark, and the duty to clean up.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::cgroups::{self, MemcapGroup};
+use super::invocation::Invocation;
+use super::processes::{self, Process};
+use super::programs;
+use super::setting::{Account, Setting};
+use super::wait::{PATIENCE, poll_until};
+use crate::job::Ledger;
+
+/// The uid and gid of `nobody` (the kernel's overflow ids).
+const NOBODY: u32 = 65534;
+
+/// Where one check runs memcap. Dropping it ends every process it started and
+/// removes every cgroup these made.
+#[derive(Debug)]
+pub struct Scene {
+    setting: Setting,
+    folder: TempDir,
+    mark: String,
+    /// Cgroups that were there before, of whomever.
+    foreign: Vec<MemcapGroup>,
+    /// Cgroups that were seen to be this scene's, to be removed at its end.
+    seen: Mutex<Vec<MemcapGroup>>,
+}
+
+impl Scene {
+    /// A scene for `setting`; `None` (and `skipped: reason`) where this
+    /// machine cannot have it.
+    ///
+    /// # Panics
+    /// Where `MEMCAP_REQUIRE` insists, or the folder cannot be made.
+    pub fn open(setting: Setting) -> Option<Scene> {
+        setting.is_possible().then(|| Scene::new(setting))
+    }
+
+    fn new(setting: Setting) -> Scene {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::Builder::new().prefix("memcap-test-").tempdir();
+        let folder = folder.unwrap_or_else(|error| panic!("temporary folder: {error}"));
+        // Whoever runs memcap writes its reports here.
+        let opened = fs::set_permissions(folder.path(), Permissions::from_mode(0o777));
+        assert!(opened.is_ok(), "{}: {opened:?}", folder.path().display());
+        let mark = format!(
+            "{}-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed),
+            // The folder's random name tells apart runs with recycled pids.
+            folder.path().file_name().unwrap_or_default().display(),
+        );
+        Scene {
+            setting,
+            folder,
+            mark,
+            foreign: cgroups::memcap_groups(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Its setting.
+    pub fn setting(&self) -> Setting {
+        self.setting
+    }
+
+    /// A path inside the scene's folder, which every user may write.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The same as text, for command lines.
+    pub fn word(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// An empty ledger called `name`.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    pub fn ledger(&self, name: &str) -> Ledger {
+        Ledger::create(&self.path(name)).unwrap_or_else(|error| panic!("ledger {name}: {error}"))
+    }
+
+    /// The path of the job program `name`, where the scene's account can
+    /// execute it.
+    pub fn job(&self, name: &str) -> PathBuf {
+        self.reachable(&programs::job_binary(name))
+    }
+
+    /// A run of memcap with this scene's mechanism and a report.
+    pub fn memcap(&self) -> Invocation<'_> {
+        let binary = self.reachable(&programs::memcap_binary());
+        Invocation::of_memcap(self, &binary)
+    }
+
+    /// The same commands without memcap, for comparison.
+    pub fn plain(&self) -> Invocation<'_> {
+        Invocation::plain(self)
+    }
+
+    /// A command that runs as the scene's account, in its folder, with its
+    /// mark and nothing of the mark's kind from outside.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(program);
+        command
+            .env(processes::MARK_VARIABLE, &self.mark)
+            .current_dir(self.folder.path());
+        if self.becomes_nobody() {
+            // The standard library also drops the supplementary groups.
+            command
+                .uid(NOBODY)
+                .gid(NOBODY)
+                .env("HOME", self.folder.path())
+                // Without root's own folders, which answer "not permitted"
+                // where "not found" is meant.
+                .env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        }
+        command
+    }
+
+    fn becomes_nobody(&self) -> bool {
+        self.setting.account == Account::Ordinary && nix::unistd::geteuid().is_root()
+    }
+
+    /// `program`, or a copy of it in the scene's folder where a folder on the
+    /// way is closed to other users.
+    fn reachable(&self, program: &Path) -> PathBuf {
+        let open = |path: &Path| {
+            fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
+        };
+        if !self.becomes_nobody() || program.ancestors().all(open) {
+            return program.to_owned();
+        }
+        let copy = self
+            .folder
+            .path()
+            .join(program.file_name().unwrap_or_default());
+        if !copy.exists() {
+            // By another process: were the copy open for writing here while
+            // another test forks, executing it would fail with ETXTBSY.
+            let status = Command::new("cp").arg(program).arg(&copy).status();
+            assert!(
+                matches!(&status, Ok(status) if status.success()),
+                "cp: {status:?}"
+            );
+        }
+        copy
+    }
+
+    /// The living processes that this scene started, at any remove.
+    pub fn processes(&self) -> Vec<Process> {
+        processes::marked(&self.mark)
+    }
+
+    /// The cgroups of this scene: their owner carries its mark.
+    pub fn cgroups(&self) -> Vec<MemcapGroup> {
+        let ours = |group: &MemcapGroup| processes::carries(group.owner, &self.mark);
+        let mut groups = cgroups::memcap_groups();
+        groups.retain(ours);
+        self.seen().extend(groups.iter().cloned());
+        groups
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Vec<MemcapGroup>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cgroups that appeared since the scene began and whose owner is
+    /// dead. Another scene may have left them, but then only for a moment.
+    pub fn abandoned_cgroups(&self) -> Vec<MemcapGroup> {
+        let is_new = |group: &MemcapGroup| !self.foreign.contains(group);
+        let is_abandoned =
+            |group: &MemcapGroup| Process::of(group.owner).is_none_or(|owner| owner.is_dead());
+        let groups = cgroups::memcap_groups();
+        groups
+            .into_iter()
+            .filter(|group| is_new(group) && is_abandoned(group))
+            .collect()
+    }
+
+    /// Insists that nothing is left when memcap has returned: at once, since
+    /// memcap promises to return last.
+    ///
+    /// # Panics
+    /// Naming what is left.
+    pub fn assert_nothing_left(&self) {
+        let processes = self.processes();
+        assert!(processes.is_empty(), "left running: {processes:?}");
+        self.assert_nothing_left_soon();
+    }
+
+    /// Insists that nothing is left soon: after the death of memcap itself,
+    /// when the keeper is still at work.
+    ///
+    /// # Panics
+    /// Naming what is left after [`PATIENCE`].
+    pub fn assert_nothing_left_soon(&self) {
+        let is_clean = || self.processes().is_empty() && self.abandoned_cgroups().is_empty();
+        let clean = poll_until(PATIENCE, || is_clean().then_some(()));
+        assert!(
+            clean.is_some(),
+            "left running: {:?}\nleft cgroups: {:?}",
+            self.processes(),
+            self.abandoned_cgroups()
+        );
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // While their owners live, they tell whose they are.
+        self.cgroups();
+        // Again and again, since what is found may fork meanwhile.
+        poll_until(PATIENCE, || {
+            let processes = self.processes();
+            for process in &processes {
+                process.signal(Signal::SIGKILL);
+            }
+            processes.is_empty().then_some(())
+        });
+        let seen = std::mem::take(&mut *self.seen());
+        poll_until(PATIENCE, || cgroups::remove(&seen).then_some(()));
+    }
+}

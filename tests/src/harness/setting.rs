@@ -1,0 +1,118 @@
+//! The settings in which every behaviour is checked.
+
+use super::require::Requirement;
+
+/// Who runs memcap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// Uid 0.
+    Root,
+    /// A user without privilege: 65534 where the suite runs as root, else
+    /// whoever runs it.
+    Ordinary,
+}
+
+/// The enforcement asked for by `--mechanism`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// cgroup v2.
+    CgroupV2,
+    /// cgroup v1.
+    CgroupV1,
+    /// Sampling.
+    Watchdog,
+}
+
+impl Mechanism {
+    /// The word for `--mechanism`, which the report repeats.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mechanism::CgroupV2 => "cgroup-v2",
+            Mechanism::CgroupV1 => "cgroup-v1",
+            Mechanism::Watchdog => "watchdog",
+        }
+    }
+
+    /// Whether the kernel keeps the limit to the page.
+    pub fn is_exact(self) -> bool {
+        match self {
+            Mechanism::CgroupV2 | Mechanism::CgroupV1 => true,
+            Mechanism::Watchdog => false,
+        }
+    }
+
+    /// Who ends a tree that goes over: the report's `verdict.by`.
+    pub fn judge(self) -> &'static str {
+        if self.is_exact() {
+            "kernel"
+        } else {
+            "watchdog"
+        }
+    }
+
+    /// The report's `guarantee`.
+    pub fn guarantee(self) -> &'static str {
+        if self.is_exact() {
+            "tree-exact"
+        } else {
+            "tree-sampled"
+        }
+    }
+}
+
+/// One way of running memcap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Who runs it.
+    pub account: Account,
+    /// What it is told to use.
+    pub mechanism: Mechanism,
+}
+
+impl Setting {
+    /// Whether this machine can run it; says so where it cannot.
+    ///
+    /// # Panics
+    /// As [`Requirement::is_met`].
+    pub fn is_possible(self) -> bool {
+        let account = match self.account {
+            Account::Root => Requirement::Root,
+            Account::Ordinary => Requirement::Unprivileged,
+        };
+        let mechanism = match self.mechanism {
+            Mechanism::CgroupV2 => Some(Requirement::CgroupV2),
+            Mechanism::CgroupV1 => Some(Requirement::CgroupV1),
+            Mechanism::Watchdog => None,
+        };
+        account.is_met() && mechanism.is_none_or(Requirement::is_met)
+    }
+}
+
+/// Makes one test per setting and check. A check is a `fn(&Scene)` of the
+/// calling file; the tests are named `setting::check`.
+#[macro_export]
+macro_rules! each_setting {
+    ($($check:ident),+ $(,)?) => {
+        $crate::each_setting!(@setting root_cgroup_v2, Root, CgroupV2, $($check)+);
+        $crate::each_setting!(@setting root_cgroup_v1, Root, CgroupV1, $($check)+);
+        $crate::each_setting!(@setting root_watchdog, Root, Watchdog, $($check)+);
+        $crate::each_setting!(@setting ordinary_watchdog, Ordinary, Watchdog, $($check)+);
+    };
+    (@setting $name:ident, $account:ident, $mechanism:ident, $($check:ident)+) => {
+        mod $name {
+            use $crate::harness::{Account, Mechanism, Scene, Setting};
+
+            const SETTING: Setting =
+                Setting { account: Account::$account, mechanism: Mechanism::$mechanism };
+
+            $(
+                #[test]
+                fn $check() {
+                    if let Some(scene) = Scene::open(SETTING) {
+                        super::$check(&scene);
+                    }
+                }
+            )+
+        }
+    };
+}

@@ -1,0 +1,82 @@
+//! A run on a terminal of its own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::pty::openpty;
+
+use super::wait::{PATIENCE, poll_until};
+
+/// How long the terminal may be silent before the check gives up, in
+/// milliseconds.
+const SILENCE_MILLIS: u16 = 20_000;
+
+/// A command whose controlling terminal is a fresh pseudo-terminal. The
+/// methods panic where the terminal or the command does not do its part.
+#[derive(Debug)]
+pub struct Terminal {
+    master: File,
+    child: Child,
+}
+
+impl Terminal {
+    /// Starts `command`, which is a setsid(1): only the process itself can take
+    /// a controlling terminal.
+    pub(super) fn start(mut command: Command) -> Terminal {
+        let pair = openpty(None, None).unwrap_or_else(|error| panic!("openpty: {error}"));
+        let slave = || match pair.slave.try_clone() {
+            Ok(descriptor) => Stdio::from(descriptor),
+            Err(error) => panic!("the terminal's other end: {error}"),
+        };
+        command.stdin(slave()).stdout(slave()).stderr(slave());
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Terminal {
+            master: File::from(pair.master),
+            child,
+        }
+    }
+
+    /// Types `keys`.
+    pub fn press(&mut self, keys: &[u8]) {
+        let typed = self.master.write_all(keys);
+        assert!(typed.is_ok(), "typing: {typed:?}");
+    }
+
+    /// What is written until every holder of the terminal has closed it, which
+    /// this end sees as EIO.
+    pub fn read_to_end(&mut self) -> String {
+        let mut text = Vec::new();
+        let mut block = [0; 4096];
+        loop {
+            let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut polled, SILENCE_MILLIS);
+            let shown = || String::from_utf8_lossy(&text);
+            assert!(
+                matches!(ready, Ok(1..)),
+                "{ready:?}, still open after: {}",
+                shown()
+            );
+            match self.master.read(&mut block) {
+                Ok(count @ 1..) => text.extend_from_slice(&block[..count]),
+                Ok(0) | Err(_) => return shown().into_owned(),
+            }
+        }
+    }
+
+    /// Waits for the command's exit code, as a shell shows it.
+    pub fn code(&mut self) -> i32 {
+        let status = poll_until(PATIENCE, || self.child.try_wait().ok().flatten());
+        let Some(status) = status else {
+            panic!("the command on the terminal does not end")
+        };
+        status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    }
+}

@@ -1,0 +1,258 @@
+//! Nothing is left running, and no cgroup behind: not after success, a breach,
+//! Ctrl-C, a time limit, or the death of memcap or its keeper.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
+
+use std::time::Duration;
+
+use integration_tests::each_setting;
+use integration_tests::harness::{
+    Mechanism, Running, Scene, memcap_groups, poll_until, wait_until,
+};
+use integration_tests::job::hold;
+use nix::sys::signal::Signal;
+
+const MIB: u64 = 1 << 20;
+
+/// Longer than any of these runs may take, far shorter than the jobs hold.
+const SOON: Duration = Duration::from_secs(15);
+
+each_setting!(
+    after_success,
+    after_a_failure_of_the_job,
+    after_a_breach,
+    after_ctrl_c,
+    after_a_termination_request,
+    after_a_time_limit_that_the_job_ignores,
+    grace_is_bounded_in_bytes,
+    after_memcap_is_killed,
+    after_memcap_is_killed_at_any_moment,
+    after_memcap_is_killed_over_the_limit,
+    the_limit_holds_while_memcap_is_stopped,
+    after_the_keeper_is_killed,
+    the_next_run_sweeps_what_two_kills_left,
+);
+
+fn after_success(scene: &Scene) {
+    let finished = scene
+        .memcap()
+        .memory("200M")
+        .job("daemonize", ["--child"])
+        .run();
+    finished.expect_code(0).expect_verdict("finished");
+    assert!(finished.wall < SOON, "{finished}");
+    let left = finished
+        .report()
+        .get("/left_running")
+        .and_then(|left| left.as_array());
+    assert!(left.is_none_or(Vec::is_empty), "{finished}");
+    scene.assert_nothing_left();
+}
+
+fn after_a_failure_of_the_job(scene: &Scene) {
+    let words = ["--child", "--exit", "41"];
+    let finished = scene.memcap().memory("200M").job("daemonize", words).run();
+    finished.expect_code(41).expect_verdict("finished");
+    scene.assert_nothing_left();
+}
+
+fn after_a_breach(scene: &Scene) {
+    let script = format!(
+        "{} --child && exec {} 1G",
+        scene.job("daemonize").display(),
+        scene.job("hog").display()
+    );
+    let finished = scene.memcap().memory("200M").shell(&script).run();
+    finished.expect_code(137);
+    scene.assert_nothing_left();
+}
+
+fn after_ctrl_c(scene: &Scene) {
+    let running = start_daemons(scene);
+    running.signal_group(Signal::SIGINT);
+    let finished = running.wait();
+    finished.expect_code(130);
+    assert!(finished.wall < SOON, "{finished}");
+    scene.assert_nothing_left();
+}
+
+fn after_a_termination_request(scene: &Scene) {
+    let running = start_daemons(scene);
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    finished.expect_code(143);
+    assert!(finished.wall < SOON, "{finished}");
+    scene.assert_nothing_left();
+}
+
+fn after_a_time_limit_that_the_job_ignores(scene: &Scene) {
+    let finished = scene
+        .memcap()
+        .memory("200M")
+        .option("--time")
+        .option("500ms")
+        .option("--grace")
+        .option("300ms")
+        .job("stubborn", ["--hold", "40"])
+        .run();
+    finished.expect_code(124).expect_verdict("time-limit");
+    assert!(finished.wall >= Duration::from_millis(800), "{finished}");
+    assert!(finished.wall < SOON, "{finished}");
+    scene.assert_nothing_left();
+}
+
+fn grace_is_bounded_in_bytes(scene: &Scene) {
+    let limit = 128 * MIB;
+    let ledger = scene.ledger("ledger");
+    let finished = scene
+        .memcap()
+        .memory("128M")
+        .option("--time")
+        .option("300ms")
+        .option("--grace")
+        .option("20s")
+        .job("stubborn", ["--catch", "--progress", &scene.word("ledger")])
+        .run();
+    // Both limits were hit; either verdict is true, and both exit codes say so.
+    assert!([124, 137].contains(&finished.code()), "{finished}");
+    assert!(finished.wall < SOON, "{finished}");
+    let touched = ledger.total().unwrap();
+    let bound = match scene.setting().mechanism {
+        Mechanism::CgroupV1 | Mechanism::CgroupV2 => limit,
+        Mechanism::Watchdog => limit * 2,
+    };
+    assert!(touched <= bound, "touched {touched}\n{finished}");
+    scene.assert_nothing_left();
+}
+
+fn after_memcap_is_killed(scene: &Scene) {
+    let running = start_daemons(scene);
+    running.signal(Signal::SIGKILL);
+    running.wait().expect_code(137);
+    scene.assert_nothing_left_soon();
+}
+
+fn after_memcap_is_killed_at_any_moment(scene: &Scene) {
+    for micros in [0, 300, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000] {
+        let running = scene
+            .memcap()
+            .memory("200M")
+            .job("daemonize", ["--child", "--stay"])
+            .start();
+        hold(Duration::from_micros(micros));
+        running.signal(Signal::SIGKILL);
+        running.wait().expect_code(137);
+        scene.assert_nothing_left_soon();
+    }
+}
+
+fn after_memcap_is_killed_over_the_limit(scene: &Scene) {
+    let ledger = scene.ledger("ledger");
+    let words = ["4G", "--in-child", "--progress", &scene.word("ledger")];
+    let running = scene.memcap().memory("300M").job("hog", words).start();
+    wait_until("200 MiB touched", || ledger.total().unwrap() > 200 * MIB);
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    scene.assert_nothing_left_soon();
+    let touched = ledger.total().unwrap();
+    assert!(touched < 600 * MIB, "touched {touched}");
+}
+
+fn the_limit_holds_while_memcap_is_stopped(scene: &Scene) {
+    let limit = 256 * MIB;
+    let ledger = scene.ledger("ledger");
+    let words = ["2G", "--rate", "300M", "--progress", &scene.word("ledger")];
+    let running = scene.memcap().memory("256M").job("hog", words).start();
+    wait_until("50 MiB touched", || ledger.total().unwrap() > 50 * MIB);
+    running.signal(Signal::SIGSTOP);
+    wait_until("the job is ended without memcap", || {
+        !scene
+            .processes()
+            .iter()
+            .any(|process| process.name == "hog")
+    });
+    let touched = ledger.total().unwrap();
+    running.signal(Signal::SIGCONT);
+    let finished = running.wait();
+    finished.expect_code(137);
+    assert!(
+        finished.report().verdict().starts_with("memory-limit"),
+        "{finished}"
+    );
+    let bound = if scene.setting().mechanism.is_exact() {
+        limit
+    } else {
+        limit * 5 / 4
+    };
+    assert!(touched <= bound, "touched {touched}\n{finished}");
+    scene.assert_nothing_left();
+}
+
+fn after_the_keeper_is_killed(scene: &Scene) {
+    let running = start_daemons(scene);
+    let job = scene
+        .processes()
+        .into_iter()
+        .find(|process| process.name == "daemonize" && process.parent == running.keeper().pid);
+    let job = job.expect("the job is the keeper's child");
+    running.keeper().signal(Signal::SIGKILL);
+    let finished = running.wait();
+    assert_ne!(finished.code(), 0, "{finished}");
+    assert!(finished.wall < SOON, "{finished}");
+    if finished.has_report() && finished.report().text("/containment") == "cgroup-v2" {
+        scene.assert_nothing_left_soon();
+    } else {
+        // Without a cgroup only the kernel's parent-death signal remains: the
+        // job itself ends, and what fled from it is named in the report.
+        let gone = poll_until(SOON, || {
+            (!scene
+                .processes()
+                .iter()
+                .any(|process| process.pid == job.pid))
+            .then_some(())
+        });
+        assert!(gone.is_some(), "the job outlived its keeper\n{finished}");
+    }
+}
+
+fn the_next_run_sweeps_what_two_kills_left(scene: &Scene) {
+    let running = start_daemons(scene);
+    let (memcap, keeper) = (running.pid(), running.keeper());
+    running.signal(Signal::SIGSTOP);
+    keeper.signal(Signal::SIGKILL);
+    running.signal(Signal::SIGKILL);
+    running.wait().expect_code(137);
+
+    scene
+        .memcap()
+        .memory("200M")
+        .job("exit-with", ["0"])
+        .run()
+        .expect_code(0);
+    let swept = memcap_groups()
+        .iter()
+        .all(|group| ![memcap, keeper.pid].contains(&group.owner));
+    assert!(swept, "not swept: {:?}", memcap_groups());
+}
+
+/// A run whose job stays, with a daemon and a plain child, all of them there.
+fn start_daemons(scene: &Scene) -> Running<'_> {
+    let words = ["--child", "--stay", "--pidfile", &scene.word("pids")];
+    let running = scene
+        .memcap()
+        .memory("200M")
+        .job("daemonize", words)
+        .start();
+    wait_until("the daemons are there", || {
+        let pids = std::fs::read_to_string(scene.path("pids")).unwrap_or_default();
+        pids.lines().count() == 2
+    });
+    // The control of every "no cgroup left": while it runs, it is found.
+    let expected = scene.setting().mechanism.is_exact();
+    assert!(
+        !expected || !scene.cgroups().is_empty(),
+        "the cgroup of {} is not found",
+        running.pid()
+    );
+    running
+}
