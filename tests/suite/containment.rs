@@ -119,7 +119,7 @@ fn grace_is_bounded_in_bytes(scene: &Scene) {
     let touched = ledger.total().unwrap();
     let bound = match scene.setting().mechanism {
         Mechanism::CgroupV1 | Mechanism::CgroupV2 => limit,
-        Mechanism::Watchdog => limit * 2,
+        Mechanism::Watchdog | Mechanism::Rlimit => limit * 2,
     };
     assert!(touched <= bound, "touched {touched}\n{finished}");
     scene.assert_nothing_left();
@@ -133,13 +133,16 @@ fn after_memcap_is_killed(scene: &Scene) {
 }
 
 fn after_memcap_is_killed_at_any_moment(scene: &Scene) {
-    for micros in [0, 300, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000] {
+    // From before its first instruction until long after the job's: with every
+    // step of the keeper's setting up in between.
+    let moments = (0..20).chain([32, 64]).map(Duration::from_millis);
+    for moment in moments {
         let running = scene
             .memcap()
             .memory("200M")
             .job("daemonize", ["--child", "--stay"])
             .start();
-        hold(Duration::from_micros(micros));
+        hold(moment);
         running.signal(Signal::SIGKILL);
         running.wait().expect_code(137);
         scene.assert_nothing_left_soon();

@@ -191,7 +191,7 @@ fn assert_ended_at_limit(scene: &Scene, finished: &Finished, ledger: &Ledger, li
 
 #[track_caller]
 fn expect_memory_limit(scene: &Scene, finished: &Finished) {
-    let judge = scene.setting().mechanism.judge();
+    let judge = scene.setting().mechanism.judge().unwrap_or_default();
     finished.expect_verdict(&format!("memory-limit by {judge}"));
 }
 
