@@ -28,6 +28,7 @@ impl Conversion<'_> {
         let merged = self.folder.fresh_merged()?;
         let joined = merge(&self.input.stem, &self.outputs(), &merged)?;
         self.check_pages(&joined)?;
+        tell(Event::Merged(&joined));
         self.rename_main_files(&merged)?;
         let files = manifest::record(&merged).map_err(wrap("record", &merged))?;
         self.journal.append(&Record::Publishing {
@@ -44,10 +45,7 @@ impl Conversion<'_> {
         } else {
             Status::Partial
         };
-        let outcome = Outcome {
-            joined: Some(joined),
-            ..self.outcome(status)
-        };
+        let outcome = self.outcome(status);
         if status == Status::Complete {
             self.folder.clear()?;
         }

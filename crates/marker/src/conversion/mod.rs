@@ -385,7 +385,6 @@ impl<'a> Conversion<'a> {
                 .iter()
                 .filter_map(|chunk| chunk.peak)
                 .max(),
-            joined: None,
             marker_time: self.marker_time,
         }
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use memcap_linux::ByteSize;
 use serde::Serialize;
 
-use crate::merge::Merged;
 use crate::pages::PageSet;
 
 /// How a conversion went.
@@ -27,10 +26,6 @@ pub struct Outcome {
     pub chunks_kept: usize,
     /// The largest peak of a run that is part of the result, where measured.
     pub peak: Option<ByteSize>,
-    /// What joining did: files, links, metadata left out. `None` where this run
-    /// joined nothing.
-    #[serde(skip)]
-    pub joined: Option<Merged>,
     /// How long marker ran, all runs of this conversion together.
     pub marker_time: Duration,
 }
