@@ -168,11 +168,16 @@ fn assert_ended_at_limit(scene: &Scene, finished: &Finished, ledger: &Ledger, li
     let peak = report.number("/peak_bytes");
     let overshoot = report.number("/overshoot_bytes");
     assert!(
-        peak + JOB_OVERHEAD >= touched,
+        peak + JOB_OVERHEAD >= touched.min(limit),
         "peak {peak} of {touched} touched\n{finished}"
     );
     if mechanism.is_exact() {
-        assert!(touched <= limit, "touched {touched}\n{finished}");
+        // The kernel frees one victim after the other: what a tree has touched
+        // in all was never there at once.
+        let allocators = ledger.read().unwrap().into_iter().filter(|slot| *slot > 0);
+        if allocators.count() == 1 {
+            assert!(touched <= limit, "touched {touched}\n{finished}");
+        }
         assert!(peak <= limit, "peak {peak}\n{finished}");
         assert_eq!(overshoot, 0, "{finished}");
         assert_eq!(report.text("/peak_source"), "kernel", "{finished}");

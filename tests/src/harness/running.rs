@@ -78,11 +78,26 @@ impl<'scene> Running<'scene> {
     /// # Panics
     /// Where it does not appear.
     pub fn keeper(&self) -> Process {
-        let keeper = poll_until(PATIENCE, || children_of(self.pid()).into_iter().next());
-        // A suite that asks is about to end it: its cgroups are noted while it
-        // can still be seen whose they are.
-        self.scene.cgroups();
+        let keeper = poll_until(PATIENCE, || self.note_keeper());
         keeper.unwrap_or_else(|| panic!("memcap {} has no keeper", self.pid()))
+    }
+
+    /// Kills memcap alone. It is stopped a moment before, so that it is known
+    /// whether it had a keeper, and by that whose cgroups are left.
+    pub fn kill(&self) {
+        self.signal(Signal::SIGSTOP);
+        poll_until(PATIENCE, || {
+            let state = Process::of(self.pid())?.state;
+            matches!(state, 'T' | 'Z').then_some(())
+        });
+        self.note_keeper();
+        self.signal(Signal::SIGKILL);
+    }
+
+    fn note_keeper(&self) -> Option<Process> {
+        let keeper = children_of(self.pid()).into_iter().next()?;
+        self.scene.note_keeper(keeper.pid);
+        Some(keeper)
     }
 
     /// Waits until it has ended and its output is complete.
@@ -90,7 +105,11 @@ impl<'scene> Running<'scene> {
     /// # Panics
     /// Where it does not end in time; everything of the scene is ended first.
     pub fn wait(mut self) -> Finished {
-        let status = poll_until(RUN_PATIENCE, || self.child.try_wait().ok().flatten());
+        let mut keeper = None;
+        let status = poll_until(RUN_PATIENCE, || {
+            keeper = keeper.take().or_else(|| self.note_keeper());
+            self.child.try_wait().ok().flatten()
+        });
         let wall = self.begin.elapsed();
         let Some(status) = status else { self.give_up() };
         Finished {
