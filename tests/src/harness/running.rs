@@ -82,14 +82,10 @@ impl<'scene> Running<'scene> {
         keeper.unwrap_or_else(|| panic!("memcap {} has no keeper", self.pid()))
     }
 
-    /// Kills memcap alone. It is stopped a moment before, so that it is known
-    /// whether it had a keeper, and by that whose cgroups are left.
+    /// Kills memcap alone. Its keeper is looked for a moment before, so that it
+    /// is known whose cgroups are left. (Stopping memcap first would be surer,
+    /// and would give the keeper time that a kill does not give it.)
     pub fn kill(&self) {
-        self.signal(Signal::SIGSTOP);
-        poll_until(PATIENCE, || {
-            let state = Process::of(self.pid())?.state;
-            matches!(state, 'T' | 'Z').then_some(())
-        });
         self.note_keeper();
         self.signal(Signal::SIGKILL);
     }
