@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::install::{PageSize, PdfFacts};
+use crate::quick_count::{QuickCount, quick_count};
 use crate::text::path_text;
 
 /// A file that is a PDF by its first bytes.
@@ -195,7 +196,7 @@ impl Document {
     /// What a quick look at the page tree says.
     ///
     /// # Errors
-    /// When the file cannot be mapped, or needs a password.
+    /// When the file cannot be mapped.
     pub fn quick_count(&self) -> Result<QuickCount, DocumentError> {
         let content = memcap_linux::MappedFile::open(&self.path).map_err(|source| {
             DocumentError::Unreadable {
@@ -203,12 +204,7 @@ impl Document {
                 source,
             }
         })?;
-        match quick_count(&content) {
-            QuickCount::NeedsPassword => Err(DocumentError::Password {
-                path: self.path.clone(),
-            }),
-            count @ (QuickCount::Pages(_) | QuickCount::Doubtful(_)) => Ok(count),
-        }
+        Ok(quick_count(&content))
     }
 
     /// The pages, from the quick look and PDFium's answer together.
@@ -225,7 +221,7 @@ impl Document {
                 sizes,
                 warning: disagreement(count, &quick),
             }),
-            (PdfFacts::Password, _) | (_, QuickCount::NeedsPassword) => {
+            (PdfFacts::Password, _) | (PdfFacts::NoPdfium { .. }, QuickCount::NeedsPassword) => {
                 Err(DocumentError::Password { path: path() })
             }
             (PdfFacts::Malformed { reason }, _) => Err(DocumentError::Malformed {
@@ -256,40 +252,6 @@ fn disagreement(count: u32, quick: &QuickCount) -> Option<String> {
             "the file claims {claimed} pages, but {count} can be read"
         )),
         QuickCount::Pages(_) | QuickCount::Doubtful(_) | QuickCount::NeedsPassword => None,
-    }
-}
-
-/// What lopdf's quick look says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QuickCount {
-    /// A plausible number.
-    Pages(u32),
-    /// Encrypted, and nothing readable without a password.
-    NeedsPassword,
-    /// No number, or one that a file of this size cannot have.
-    Doubtful(String),
-}
-
-/// A page cannot be described in fewer bytes than this: two fuzzed files of
-/// 5,061 claim hundreds of millions of pages.
-const LEAST_BYTES_PER_PAGE: usize = 20;
-
-/// Counts pages by trailer and page tree alone, without loading objects.
-pub fn quick_count(content: &[u8]) -> QuickCount {
-    let metadata = match lopdf::Document::load_metadata_mem(content) {
-        Ok(metadata) => metadata,
-        Err(error) => return QuickCount::Doubtful(error.to_string()),
-    };
-    match metadata.page_count {
-        0 if metadata.encrypted => QuickCount::NeedsPassword,
-        0 => QuickCount::Doubtful("its page tree is empty".to_owned()),
-        count => match usize::try_from(count) {
-            Ok(pages) if pages <= content.len() / LEAST_BYTES_PER_PAGE => QuickCount::Pages(count),
-            _ => QuickCount::Doubtful(format!(
-                "it claims {count} pages in {} bytes",
-                content.len()
-            )),
-        },
     }
 }
 
@@ -354,16 +316,6 @@ mod tests {
             device.to_string().ends_with("is a device, not a file"),
             "{device}"
         );
-    }
-
-    #[test]
-    fn the_quick_count_distrusts_what_cannot_be() {
-        assert_eq!(quick_count(&pdf::letter_pages(3)), QuickCount::Pages(3));
-        let doubtful = |content: &[u8]| matches!(quick_count(content), QuickCount::Doubtful(_));
-        assert!(doubtful(&pdf::claiming(1, 1_410_065_407)));
-        assert!(doubtful(&pdf::letter_pages(0)));
-        assert!(doubtful(b"%PDF-1.4\n"));
-        assert_eq!(quick_count(&pdf::locked()), QuickCount::NeedsPassword);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod merge;
 mod pages;
 mod plan;
 mod publish;
+mod quick_count;
 mod recovery;
 pub mod runner;
 #[cfg(test)]

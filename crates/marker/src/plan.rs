@@ -237,7 +237,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         marker_args: request.marker_args.clone(),
     };
     plan.place().check(&plan.published_names())?;
-    let progress = Progress::of(&WorkFolder::peek(&plan.output, &plan.key));
+    let progress = WorkFolder::peek(&plan.output, &plan.key, &plan.result);
     plan.done = pages_of(&progress);
     plan.chunks = plan.remaining(&progress);
     plan.warnings = warnings(&plan);
