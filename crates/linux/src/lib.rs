@@ -24,5 +24,5 @@ pub use fd::{adopt_fd, close_all_except, detach_standard_streams, keep_open};
 pub use file::{FileError, Operation};
 pub use mapped_file::MappedFile;
 pub use pidfd::PidFd;
-pub use process::ProcessId;
+pub use process::{ProcessId, share_memory};
 pub use rlimit::{data_limit, set_data_limit};

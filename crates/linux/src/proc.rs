@@ -79,6 +79,9 @@ pub struct Resident {
     pub shared: ByteSize,
     /// VmSwap.
     pub swapped: ByteSize,
+    /// VmHWM: the largest resident set since the last `exec`, file pages
+    /// included.
+    pub high_water: ByteSize,
 }
 
 impl Resident {
@@ -98,7 +101,9 @@ impl Resident {
     pub fn parse(status: &[u8]) -> Resident {
         let mut resident = Resident::default();
         for line in status.split(|byte| *byte == b'\n') {
-            if let Some(rest) = line.strip_prefix(b"RssAnon:") {
+            if let Some(rest) = line.strip_prefix(b"VmHWM:") {
+                resident.high_water = kib(rest);
+            } else if let Some(rest) = line.strip_prefix(b"RssAnon:") {
                 resident.anonymous = kib(rest);
             } else if let Some(rest) = line.strip_prefix(b"RssShmem:") {
                 resident.shared = kib(rest);
@@ -117,6 +122,79 @@ impl Resident {
             .saturating_add(self.shared)
             .saturating_add(self.swapped)
     }
+}
+
+/// /proc/PID/statm held open: the cheapest look there is, a microsecond.
+#[derive(Debug)]
+pub struct PageCounts(std::fs::File);
+
+/// What a look at [`PageCounts`] tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pages {
+    /// Anonymous resident memory.
+    pub anonymous: ByteSize,
+    /// File-backed and shared resident memory together.
+    pub backed: ByteSize,
+}
+
+impl PageCounts {
+    /// Opens it for a process. It goes on being about that process, also when
+    /// its pid is given to another.
+    ///
+    /// # Errors
+    /// When the process is gone or hidden, or descriptors run out.
+    pub fn open(pid: i32) -> io::Result<PageCounts> {
+        std::fs::File::open(pid_file(pid, "statm")).map(PageCounts)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// ESRCH when the process is gone.
+    pub fn read(&self) -> io::Result<Pages> {
+        use std::os::unix::fs::FileExt;
+        let mut text = [0; 128];
+        let length = self.0.read_at(&mut text, 0)?;
+        Pages::parse(&text[..length])
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "odd statm"))
+    }
+}
+
+impl Pages {
+    /// Understands `size resident shared …`, in pages.
+    pub fn parse(statm: &[u8]) -> Option<Pages> {
+        let mut numbers = std::str::from_utf8(statm).ok()?.split_ascii_whitespace();
+        let resident: u64 = numbers.nth(1)?.parse().ok()?;
+        let shared: u64 = numbers.next()?.parse().ok()?;
+        let bytes = |pages: u64| ByteSize::from_bytes(pages.saturating_mul(page_size()));
+        Some(Pages {
+            anonymous: bytes(resident.saturating_sub(shared)),
+            backed: bytes(shared),
+        })
+    }
+}
+
+fn page_size() -> u64 {
+    use std::sync::OnceLock;
+    static SIZE: OnceLock<u64> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        let asked = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+        asked
+            .ok()
+            .flatten()
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or(4096)
+    })
+}
+
+/// The pids that can be seen, in the order in which /proc lists them.
+///
+/// # Errors
+/// When /proc cannot be listed.
+pub fn pids() -> io::Result<Vec<i32>> {
+    let entries = std::fs::read_dir(PROC)?;
+    let pid = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    Ok(entries.filter_map(pid).collect())
 }
 
 /// A process's proportional share of anonymous, shared and swapped memory
@@ -168,17 +246,10 @@ fn kib(field: &[u8]) -> ByteSize {
 /// # Errors
 /// When /proc itself cannot be listed.
 pub fn all() -> io::Result<Vec<Stat>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(PROC)? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if let Ok(stat) = Stat::read(pid) {
-            found.push(stat);
-        }
-    }
-    Ok(found)
+    Ok(pids()?
+        .into_iter()
+        .filter_map(|pid| Stat::read(pid).ok())
+        .collect())
 }
 
 /// The descendants of `ancestor` among `processes`, it itself left out, in the
@@ -253,6 +324,21 @@ mod tests {
             Resident::parse(b"Name:\tkthreadd\n").total(),
             ByteSize::ZERO
         );
+    }
+
+    #[test]
+    fn page_counts_agree_with_the_status_file() {
+        let pid = i32::try_from(std::process::id()).expect("a pid");
+        let touched = vec![1u8; 8 << 20];
+        let pages = PageCounts::open(pid)
+            .and_then(|counts| counts.read())
+            .expect("readable");
+        let status = Resident::read(pid, &mut Vec::new()).expect("readable");
+        assert!(touched.iter().all(|byte| *byte == 1));
+        let apart = pages.anonymous.bytes().abs_diff(status.anonymous.bytes());
+        assert!(apart < 4 << 20, "{pages:?} {status:?}");
+        assert!(status.high_water >= status.anonymous);
+        assert_eq!(Pages::parse(b"1 2"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Which process is meant: a pid alone is not enough, since pids come back.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use crate::proc::Stat;
@@ -28,5 +30,44 @@ impl ProcessId {
     /// Whether it is still there, zombies included.
     pub fn exists(self) -> bool {
         ProcessId::of(self.pid) == Some(self)
+    }
+}
+
+/// Whether two processes are one address space (CLONE_VM), so that every page
+/// of one is a page of the other (kcmp(2), Linux 3.5).
+///
+/// # Errors
+/// EPERM for processes that may not be looked into, ENOSYS on a kernel built
+/// without it, ESRCH when one is gone.
+pub fn share_memory(one: i32, other: i32) -> io::Result<bool> {
+    /// KCMP_VM of linux/kcmp.h.
+    const VM: libc::c_long = 1;
+    // SAFETY: plain numbers.
+    match unsafe { libc::syscall(libc::SYS_kcmp, one, other, VM, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        order => Ok(order == 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_has_memory_of_its_own() {
+        let ourselves = i32::try_from(std::process::id()).expect("a pid");
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let other = i32::try_from(child.id()).expect("a pid");
+        let (same, different) = (
+            share_memory(ourselves, ourselves),
+            share_memory(ourselves, other),
+        );
+        drop(child.stdin.take());
+        child.wait().expect("ends");
+        assert_eq!(same.ok(), Some(true));
+        assert_eq!(different.ok(), Some(false));
     }
 }

@@ -25,6 +25,9 @@ use crate::evidence::Cause;
 const FILL_RATE: ByteSize = ByteSize::from_gib(8);
 /// Looks are never closer: below this the look itself is what costs.
 const SHORTEST: Duration = Duration::from_micros(500);
+/// After somebody has joined, looks come this close and then draw apart: a
+/// newcomer should be seen while it is small, and rarely comes alone.
+const RESTLESS: Duration = Duration::from_millis(2);
 /// Looks are never rarer.
 const LONGEST: Duration = Duration::from_millis(250);
 /// After a check that found pages counted twice, growth of this much brings
@@ -102,6 +105,8 @@ pub(crate) struct Sum {
     /// Two members hold exactly the same: they may be one address space
     /// (CLONE_VM), whose pages are all counted twice.
     pub(crate) twins: bool,
+    /// Somebody has joined since the last look.
+    pub(crate) newcomers: bool,
 }
 
 impl Sum {
@@ -179,6 +184,8 @@ pub(crate) struct Governor {
     /// When the last exact measurement ended, and what it took.
     measured: Option<(Duration, Duration)>,
     next_look: Duration,
+    /// The longest wait for now; doubles while nobody joins.
+    calm: Duration,
 }
 
 impl Governor {
@@ -191,6 +198,7 @@ impl Governor {
             recheck_above: ByteSize::ZERO,
             measured: None,
             next_look: Duration::ZERO,
+            calm: RESTLESS,
         }
     }
 
@@ -256,7 +264,13 @@ impl Governor {
             return Action::Wait;
         };
         let headroom = limit.saturating_sub(self.learned.at_most(sum));
-        self.next_look = now + wait.min(time_to_fill(headroom)).clamp(SHORTEST, LONGEST);
+        self.calm = if sum.newcomers {
+            RESTLESS
+        } else {
+            (self.calm * 2).min(LONGEST)
+        };
+        let wait = wait.min(time_to_fill(headroom)).min(self.calm);
+        self.next_look = now + wait.clamp(SHORTEST, LONGEST);
         if self.learned.at_least(sum) >= limit {
             return self.end(Some(Cause::Watchdog));
         }
@@ -393,13 +407,23 @@ mod tests {
     #[test]
     fn looks_come_closer_as_the_limit_does() {
         let mut governor = watchdog();
-        let mut wait_after = |mib| {
-            assert_eq!(governor.on(sum(mib, 1), Duration::ZERO), Action::Wait);
+        let mut wait_after = |look: Sum| {
+            assert_eq!(governor.on(Input::Sum(look), Duration::ZERO), Action::Wait);
             governor.wake_at().expect("a watchdog always looks again")
         };
-        assert_eq!(wait_after(0), Duration::from_micros(62_500));
-        assert_eq!(wait_after(500), Duration::from_micros(1464));
-        assert_eq!(wait_after(511), SHORTEST);
+        let newcomer = Sum {
+            newcomers: true,
+            ..look(0, 1)
+        };
+        assert_eq!(wait_after(newcomer), RESTLESS);
+        assert_eq!(wait_after(look(0, 1)), 2 * RESTLESS);
+        for _ in 0..6 {
+            wait_after(look(0, 1));
+        }
+        assert_eq!(wait_after(look(0, 1)), Duration::from_micros(62_500));
+        assert_eq!(wait_after(look(500, 1)), Duration::from_micros(1464));
+        assert_eq!(wait_after(look(511, 1)), SHORTEST);
+        assert_eq!(wait_after(newcomer), RESTLESS);
     }
 
     #[test]

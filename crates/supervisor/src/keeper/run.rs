@@ -91,6 +91,7 @@ impl Keeper {
     /// One job from its start to its end, and what is said of it.
     fn run(&mut self, spec: &Spec, enclosure: &Enclosure) -> io::Result<FromKeeper> {
         let around = Around::observe(&spec.surroundings);
+        let sampler = Sampler::new(enclosure.directory());
         let job = match start(spec, enclosure) {
             Ok(job) => job,
             Err(error) => {
@@ -98,7 +99,7 @@ impl Keeper {
                 return Ok(not_started(&error));
             }
         };
-        let mut watch = Watch::new(spec, enclosure, &job, Instant::now());
+        let mut watch = Watch::new(spec, enclosure, &job, sampler);
         let watched = self
             .let_go_of_the_jobs_things(enclosure, &job)
             .and_then(|()| {
@@ -339,7 +340,7 @@ impl<'a> Watch<'a> {
         spec: &'a Spec,
         enclosure: &'a Enclosure,
         job: &'a Spawned,
-        started: Instant,
+        sampler: Sampler,
     ) -> Watch<'a> {
         let sampled = matches!(spec.placement, Placement::Watchdog);
         // Where the kernel keeps no peak, samples must do.
@@ -357,11 +358,11 @@ impl<'a> Watch<'a> {
             spec,
             enclosure,
             governor,
-            sampler: Sampler::default(),
+            sampler,
             main: job.pid,
             main_handle: job.pidfd.as_ref(),
             reaped: Reaped::default(),
-            started,
+            started: Instant::now(),
             current: ByteSize::ZERO,
             peak: ByteSize::ZERO,
             next_sample: Duration::ZERO,
@@ -465,7 +466,7 @@ impl<'a> Watch<'a> {
         match self.enclosure.directory() {
             // Not yet stopped everywhere is near enough.
             Some(group) => drop(group.set_frozen(true)),
-            None => tree::stop(self.sampler.members()),
+            None => self.sampler.stop_members(),
         }
         let sum = self.sampler.look(self.enclosure.directory());
         let size = if sum.members <= 1 {

@@ -1,49 +1,82 @@
 //! The tree's memory by sampling /proc.
+//!
+//! A look must be cheap: while forty processes of the job want the processors,
+//! the watcher gets a fortieth of them. So what is known of a member stays open
+//! (its page counts, its handle), processes that are no members are looked at
+//! once, and the costly measurement with shared pages counted once is made only
+//! when the governor asks.
 
-use memcap_linux::ByteSize;
+use std::collections::{BTreeMap, BTreeSet};
+
 use memcap_linux::cgroup::V2Group;
-use memcap_linux::proc::{self, Resident};
+use memcap_linux::proc::{self, PageCounts, Resident, Stat};
+use memcap_linux::{ByteSize, PidFd, share_memory};
+use nix::sys::signal::Signal;
 
 use crate::governor::Sum;
 
 /// Members whose memory is too small to make twins of them.
 const SMALL: ByteSize = ByteSize::from_mib(1);
+/// File-backed memory may be shared memory: when it has changed by this much,
+/// the dearer status file tells which.
+const BACKED_STEP: ByteSize = ByteSize::from_mib(1);
 
-/// Keeps buffers and the list of members between looks.
-#[derive(Debug, Default)]
+/// Keeps what is known of the members between looks.
+#[derive(Debug)]
 pub(super) struct Sampler {
     text: Vec<u8>,
-    members: Vec<Member>,
-    newest_pid: Option<String>,
+    members: BTreeMap<i32, Member>,
+    /// Processes that are none of ours, so that they are asked only once.
+    strangers: BTreeSet<i32>,
+    newest_pid: Option<u64>,
+    swap_exists: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Member {
-    pid: i32,
-    /// What it held when first seen; nothing once an exact measurement has
-    /// told how much of it is shared.
-    inherited: Option<ByteSize>,
-    private: ByteSize,
+    counts: Option<PageCounts>,
+    handle: Option<PidFd>,
+    inherited: Inherited,
+    resident: Resident,
+    /// File-backed and shared memory when the status file was read last.
+    backed: ByteSize,
 }
 
 impl Sampler {
+    /// Where no directory follows the tree, everything that is there already
+    /// is taken note of as none of ours: call it before the job starts, when
+    /// that costs no time in which the job grows.
+    pub(super) fn new(directory: Option<&V2Group>) -> Sampler {
+        let memory = memcap_linux::meminfo::read(std::path::Path::new("/proc"));
+        let mut sampler = Sampler {
+            text: Vec::new(),
+            members: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            newest_pid: None,
+            swap_exists: memory.map_or(true, |memory| memory.swap_total > ByteSize::ZERO),
+        };
+        if directory.is_none() {
+            sampler.strangers.extend(proc::pids().unwrap_or_default());
+        }
+        sampler
+    }
+
     /// Sums over the members. Processes that end meanwhile hold nothing.
     pub(super) fn look(&mut self, directory: Option<&V2Group>) -> Sum {
-        self.find_members(directory);
-        let mut sum = Sum::default();
-        for member in &mut self.members {
-            member.private = ByteSize::ZERO;
-            let Ok(resident) = Resident::read(member.pid, &mut self.text) else {
-                continue;
-            };
-            let private = resident.anonymous.saturating_add(resident.swapped);
-            // Inherited pages only become fewer.
-            let inherited = *member.inherited.get_or_insert(private);
-            member.private = private;
+        let newcomers = self.find_members(directory);
+        let mut sum = Sum {
+            newcomers,
+            ..Sum::default()
+        };
+        let (text, swap_exists) = (&mut self.text, self.swap_exists);
+        self.members
+            .retain(|pid, member| member.look(*pid, swap_exists, text));
+        for member in self.members.values() {
+            let private = member.private();
             sum.private = sum.private.saturating_add(private);
-            sum.shared = sum.shared.saturating_add(resident.shared);
-            sum.inherited = sum.inherited.saturating_add(inherited.min(private));
-            sum.members += usize::from(resident.total() > ByteSize::ZERO);
+            sum.shared = sum.shared.saturating_add(member.resident.shared);
+            sum.inherited = sum.inherited.saturating_add(member.still_inherited());
+            sum.members += usize::from(member.resident.total() > ByteSize::ZERO);
         }
         sum.twins = self.has_twins();
         sum
@@ -55,70 +88,183 @@ impl Sampler {
     pub(super) fn exact(&mut self, directory: Option<&V2Group>) -> ByteSize {
         self.find_members(directory);
         let mut total = ByteSize::ZERO;
-        for member in &mut self.members {
-            let pid = member.pid;
-            let bytes = proc::proportional(pid, &mut self.text)
-                .or_else(|_| Resident::read(pid, &mut self.text).map(Resident::total));
+        for (pid, member) in &mut self.members {
+            let bytes = proc::proportional(*pid, &mut self.text)
+                .or_else(|_| Resident::read(*pid, &mut self.text).map(Resident::total));
             total = total.saturating_add(bytes.unwrap_or_default());
-            member.inherited = Some(ByteSize::ZERO);
+            member.inherited = Inherited::Known(ByteSize::ZERO);
         }
         total
     }
 
-    /// The members as of the last look.
-    pub(super) fn members(&self) -> impl Iterator<Item = i32> {
-        self.members.iter().map(|member| member.pid)
+    /// Stops every known member where it is, so that it can neither grow nor
+    /// fork while it is measured for the last time. Only before a kill: unlike
+    /// a frozen group, stopped processes are seen by their parents.
+    pub(super) fn stop_members(&self) {
+        for member in self.members.values() {
+            if let Some(handle) = &member.handle {
+                // Gone meanwhile, or not ours to stop: it is killed next anyway.
+                let _ = handle.send(Signal::SIGSTOP as i32);
+            }
+        }
     }
 
+    /// Members of the same size are asked for; where the kernel does not
+    /// answer they may be one.
     fn has_twins(&self) -> bool {
-        let mut sizes: Vec<ByteSize> = self
+        let mut large: Vec<(ByteSize, i32)> = self
             .members
             .iter()
-            .map(|member| member.private)
-            .filter(|size| *size > SMALL)
+            .map(|(pid, member)| (member.private(), *pid))
+            .filter(|(size, _)| *size > SMALL)
             .collect();
-        sizes.sort_unstable();
-        sizes.windows(2).any(|pair| pair[0] == pair[1])
+        large.sort_unstable();
+        large.windows(2).any(|pair| {
+            pair[0].0 == pair[1].0 && share_memory(pair[0].1, pair[1].1).unwrap_or(true)
+        })
     }
 
-    fn find_members(&mut self, directory: Option<&V2Group>) {
+    /// Brings the members up to date; true when somebody joined.
+    fn find_members(&mut self, directory: Option<&V2Group>) -> bool {
         if let Some(group) = directory
             && let Ok(pids) = group.processes()
         {
-            self.replace_members(&pids);
-            return;
+            let known = self.members.len();
+            let joined: Vec<i32> = pids
+                .iter()
+                .copied()
+                .filter(|pid| !self.members.contains_key(pid))
+                .collect();
+            let stats: Vec<Stat> = joined
+                .into_iter()
+                .filter_map(|pid| Stat::read(pid).ok())
+                .collect();
+            self.admit(&stats);
+            return self.members.len() > known;
         }
-        // Listing /proc costs milliseconds; a process that was not there at
-        // the last listing has moved the newest pid.
         let newest_pid = newest_pid();
-        if newest_pid.is_none() || newest_pid != self.newest_pid {
-            let pids: Vec<i32> = descendants().iter().map(|stat| stat.pid).collect();
-            self.replace_members(&pids);
-            self.newest_pid = newest_pid;
+        if newest_pid.is_some() && newest_pid == self.newest_pid {
+            // Nobody was born since the last listing.
+            return false;
+        }
+        if newest_pid < self.newest_pid {
+            // Pids start over: a stranger's may be one of ours now.
+            self.strangers.clear();
+        }
+        self.newest_pid = newest_pid;
+        self.list_newborn()
+    }
+
+    /// Reads the lines of processes that were not there at the last listing.
+    fn list_newborn(&mut self) -> bool {
+        let Ok(pids) = proc::pids() else { return false };
+        let ourselves = i32::try_from(std::process::id()).unwrap_or(0);
+        let mut unknown: Vec<Stat> = pids
+            .iter()
+            .filter(|pid| !self.members.contains_key(pid) && !self.strangers.contains(pid))
+            .filter_map(|pid| Stat::read(*pid).ok())
+            .collect();
+        let known = self.members.len();
+        // A child may come before its parent in the list.
+        loop {
+            let (ours, others): (Vec<Stat>, Vec<Stat>) = unknown
+                .into_iter()
+                .partition(|stat| stat.ppid == ourselves || self.members.contains_key(&stat.ppid));
+            unknown = others;
+            if ours.is_empty() {
+                break;
+            }
+            self.admit(&ours);
+        }
+        self.strangers.extend(unknown.iter().map(|stat| stat.pid));
+        let still_there: BTreeSet<i32> = pids.into_iter().collect();
+        self.strangers.retain(|pid| still_there.contains(pid));
+        self.members.len() > known
+    }
+
+    /// Takes newcomers in. Each can have inherited no more than its parent
+    /// ever held; the parent of an orphan is unknown by now.
+    fn admit(&mut self, newcomers: &[Stat]) {
+        let mut parents: BTreeMap<i32, ByteSize> = BTreeMap::new();
+        for stat in newcomers {
+            let parent_held = match self.members.contains_key(&stat.ppid) {
+                true => *parents.entry(stat.ppid).or_insert_with(|| {
+                    Resident::read(stat.ppid, &mut self.text)
+                        .unwrap_or_default()
+                        .high_water
+                }),
+                false => ByteSize::MAX,
+            };
+            // The handle is taken while the counts are open: as long as those
+            // can be read, it is a handle on the process they are about.
+            let counts = PageCounts::open(stat.pid).ok();
+            let member = Member {
+                handle: PidFd::open(stat.pid).ok(),
+                counts,
+                inherited: Inherited::AtMost(parent_held),
+                resident: Resident::default(),
+                backed: ByteSize::MAX,
+            };
+            self.members.insert(stat.pid, member);
+        }
+    }
+}
+
+/// What a member may share with its parent.
+#[derive(Debug, Clone, Copy)]
+enum Inherited {
+    /// Not looked at yet: no more than the parent held.
+    AtMost(ByteSize),
+    /// What it held when first seen, or nothing once measured.
+    Known(ByteSize),
+}
+
+impl Member {
+    /// Looks again; false when it is gone.
+    fn look(&mut self, pid: i32, swap_exists: bool, text: &mut Vec<u8>) -> bool {
+        let there = self.read(pid, swap_exists, text);
+        if let Inherited::AtMost(parent_held) = self.inherited {
+            self.inherited = Inherited::Known(self.private().min(parent_held));
+        }
+        there
+    }
+
+    fn read(&mut self, pid: i32, swap_exists: bool, text: &mut Vec<u8>) -> bool {
+        if let (Some(counts), false) = (&self.counts, swap_exists) {
+            let Ok(pages) = counts.read() else {
+                return false;
+            };
+            if pages.backed.bytes().abs_diff(self.backed.bytes()) < BACKED_STEP.bytes() {
+                self.resident.anonymous = pages.anonymous;
+                return true;
+            }
+            self.backed = pages.backed;
+        }
+        match Resident::read(pid, text) {
+            Ok(resident) => {
+                self.resident = resident;
+                true
+            }
+            Err(_) => false,
         }
     }
 
-    fn replace_members(&mut self, pids: &[i32]) {
-        let known = |pid: i32| {
-            self.members
-                .iter()
-                .find(|member| member.pid == pid)
-                .copied()
-        };
-        let newcomer = |pid| Member {
-            pid,
-            inherited: None,
-            private: ByteSize::ZERO,
-        };
-        self.members = pids
-            .iter()
-            .map(|pid| known(*pid).unwrap_or(newcomer(*pid)))
-            .collect();
+    /// Inherited pages only become fewer.
+    fn still_inherited(&self) -> ByteSize {
+        match self.inherited {
+            Inherited::AtMost(bytes) | Inherited::Known(bytes) => bytes.min(self.private()),
+        }
+    }
+
+    fn private(&self) -> ByteSize {
+        self.resident
+            .anonymous
+            .saturating_add(self.resident.swapped)
     }
 }
 
 /// Everything below this process that has not ended.
-pub(super) fn descendants() -> Vec<proc::Stat> {
+pub(super) fn descendants() -> Vec<Stat> {
     let Ok(all) = proc::all() else {
         return Vec::new();
     };
@@ -129,7 +275,7 @@ pub(super) fn descendants() -> Vec<proc::Stat> {
 }
 
 /// The last field of /proc/loadavg: the pid given out last in our namespace.
-fn newest_pid() -> Option<String> {
+fn newest_pid() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace().next_back().map(str::to_owned)
+    text.split_whitespace().next_back()?.parse().ok()
 }
