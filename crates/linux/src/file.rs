@@ -74,26 +74,50 @@ impl FileError {
     }
 }
 
+/// Room for most kernel files in one read: without it, reading begins with 32
+/// bytes, since such files state no size.
+const USUAL_SIZE: usize = 4096;
+
 /// The whole text of a small file.
 ///
 /// # Errors
 /// Any failure to open or read; text that is not UTF-8.
 pub(crate) fn read(path: &Path) -> Result<String, FileError> {
-    std::fs::read_to_string(path).map_err(|e| FileError::new(Operation::Read, path, e))
+    let mut buffer = Vec::new();
+    read_into(path, &mut buffer)?;
+    String::from_utf8(buffer).map_err(|error| {
+        let cause = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
+        FileError::new(Operation::Read, path, cause)
+    })
 }
 
 /// Reads into a buffer that is kept between calls, so that a steady loop does
 /// not allocate.
 ///
 /// # Errors
-/// As [`read`].
+/// Any failure to open or read.
 pub(crate) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], FileError> {
+    let failed = |error| FileError::new(Operation::Read, path, error);
     buffer.clear();
-    let mut file =
-        std::fs::File::open(path).map_err(|e| FileError::new(Operation::Read, path, e))?;
-    file.read_to_end(buffer)
-        .map_err(|e| FileError::new(Operation::Read, path, e))?;
-    Ok(buffer)
+    buffer.reserve(USUAL_SIZE);
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    // `read_to_end` would ask for the size first and then look twice for more.
+    loop {
+        let filled = buffer.len();
+        if buffer.capacity() - filled < USUAL_SIZE / 4 {
+            buffer.reserve(USUAL_SIZE);
+        }
+        let room = buffer.capacity();
+        buffer.resize(room, 0);
+        let read = file.read(&mut buffer[filled..]);
+        buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => return Ok(buffer),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
 }
 
 /// Writes a value to an existing file in one `write`, as control files need.

@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::install::{PageSize, PdfFacts};
-use crate::quick_count::{QuickCount, quick_count};
+use crate::install::PdfFacts;
+use crate::page_count::{Pages, QuickCount, plausible, quick_count, readable};
 use crate::text::path_text;
 
 /// A file that is a PDF by its first bytes.
@@ -28,31 +28,6 @@ pub struct Document {
     pub bytes: u64,
     /// When it was last changed.
     pub modified: Option<SystemTime>,
-}
-
-/// The pages of a document, as marker will see them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pages {
-    /// How many there are, at least 1.
-    pub count: u32,
-    /// Sizes from the first page on; may be fewer than `count`.
-    pub sizes: Vec<PageSize>,
-    /// Something the user should know about the count.
-    pub warning: Option<String>,
-}
-
-impl Pages {
-    /// The size of a page (counted from 0). An unknown one is taken to be as
-    /// large as the last known, or US letter.
-    pub fn size(&self, page: u32) -> PageSize {
-        usize::try_from(page)
-            .ok()
-            .and_then(|page| self.sizes.get(page))
-            .or(self.sizes.last())
-            .copied()
-            .filter(|size| size.area() > 0)
-            .unwrap_or(PageSize::LETTER)
-    }
 }
 
 /// Why a document cannot be converted.
@@ -215,12 +190,13 @@ impl Document {
     pub fn pages(&self, quick: QuickCount, pdfium: PdfFacts) -> Result<Pages, DocumentError> {
         let path = || self.path.clone();
         match (pdfium, quick) {
-            (PdfFacts::Pages { count: 0, .. }, _) => Err(DocumentError::NoPages { path: path() }),
-            (PdfFacts::Pages { count, sizes }, quick) => Ok(Pages {
-                count,
-                sizes,
-                warning: disagreement(count, &quick),
-            }),
+            (PdfFacts::Pages { count, sizes }, _) => {
+                readable(plausible(count, &sizes, self.bytes), sizes)
+                    .ok_or_else(|| DocumentError::NoPages { path: path() })
+            }
+            (PdfFacts::Malformed { .. } | PdfFacts::NoPdfium { .. }, QuickCount::Empty) => {
+                Err(DocumentError::NoPages { path: path() })
+            }
             (PdfFacts::Password, _) | (PdfFacts::NoPdfium { .. }, QuickCount::NeedsPassword) => {
                 Err(DocumentError::Password { path: path() })
             }
@@ -243,15 +219,6 @@ impl Document {
                 })
             }
         }
-    }
-}
-
-fn disagreement(count: u32, quick: &QuickCount) -> Option<String> {
-    match quick {
-        QuickCount::Pages(claimed) if *claimed != count => Some(format!(
-            "the file claims {claimed} pages, but {count} can be read"
-        )),
-        QuickCount::Pages(_) | QuickCount::Doubtful(_) | QuickCount::NeedsPassword => None,
     }
 }
 
@@ -283,6 +250,7 @@ fn kind_of(metadata: &Metadata) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::PageSize;
     use crate::testing::pdf;
 
     fn open(content: &[u8]) -> Result<Document, DocumentError> {
@@ -320,36 +288,27 @@ mod tests {
 
     #[test]
     fn pdfium_has_the_last_word() {
+        use DocumentError as E;
         let document = open(&pdf::letter_pages(3)).unwrap();
-        let said = |count| PdfFacts::Pages {
-            count,
-            sizes: vec![PageSize::LETTER],
+        let said = || PdfFacts::Pages {
+            count: 3,
+            sizes: vec![PageSize::LETTER; 3],
         };
-        let agreed = document.pages(QuickCount::Pages(3), said(3)).unwrap();
-        assert_eq!((agreed.count, agreed.warning), (3, None));
-        let lied = document.pages(QuickCount::Pages(30), said(3)).unwrap();
-        assert_eq!(lied.count, 3);
-        assert_eq!(
-            lied.warning.as_deref(),
-            Some("the file claims 30 pages, but 3 can be read")
-        );
-        let doubtful = || QuickCount::Doubtful("no trailer".into());
-        assert_eq!(document.pages(doubtful(), said(3)).unwrap().warning, None);
+        let malformed = || PdfFacts::Malformed { reason: "x".into() };
         let no_pdfium = || PdfFacts::NoPdfium {
             reason: "gone".into(),
         };
-        assert_eq!(
-            document
-                .pages(QuickCount::Pages(3), no_pdfium())
-                .unwrap()
-                .count,
-            3
-        );
+        let doubtful = || QuickCount::Doubtful("no trailer".into());
+        for quick in [QuickCount::Pages(30), QuickCount::Empty, doubtful()] {
+            assert_eq!(document.pages(quick, said()).unwrap().count, 3);
+        }
+        let own = document.pages(QuickCount::Pages(3), no_pdfium()).unwrap();
+        assert_eq!(own.count, 3);
+        assert!(own.warning.is_some());
 
-        use DocumentError as E;
         let refused = |quick, facts| document.pages(quick, facts).unwrap_err();
         assert!(matches!(
-            refused(QuickCount::Pages(3), said(0)),
+            refused(QuickCount::Empty, malformed()),
             E::NoPages { .. }
         ));
         assert!(matches!(
@@ -357,27 +316,15 @@ mod tests {
             E::Password { .. }
         ));
         assert!(matches!(
+            refused(QuickCount::NeedsPassword, no_pdfium()),
+            E::Password { .. }
+        ));
+        assert!(matches!(
             refused(doubtful(), no_pdfium()),
             E::Malformed { .. }
         ));
-        let error = refused(
-            QuickCount::Pages(3),
-            PdfFacts::Malformed { reason: "x".into() },
-        );
+        let error = refused(QuickCount::Pages(3), malformed());
         assert!(error.to_string().ends_with("is damaged: x"), "{error}");
-    }
-
-    #[test]
-    fn unknown_page_sizes_are_taken_from_the_last_known() {
-        let pages = |sizes: &[(u32, u32)]| Pages {
-            count: 9,
-            sizes: sizes.iter().map(|(w, h)| PageSize(*w, *h)).collect(),
-            warning: None,
-        };
-        assert_eq!(pages(&[]).size(0), PageSize::LETTER);
-        assert_eq!(pages(&[(10, 20), (30, 40)]).size(1), PageSize(30, 40));
-        assert_eq!(pages(&[(10, 20), (30, 40)]).size(8), PageSize(30, 40));
-        assert_eq!(pages(&[(0, 0)]).size(0), PageSize::LETTER);
     }
 
     #[test]

@@ -30,13 +30,20 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// After a check that found pages counted twice, growth of this much brings
 /// the next check, however often the sum of the members is over the limit.
 const RECHECK_STEP: ByteSize = ByteSize::from_mib(4);
-/// From this share of the limit on, in percent, it is known what the sum
-/// counts twice, so that the limit itself needs no measurement.
+/// From this share of the limit on, in percent, it is learned what the sum
+/// counts twice: while the tree is small that is cheap, and at the limit it
+/// would cost the time in which the tree grows.
+const LEARN_FROM: u32 = 25;
+/// From this share of the limit on, in percent, a sum is not believed without.
 const PREPARE_FROM: u32 = 75;
+/// What may be counted twice without being worth a measurement, in percent of
+/// the limit.
+const NEGLIGIBLE: u32 = 2;
 /// An exact measurement is not repeated before this many times its own cost
 /// has passed, so that a tree that forks all the time is not measured all the
-/// time.
-const PATIENCE: u32 = 4;
+/// time: at most a fiftieth of a processor far from the limit, a fifth near it.
+const PATIENCE_FAR: u32 = 50;
+const PATIENCE_NEAR: u32 = 4;
 
 /// What the governor has to hold.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +86,7 @@ pub(crate) enum Input {
 
 /// A look at every member. Pages that several members share count once for
 /// each of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sum {
     /// Anonymous and swapped memory.
     pub(crate) private: ByteSize,
@@ -87,9 +94,14 @@ pub(crate) struct Sum {
     pub(crate) shared: ByteSize,
     /// Processes that hold memory; one cannot count a page twice.
     pub(crate) members: usize,
-    /// Another number after a process has joined. While nobody joins, no
-    /// anonymous page can come to be counted twice that was not before.
-    pub(crate) generation: u64,
+    /// What members that joined since the last exact measurement held when
+    /// they were first seen. Private pages come to be counted twice only by
+    /// inheritance, which ends with the first write: a newcomer shares at most
+    /// this.
+    pub(crate) inherited: ByteSize,
+    /// Two members hold exactly the same: they may be one address space
+    /// (CLONE_VM), whose pages are all counted twice.
+    pub(crate) twins: bool,
 }
 
 impl Sum {
@@ -99,23 +111,39 @@ impl Sum {
 }
 
 /// What an exact measurement taught.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Learned {
     /// What the sum counted too much.
     twice: ByteSize,
     /// Shared memory in the sum, then.
     shared: ByteSize,
-    generation: u64,
 }
 
 impl Learned {
-    /// What the tree holds at the least. Private pages are counted twice only
-    /// by inheritance, which ends with the first write; shared memory may have
-    /// been mapped by others since, so its growth is left out.
+    /// How much of the sum may be counted twice without our knowing: what
+    /// newcomers have inherited, and shared memory that others may have mapped
+    /// since.
+    fn doubt(&self, sum: Sum) -> ByteSize {
+        match sum.members {
+            0 | 1 => ByteSize::ZERO,
+            _ if sum.twins => sum.total(),
+            _ => sum
+                .inherited
+                .saturating_add(sum.shared.saturating_sub(self.shared)),
+        }
+    }
+
+    /// What the tree holds if nothing more is counted twice than was.
+    fn at_most(&self, sum: Sum) -> ByteSize {
+        match sum.members {
+            0 | 1 => sum.total(),
+            _ => sum.total().saturating_sub(self.twice),
+        }
+    }
+
+    /// What the tree holds at the least.
     fn at_least(&self, sum: Sum) -> ByteSize {
-        sum.private
-            .saturating_add(sum.shared.min(self.shared))
-            .saturating_sub(self.twice)
+        self.at_most(sum).saturating_sub(self.doubt(sum))
     }
 }
 
@@ -145,11 +173,11 @@ pub(crate) struct Governor {
     rules: Rules,
     phase: Phase,
     cause: Option<Cause>,
-    learned: Option<Learned>,
+    learned: Learned,
     /// The sum below which no further exact measurement is worth it.
     recheck_above: ByteSize,
-    /// No exact measurement before this.
-    patient_until: Duration,
+    /// When the last exact measurement ended, and what it took.
+    measured: Option<(Duration, Duration)>,
     next_look: Duration,
 }
 
@@ -159,9 +187,9 @@ impl Governor {
             rules,
             phase: Phase::Running,
             cause: None,
-            learned: None,
+            learned: Learned::default(),
             recheck_above: ByteSize::ZERO,
-            patient_until: Duration::ZERO,
+            measured: None,
             next_look: Duration::ZERO,
         }
     }
@@ -206,26 +234,15 @@ impl Governor {
     }
 
     /// What the tree holds, as far as is known from looks and measurements;
-    /// `None` for a sum so large that it needs a measurement to be believed.
+    /// `None` for a sum so large and so doubtful that it needs a measurement
+    /// to be believed.
     pub(crate) fn believable(&self, sum: Sum) -> Option<ByteSize> {
-        let unknown = sum.members > 1 && self.learned_of(sum).is_none();
-        let large = self
-            .rules
-            .sampled_limit
-            .is_some_and(|limit| sum.total() >= limit.percent(PREPARE_FROM));
-        (!(unknown && large)).then(|| self.estimate(sum))
-    }
-
-    fn estimate(&self, sum: Sum) -> ByteSize {
-        match (sum.members, self.learned_of(sum)) {
-            (2.., Some(learned)) => sum.total().saturating_sub(learned.twice),
-            _ => sum.total(),
-        }
-    }
-
-    fn learned_of(&self, sum: Sum) -> Option<Learned> {
-        self.learned
-            .filter(|learned| learned.generation == sum.generation)
+        let Some(limit) = self.rules.sampled_limit else {
+            return Some(sum.total());
+        };
+        let doubtful = self.learned.doubt(sum) > limit.percent(NEGLIGIBLE);
+        let large = self.learned.at_most(sum) >= limit.percent(PREPARE_FROM);
+        (!(doubtful && large)).then(|| self.learned.at_most(sum))
     }
 
     fn looks(&self) -> bool {
@@ -238,48 +255,43 @@ impl Governor {
             self.next_look = now + wait;
             return Action::Wait;
         };
-        let learned = self.learned_of(sum);
-        let estimate = self.estimate(sum);
-        let wait = wait.min(time_to_fill(limit.saturating_sub(estimate)));
-        self.next_look = now + wait.clamp(SHORTEST, LONGEST);
-        let certain = match (sum.members, learned) {
-            (0 | 1, _) => sum.total(),
-            (_, Some(learned)) => learned.at_least(sum),
-            (_, None) => ByteSize::ZERO,
-        };
-        if certain >= limit {
+        let headroom = limit.saturating_sub(self.learned.at_most(sum));
+        self.next_look = now + wait.min(time_to_fill(headroom)).clamp(SHORTEST, LONGEST);
+        if self.learned.at_least(sum) >= limit {
             return self.end(Some(Cause::Watchdog));
         }
-        if sum.members > 1 && self.is_worth_measuring(sum, estimate, learned.is_some(), limit, now)
-        {
+        if self.is_worth_measuring(sum, limit, now) {
             return Action::MeasureExactly;
         }
         Action::Wait
     }
 
-    /// Over the limit by a sum that may count pages twice, or near it without
-    /// knowing how many.
-    fn is_worth_measuring(
-        &self,
-        sum: Sum,
-        estimate: ByteSize,
-        known: bool,
-        limit: ByteSize,
-        now: Duration,
-    ) -> bool {
-        if known {
-            return estimate >= limit && sum.total() >= self.recheck_above;
+    /// Over the limit by a sum that may count pages twice, or on the way there
+    /// without knowing how many.
+    fn is_worth_measuring(&self, sum: Sum, limit: ByteSize, now: Duration) -> bool {
+        let at_most = self.learned.at_most(sum);
+        let over = at_most >= limit;
+        if over && sum.total() < self.recheck_above {
+            return false;
         }
-        now >= self.patient_until && sum.total() >= limit.percent(PREPARE_FROM)
+        if !over && self.learned.doubt(sum) <= limit.percent(NEGLIGIBLE) {
+            return false;
+        }
+        let patience = match at_most {
+            near if near >= limit.percent(PREPARE_FROM) => PATIENCE_NEAR,
+            far if far >= limit.percent(LEARN_FROM) => PATIENCE_FAR,
+            _ => return false,
+        };
+        self.measured
+            .is_none_or(|(ended, took)| now >= ended + took * patience)
     }
 
     fn on_exact(&mut self, exact: ByteSize, sum: Sum, took: Duration, now: Duration) -> Action {
-        self.learned = Some(Learned {
+        self.learned = Learned {
             twice: sum.total().saturating_sub(exact),
             shared: sum.shared,
-            generation: sum.generation,
-        });
-        self.patient_until = now + took * PATIENCE;
+        };
+        self.measured = Some((now, took));
         if self.rules.sampled_limit.is_some_and(|limit| exact >= limit) {
             return self.end(Some(Cause::Watchdog));
         }
@@ -349,9 +361,16 @@ mod tests {
     fn look(mib: u64, members: usize) -> Sum {
         Sum {
             private: ByteSize::from_mib(mib),
-            shared: ByteSize::ZERO,
             members,
-            generation: 1,
+            ..Sum::default()
+        }
+    }
+
+    /// Everything the members hold may have been inherited.
+    fn forked(mib: u64, members: usize) -> Sum {
+        Sum {
+            inherited: ByteSize::from_mib(mib),
+            ..look(mib, members)
         }
     }
 
@@ -393,10 +412,20 @@ mod tests {
     }
 
     #[test]
-    fn shared_pages_are_checked_once_and_remembered() {
+    fn members_that_grew_by_themselves_need_no_measurement() {
         let mut governor = watchdog();
-        assert_eq!(governor.on(sum(800, 4), at(1)), Action::MeasureExactly);
-        assert_eq!(governor.on(exact(300, look(800, 4)), at(2)), Action::Wait);
+        assert_eq!(governor.on(sum(511, 4), at(1)), Action::Wait);
+        assert_eq!(governor.on(sum(512, 4), at(2)), Action::EndTree);
+    }
+
+    #[test]
+    fn inherited_pages_are_checked_once_and_remembered() {
+        let mut governor = watchdog();
+        assert_eq!(
+            governor.on(Input::Sum(forked(800, 4)), at(1)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(300, forked(800, 4)), at(2)), Action::Wait);
         // 500 MiB are known to be counted twice, and nobody has joined.
         assert_eq!(governor.on(sum(1011, 4), at(3)), Action::Wait);
         assert_eq!(governor.on(sum(1012, 4), at(4)), Action::EndTree);
@@ -405,28 +434,70 @@ mod tests {
     #[test]
     fn what_is_counted_twice_is_learned_before_the_limit() {
         let mut governor = watchdog();
-        assert_eq!(governor.on(sum(383, 4), at(1)), Action::Wait);
-        assert_eq!(governor.on(sum(384, 4), at(2)), Action::MeasureExactly);
-        assert_eq!(governor.on(exact(380, look(384, 4)), at(3)), Action::Wait);
+        assert_eq!(governor.on(Input::Sum(forked(127, 4)), at(1)), Action::Wait);
+        assert_eq!(
+            governor.on(Input::Sum(forked(128, 4)), at(2)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(124, forked(128, 4)), at(3)), Action::Wait);
         assert_eq!(governor.on(sum(515, 4), at(4)), Action::Wait);
         assert_eq!(governor.on(sum(516, 4), at(5)), Action::EndTree);
     }
 
     #[test]
-    fn a_new_member_makes_the_known_unknown() {
+    fn newcomers_bring_doubt_by_what_they_may_share() {
         let mut governor = watchdog();
-        governor.on(exact(300, look(800, 4)), at(1));
-        let joined = Sum {
-            generation: 2,
-            ..look(1000, 5)
+        governor.on(exact(300, look(300, 4)), at(1));
+        let little = Sum {
+            inherited: ByteSize::from_mib(4),
+            ..look(512, 5)
         };
-        // Measured a moment ago: patience first.
-        assert_eq!(governor.on(Input::Sum(joined), at(2)), Action::Wait);
         assert_eq!(
-            governor.on(Input::Sum(joined), at(5)),
+            governor.on(Input::Sum(little), at(5)),
             Action::MeasureExactly
         );
-        assert_eq!(governor.on(exact(512, joined), at(6)), Action::EndTree);
+        let mut governor = watchdog();
+        let over = Sum {
+            inherited: ByteSize::from_mib(4),
+            ..look(516, 5)
+        };
+        assert_eq!(governor.on(Input::Sum(over), at(5)), Action::EndTree);
+    }
+
+    #[test]
+    fn measurements_keep_their_distance() {
+        let mut governor = watchdog();
+        governor.on(exact(300, look(300, 4)), at(1));
+        // Measured a moment ago: patience first, more of it far from the limit.
+        assert_eq!(
+            governor.on(Input::Sum(forked(200, 5)), at(40)),
+            Action::Wait
+        );
+        assert_eq!(
+            governor.on(Input::Sum(forked(200, 5)), at(51)),
+            Action::MeasureExactly
+        );
+        let mut governor = watchdog();
+        governor.on(exact(300, look(300, 4)), at(1));
+        assert_eq!(governor.on(Input::Sum(forked(600, 5)), at(4)), Action::Wait);
+        assert_eq!(
+            governor.on(Input::Sum(forked(600, 5)), at(5)),
+            Action::MeasureExactly
+        );
+    }
+
+    #[test]
+    fn one_address_space_seen_twice_is_not_believed() {
+        let mut governor = watchdog();
+        let twins = Sum {
+            twins: true,
+            ..look(600, 2)
+        };
+        assert_eq!(
+            governor.on(Input::Sum(twins), at(1)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(300, twins), at(2)), Action::Wait);
     }
 
     #[test]

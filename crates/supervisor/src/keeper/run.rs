@@ -58,6 +58,7 @@ impl Keeper {
         let stream = UnixStream::from(adopt_fd(socket)?);
         // Everything is read from descriptors; the job gets the caller's mask.
         signals::block_all();
+        signals::keep_dead_children();
         nix::sys::prctl::set_child_subreaper(true)?;
         // For ps and pgrep; the name of our file says nothing.
         nix::sys::prctl::set_name(c"memcap-keeper")?;
@@ -77,30 +78,46 @@ impl Keeper {
         let Some((spec, enclosure)) = self.prepare()? else {
             return Ok(());
         };
+        // Whatever happens from here on, the groups go with us.
+        match self.run(&spec, &enclosure) {
+            Ok(last_word) => wire::send(&self.stream, &last_word),
+            Err(error) => {
+                self.dispose(&enclosure, &spec);
+                Err(error)
+            }
+        }
+    }
+
+    /// One job from its start to its end, and what is said of it.
+    fn run(&mut self, spec: &Spec, enclosure: &Enclosure) -> io::Result<FromKeeper> {
         let around = Around::observe(&spec.surroundings);
-        let job = match start(&spec, &enclosure) {
+        let job = match start(spec, enclosure) {
             Ok(job) => job,
             Err(error) => {
-                dispose(&enclosure, &spec, |pause| self.pause(pause));
-                return wire::send(&self.stream, &not_started(&error));
+                self.dispose(enclosure, spec);
+                return Ok(not_started(&error));
             }
         };
-        let started = Instant::now();
-        self.let_go_of_the_jobs_things(&enclosure, &job)?;
-        if matches!(spec.placement, Placement::Watchdog) {
-            priority::prefer_this_process();
-            priority::stay_in_memory();
-        }
-        self.tell(&FromKeeper::Started { pid: job.pid });
-        let watch = Watch::new(&spec, &enclosure, &job, started);
-        let mut evidence = self.watch(watch)?;
+        let mut watch = Watch::new(spec, enclosure, &job, Instant::now());
+        let watched = self
+            .let_go_of_the_jobs_things(enclosure, &job)
+            .and_then(|()| {
+                if matches!(spec.placement, Placement::Watchdog) {
+                    priority::prefer_this_process();
+                    priority::ask_for_short_slices();
+                    priority::stay_in_memory();
+                }
+                self.tell(&FromKeeper::Started { pid: job.pid });
+                self.watch(&mut watch)
+            });
+        // A keeper that cannot watch ends what it cannot watch.
+        let mut evidence = self.end(watch);
+        watched?;
         // The counters are read while the groups are still there.
         evidence.outer = around.limit_hit();
         evidence.oom_kills_around = around.kills();
-        evidence
-            .notes
-            .extend(dispose(&enclosure, &spec, |pause| self.pause(pause)));
-        wire::send(&self.stream, &FromKeeper::Ended(Box::new(evidence)))
+        evidence.notes.extend(self.dispose(enclosure, spec));
+        Ok(FromKeeper::Ended(Box::new(evidence)))
     }
 
     /// Takes specs until one can be set up. `None`: the embedding program went
@@ -113,7 +130,10 @@ impl Keeper {
             self.host = spec.host.and_then(|host| PidFd::open_verified(host).ok());
             match Enclosure::prepare(&spec) {
                 Ok((enclosure, prepared)) => {
-                    wire::send(&self.stream, &FromKeeper::Prepared(prepared))?;
+                    if let Err(error) = wire::send(&self.stream, &FromKeeper::Prepared(prepared)) {
+                        self.dispose(&enclosure, &spec);
+                        return Err(error);
+                    }
                     return Ok(Some((spec, enclosure)));
                 }
                 Err(error) => {
@@ -165,20 +185,21 @@ impl Keeper {
         }
     }
 
-    /// The loop: wait for something, tell the governor, do what it says.
-    fn watch(&mut self, mut watch: Watch<'_>) -> io::Result<Evidence> {
+    /// The loop: wait for something, tell the governor, do what it says, until
+    /// the tree is to be ended.
+    fn watch(&mut self, watch: &mut Watch<'_>) -> io::Result<()> {
         loop {
-            let woken = self.wait(&watch)?;
-            for input in self.inputs(&woken, &mut watch)? {
+            let woken = self.wait(watch)?;
+            for input in self.inputs(&woken, watch)? {
                 match watch.governor.on(input, watch.now()) {
                     Action::Wait => {}
                     Action::AskToEnd => watch.signal_main(Signal::SIGTERM as i32),
                     Action::MeasureExactly => {
                         if watch.measure_exactly(|pause| self.pause(pause)) {
-                            return Ok(self.end(watch));
+                            return Ok(());
                         }
                     }
-                    Action::EndTree => return Ok(self.end(watch)),
+                    Action::EndTree => return Ok(()),
                 }
             }
         }
@@ -264,6 +285,22 @@ impl Keeper {
         }
         inputs.push(Input::Tick);
         Ok(inputs)
+    }
+
+    /// Removes the groups; a dying process may hold them for a moment. Returns
+    /// notes about what stayed.
+    fn dispose(&self, enclosure: &Enclosure, spec: &Spec) -> Vec<String> {
+        let deadline = Instant::now() + REMOVAL_DEADLINE;
+        let removed = loop {
+            match enclosure.dispose() {
+                Err(_) if Instant::now() < deadline => self.pause(Duration::from_millis(1)),
+                outcome => break outcome,
+            }
+        };
+        let left = removed.and_then(|()| enclosure.leave_room(spec)).err();
+        left.map(|error| format!("{}; it is swept at the next start", one_line(&error)))
+            .into_iter()
+            .collect()
     }
 
     /// Waits a little for a child to end.
@@ -355,9 +392,8 @@ impl<'a> Watch<'a> {
             self.note(charged);
             let sum = Sum {
                 private: charged,
-                shared: ByteSize::ZERO,
                 members: 1,
-                generation: 0,
+                ..Sum::default()
             };
             return Input::Sum(sum);
         }
@@ -485,7 +521,7 @@ fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
         data_limit,
         oom_score_adj: Some(JOB_OOM_SCORE),
         signal_mask: spec.signal_mask,
-        ignore_sigpipe: spec.ignore_sigpipe,
+        ignored_signals: spec.ignored_signals,
     })
     .map_err(StartError::Spawn)
 }
@@ -509,22 +545,6 @@ fn not_started(error: &StartError) -> FromKeeper {
         errno,
         reason: one_line(error),
     }
-}
-
-/// Removes the groups; a dying process may hold them for a moment. Returns
-/// notes about what stayed.
-fn dispose(enclosure: &Enclosure, spec: &Spec, pause: impl Fn(Duration)) -> Vec<String> {
-    let deadline = Instant::now() + REMOVAL_DEADLINE;
-    let removed = loop {
-        match enclosure.dispose() {
-            Err(_) if Instant::now() < deadline => pause(Duration::from_millis(1)),
-            outcome => break outcome,
-        }
-    };
-    let left = removed.and_then(|()| enclosure.leave_room(spec)).err();
-    left.map(|error| format!("{}; it is swept at the next start", one_line(&error)))
-        .into_iter()
-        .collect()
 }
 
 fn mechanism(placement: &Placement) -> Mechanism {

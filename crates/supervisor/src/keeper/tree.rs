@@ -81,9 +81,9 @@ pub(super) fn end(
 /// Stops everything where it is, so that it can neither grow nor fork while it
 /// is measured for the last time. Only before a kill: unlike a frozen group,
 /// stopped processes are seen by their parents.
-pub(super) fn stop(members: &[i32]) {
+pub(super) fn stop(members: impl Iterator<Item = i32>) {
     for pid in members {
-        if let Some(process) = ProcessId::of(*pid)
+        if let Some(process) = ProcessId::of(pid)
             && let Ok(handle) = PidFd::open_verified(process)
         {
             // Gone meanwhile, or not ours to stop: it is killed next anyway.
