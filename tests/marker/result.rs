@@ -13,6 +13,8 @@ use super::support::{Files, STEM, environment, files, pages_of};
 
 const CHUNKS: [&str; 4] = ["1-10", "11-20", "21-30", "31-36"];
 const PAGES: u64 = 36;
+/// marker with its libraries and ten rendered pages: less was not measured.
+const LEAST_PEAK: u64 = 700 << 20;
 
 fn metadata(files: &Files) -> Value {
     let text = &files[Path::new(&format!("{STEM}_meta.json"))];
@@ -78,7 +80,7 @@ fn every_chunk_stayed_below_the_limit() {
     };
     for record in &conversion.journals[2] {
         if let Some(peak) = record["peak_bytes"].as_u64() {
-            assert!((1 << 30..LIMIT_BYTES).contains(&peak), "{record}");
+            assert!((LEAST_PEAK..LIMIT_BYTES).contains(&peak), "{record}");
         }
     }
 }
