@@ -24,7 +24,8 @@ remember_cgroups
 echo "# from a shell in a leaf"
 place=$delegated/shell
 all_scenarios
-scenario_doctor enforced absent enforced
+scenario_acceptance
+scenario_doctor enforced not-available enforced
 
 echo "# alone in the delegated directory"
 place=$delegated
@@ -34,4 +35,8 @@ rmdir "$delegated/shell"
 remember_cgroups
 scenario_within
 scenario_breach
+scenario_killed
+scenario_keeper_killed
+scenario_stopped
+equal "what is enabled for children" "$(cat "$delegated/cgroup.subtree_control")" ''
 finish
