@@ -23,6 +23,8 @@ expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
 remember_cgroups
 echo "# from a shell in a leaf"
 place=$delegated/shell
+sh -c 'echo $$ >"$0/cgroup.procs"; exec sleep 1000' "$place" &
+shell=$!
 all_scenarios
 scenario_acceptance
 scenario_doctor enforced not-available enforced
@@ -31,7 +33,9 @@ echo "# alone in the delegated directory"
 place=$delegated
 # The last scenarios may have enabled controllers here, which would keep us out.
 echo "-memory" >"$delegated/cgroup.subtree_control"
-rmdir "$delegated/shell"
+kill -9 "$shell"
+wait "$shell"
+require "the shell's leaf is empty" wait_until 5 rmdir "$delegated/shell"
 remember_cgroups
 scenario_within
 scenario_breach

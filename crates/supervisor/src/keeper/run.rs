@@ -81,7 +81,7 @@ impl Keeper {
         let job = match start(&spec, &enclosure) {
             Ok(job) => job,
             Err(error) => {
-                dispose(&enclosure, &spec, |pause| self.pause(pause));
+                dispose(&enclosure, |pause| self.pause(pause));
                 return wire::send(&self.stream, &not_started(&error));
             }
         };
@@ -99,7 +99,7 @@ impl Keeper {
         evidence.oom_kills_around = around.kills();
         evidence
             .notes
-            .extend(dispose(&enclosure, &spec, |pause| self.pause(pause)));
+            .extend(dispose(&enclosure, |pause| self.pause(pause)));
         wire::send(&self.stream, &FromKeeper::Ended(Box::new(evidence)))
     }
 
@@ -513,7 +513,7 @@ fn not_started(error: &StartError) -> FromKeeper {
 
 /// Removes the groups; a dying process may hold them for a moment. Returns
 /// notes about what stayed.
-fn dispose(enclosure: &Enclosure, spec: &Spec, pause: impl Fn(Duration)) -> Vec<String> {
+fn dispose(enclosure: &Enclosure, pause: impl Fn(Duration)) -> Vec<String> {
     let deadline = Instant::now() + REMOVAL_DEADLINE;
     let removed = loop {
         match enclosure.dispose() {
@@ -521,7 +521,7 @@ fn dispose(enclosure: &Enclosure, spec: &Spec, pause: impl Fn(Duration)) -> Vec<
             outcome => break outcome,
         }
     };
-    let left = removed.and_then(|()| enclosure.leave_room(spec)).err();
+    let left = removed.and_then(|()| enclosure.leave_room()).err();
     left.map(|error| format!("{}; it is swept at the next start", one_line(&error)))
         .into_iter()
         .collect()

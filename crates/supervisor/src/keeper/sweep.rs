@@ -8,6 +8,8 @@ use memcap_linux::PidFd;
 use memcap_linux::cgroup::{GroupName, V1Memory, V2Group};
 use nix::sys::signal::Signal;
 
+use super::room::is_room;
+
 /// Sweeps below one directory; returns a note for each group that stayed.
 pub(super) fn sweep(base: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(base) else {
@@ -23,9 +25,15 @@ pub(super) fn sweep(base: &Path) -> Vec<String> {
         })
         .filter_map(|entry| {
             let path = entry.path();
+            let group = V2Group::at(&path);
+            if is_room(&group) {
+                // Programs may live on in it, and are nobody's leftovers.
+                let _ = group.remove();
+                return None;
+            }
             empty(&path);
             // A group whose last process is still dying goes at the next start.
-            let error = V2Group::at(&path).remove().err()?;
+            let error = group.remove().err()?;
             Some(format!("a leftover group stays: {error}"))
         })
         .collect()
