@@ -3,15 +3,22 @@
 //! touched.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use memcap_linux::PidFd;
 use memcap_linux::cgroup::{GroupName, V1Memory, V2Group};
+use memcap_linux::{FileError, PidFd};
 use nix::sys::signal::Signal;
 
+use super::enclosure::one_line;
 use super::room::is_room;
+
+/// How long all leftovers below one base may take to die; a job waits for it,
+/// but only where there are some.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Sweeps below one directory; returns a note for each group that stayed.
 pub(super) fn sweep(base: &Path) -> Vec<String> {
+    let deadline = Instant::now() + DEADLINE;
     let Ok(entries) = std::fs::read_dir(base) else {
         return Vec::new();
     };
@@ -32,11 +39,24 @@ pub(super) fn sweep(base: &Path) -> Vec<String> {
                 return None;
             }
             empty(&path);
-            // A group whose last process is still dying goes at the next start.
-            let error = group.remove().err()?;
-            Some(format!("a leftover group stays: {error}"))
+            let error = remove(&group, deadline).err()?;
+            Some(format!("a leftover group stays: {}", one_line(&error)))
         })
         .collect()
+}
+
+/// A killed process holds its group until it is gone; one in uninterruptible
+/// sleep outlasts the deadline, and its group goes at a later start.
+fn remove(group: &V2Group, deadline: Instant) -> Result<(), FileError> {
+    loop {
+        match group.remove() {
+            Err(_) if Instant::now() < deadline => {
+                // No descriptors: a plain timeout.
+                let _ = nix::poll::poll(&mut [], 1u8);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn empty(path: &Path) {
