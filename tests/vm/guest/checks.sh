@@ -312,6 +312,16 @@ scenario_acceptance() {
     nothing_left 15
 }
 
+# Needs swap: without a swap limit this job would complete, only slowly.
+scenario_swap() {
+    echo "# the job that swapping would save"
+    memcap_run --memory 64M -- hog 160M --hold 0
+    report_says_killed memory-limit
+    report_says verdict.by kernel
+    within peak_bytes "$(field peak_bytes)" $((limit * 9 / 10)) $((limit + 1048576))
+    nothing_left 15
+}
+
 resident() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status" 2>/dev/null; }
 
 # A process beside memcap that takes memory and is never chosen by the OOM killer;
