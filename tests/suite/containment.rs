@@ -119,7 +119,7 @@ fn grace_is_bounded_in_bytes(scene: &Scene) {
     let touched = ledger.total().unwrap();
     let bound = match scene.setting().mechanism {
         Mechanism::CgroupV1 | Mechanism::CgroupV2 => limit,
-        Mechanism::Watchdog => limit * 2,
+        Mechanism::Watchdog | Mechanism::Rlimit => limit * 2,
     };
     assert!(touched <= bound, "touched {touched}\n{finished}");
     scene.assert_nothing_left();
@@ -127,20 +127,23 @@ fn grace_is_bounded_in_bytes(scene: &Scene) {
 
 fn after_memcap_is_killed(scene: &Scene) {
     let running = start_daemons(scene);
-    running.signal(Signal::SIGKILL);
+    running.kill();
     running.wait().expect_code(137);
     scene.assert_nothing_left_soon();
 }
 
 fn after_memcap_is_killed_at_any_moment(scene: &Scene) {
-    for micros in [0, 300, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000] {
+    // From before its first instruction until long after the job's: with every
+    // step of the keeper's setting up in between.
+    let moments = (0..20).chain([32, 64]).map(Duration::from_millis);
+    for moment in moments {
         let running = scene
             .memcap()
             .memory("200M")
             .job("daemonize", ["--child", "--stay"])
             .start();
-        hold(Duration::from_micros(micros));
-        running.signal(Signal::SIGKILL);
+        hold(moment);
+        running.kill();
         running.wait().expect_code(137);
         scene.assert_nothing_left_soon();
     }
@@ -151,7 +154,7 @@ fn after_memcap_is_killed_over_the_limit(scene: &Scene) {
     let words = ["4G", "--in-child", "--progress", &scene.word("ledger")];
     let running = scene.memcap().memory("300M").job("hog", words).start();
     wait_until("200 MiB touched", || ledger.total().unwrap() > 200 * MIB);
-    running.signal(Signal::SIGKILL);
+    running.kill();
     running.wait();
     scene.assert_nothing_left_soon();
     let touched = ledger.total().unwrap();
@@ -220,19 +223,14 @@ fn the_next_run_sweeps_what_two_kills_left(scene: &Scene) {
     let (memcap, keeper) = (running.pid(), running.keeper());
     running.signal(Signal::SIGSTOP);
     keeper.signal(Signal::SIGKILL);
-    running.signal(Signal::SIGKILL);
+    running.kill();
     running.wait().expect_code(137);
 
-    scene
-        .memcap()
-        .memory("200M")
-        .job("exit-with", ["0"])
-        .run()
-        .expect_code(0);
-    let swept = memcap_groups()
-        .iter()
-        .all(|group| ![memcap, keeper.pid].contains(&group.owner));
-    assert!(swept, "not swept: {:?}", memcap_groups());
+    let next = scene.memcap().memory("200M").job("exit-with", ["0"]).run();
+    next.expect_code(0);
+    let mut left = memcap_groups();
+    left.retain(|group| [memcap, keeper.pid].contains(&group.owner));
+    assert!(left.is_empty(), "not swept: {left:?}\n{next}");
 }
 
 /// A run whose job stays, with a daemon and a plain child, all of them there.
@@ -247,6 +245,7 @@ fn start_daemons(scene: &Scene) -> Running<'_> {
         let pids = std::fs::read_to_string(scene.path("pids")).unwrap_or_default();
         pids.lines().count() == 2
     });
+    running.keeper();
     // The control of every "no cgroup left": while it runs, it is found.
     let expected = scene.setting().mechanism.is_exact();
     assert!(

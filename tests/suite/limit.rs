@@ -60,10 +60,9 @@ fn a_slow_leak_is_ended_at_the_limit(scene: &Scene) {
     let finished = scene.memcap().memory("128M").job("hog", words).run();
     assert_ended_at_limit(scene, &finished, &ledger, limit);
     let touched = ledger.total().unwrap();
-    // The adaptive clock owes nothing to the machine's load here: at 200 MiB/s
-    // it has 5 ms for each of the steps that are let through.
+    // At this rate a watchdog that gets its turn 80 ms late is 16 MiB late.
     assert!(
-        touched <= limit + limit / 25,
+        touched <= limit + limit / 8,
         "touched {touched}\n{finished}"
     );
 }
@@ -168,11 +167,16 @@ fn assert_ended_at_limit(scene: &Scene, finished: &Finished, ledger: &Ledger, li
     let peak = report.number("/peak_bytes");
     let overshoot = report.number("/overshoot_bytes");
     assert!(
-        peak + JOB_OVERHEAD >= touched,
+        peak + JOB_OVERHEAD >= touched.min(limit),
         "peak {peak} of {touched} touched\n{finished}"
     );
     if mechanism.is_exact() {
-        assert!(touched <= limit, "touched {touched}\n{finished}");
+        // The kernel frees one victim after the other: what a tree has touched
+        // in all was never there at once.
+        let allocators = ledger.read().unwrap().into_iter().filter(|slot| *slot > 0);
+        if allocators.count() == 1 {
+            assert!(touched <= limit, "touched {touched}\n{finished}");
+        }
         assert!(peak <= limit, "peak {peak}\n{finished}");
         assert_eq!(overshoot, 0, "{finished}");
         assert_eq!(report.text("/peak_source"), "kernel", "{finished}");
@@ -191,7 +195,7 @@ fn assert_ended_at_limit(scene: &Scene, finished: &Finished, ledger: &Ledger, li
 
 #[track_caller]
 fn expect_memory_limit(scene: &Scene, finished: &Finished) {
-    let judge = scene.setting().mechanism.judge();
+    let judge = scene.setting().mechanism.judge().unwrap_or_default();
     finished.expect_verdict(&format!("memory-limit by {judge}"));
 }
 

@@ -1,35 +1,51 @@
-//! Signal masks, and the disposition of SIGPIPE before Rust changed it.
+//! Signal masks, and dispositions as they were before Rust or we changed them.
 //!
-//! Rust's start-up code ignores SIGPIPE. A wrapper that is to be transparent
-//! must hand the job what its own parent gave it, so a constructor that runs
-//! before `main` remembers it.
+//! Rust's start-up code ignores SIGPIPE, and a process that waits for children
+//! must not ignore SIGCHLD. A wrapper that is to be transparent must hand the
+//! job what its own parent gave it, so a constructor that runs before `main`
+//! remembers both.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
-static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+/// The signals that are remembered and restored.
+pub(crate) const REMEMBERED: [i32; 2] = [libc::SIGPIPE, libc::SIGCHLD];
 
-extern "C" fn remember_sigpipe() {
-    let mut old = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: with a null new action this only fills `old`.
-    let done = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), old.as_mut_ptr()) };
-    if done == 0 {
-        // SAFETY: filled by the successful call above.
-        let handler = unsafe { old.assume_init() }.sa_sigaction;
-        SIGPIPE_WAS_IGNORED.store(handler == libc::SIG_IGN, Ordering::Relaxed);
+static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn remember_ignored() {
+    let mut bits = 0;
+    for signal in REMEMBERED {
+        let mut old = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: with a null new action this only fills `old`.
+        let done = unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) };
+        if done == 0 {
+            // SAFETY: filled by the successful call above.
+            let handler = unsafe { old.assume_init() }.sa_sigaction;
+            bits |= u64::from(handler == libc::SIG_IGN) << (signal - 1);
+        }
     }
+    IGNORED_AT_START.store(bits, Ordering::Relaxed);
 }
 
 // SAFETY: the section holds pointers to functions that the loader calls before
-// `main`; this one makes a single syscall and needs nothing initialised.
+// `main`; this one makes two syscalls and needs nothing initialised.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static REMEMBER_SIGPIPE: extern "C" fn() = remember_sigpipe;
+static REMEMBER_IGNORED: extern "C" fn() = remember_ignored;
 
-/// Whether this process was started with SIGPIPE ignored.
-pub fn sigpipe_was_ignored() -> bool {
-    SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
+/// Which of SIGPIPE and SIGCHLD this process was started with ignored: signal
+/// n is bit n - 1.
+pub fn ignored_at_start() -> u64 {
+    IGNORED_AT_START.load(Ordering::Relaxed)
+}
+
+/// Makes children of this process wait to be reaped, whatever our parent had
+/// set: with SIGCHLD ignored, waitpid(2) learns nothing of them.
+pub fn keep_dead_children() {
+    // SAFETY: SIGCHLD with its default disposition.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// The calling thread's signal mask as bits: signal n is bit n - 1.

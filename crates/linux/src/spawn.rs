@@ -43,8 +43,9 @@ pub struct SpawnRequest<'a> {
     pub oom_score_adj: Option<i32>,
     /// The signal mask the job starts with (see [`signals::blocked`]).
     pub signal_mask: u64,
-    /// Whether the job starts with SIGPIPE ignored.
-    pub ignore_sigpipe: bool,
+    /// Which of SIGPIPE and SIGCHLD the job starts with ignored (see
+    /// [`signals::ignored_at_start`]).
+    pub ignored_signals: u64,
 }
 
 /// A step between `fork` and `exec`.
@@ -204,7 +205,7 @@ struct Prepared<'a> {
     data_limit: Option<libc::rlimit>,
     oom_score_adj: Option<Vec<u8>>,
     mask: SigSet,
-    ignore_sigpipe: bool,
+    ignored_signals: u64,
     parent: i32,
     request: std::marker::PhantomData<&'a ()>,
 }
@@ -243,7 +244,7 @@ impl<'a> Prepared<'a> {
             data_limit: data_limit(request.data_limit)?,
             oom_score_adj: raised_oom_score(request.oom_score_adj),
             mask: signals::set_from_bits(request.signal_mask),
-            ignore_sigpipe: request.ignore_sigpipe,
+            ignored_signals: request.ignored_signals,
             parent: i32::try_from(std::process::id()).unwrap_or(0),
             request: std::marker::PhantomData,
         })
@@ -301,13 +302,16 @@ impl<'a> Prepared<'a> {
     }
 
     fn restore_signals(&self) {
-        let pipe = if self.ignore_sigpipe {
-            libc::SIG_IGN
-        } else {
-            libc::SIG_DFL
-        };
-        // SAFETY: SIGPIPE with a standard disposition.
-        unsafe { libc::signal(libc::SIGPIPE, pipe) };
+        for signal in signals::REMEMBERED {
+            let ignored = self.ignored_signals >> (signal - 1) & 1 == 1;
+            let disposition = if ignored {
+                libc::SIG_IGN
+            } else {
+                libc::SIG_DFL
+            };
+            // SAFETY: a valid signal with a standard disposition.
+            unsafe { libc::signal(signal, disposition) };
+        }
         // SAFETY: points to a live set; the old one is not asked for.
         unsafe {
             libc::sigprocmask(libc::SIG_SETMASK, self.mask.as_ref(), std::ptr::null_mut());
@@ -413,7 +417,7 @@ mod tests {
             data_limit: None,
             oom_score_adj: None,
             signal_mask: 0,
-            ignore_sigpipe: false,
+            ignored_signals: 0,
         }
     }
 

@@ -72,8 +72,8 @@ impl Cutting<'_> {
         Chunk { pages, estimate }
     }
 
-    /// Cuts all of `selected` but the pages of the `done` chunks. Each chunk is
-    /// one range of pages without a gap.
+    /// Cuts all of `selected` but the pages of the `done` chunks. No chunk
+    /// reaches across a done one.
     pub fn cut(&self, selected: &PageSet, done: &[PageSet]) -> Vec<Chunk> {
         open_stretches(selected, done)
             .iter()
@@ -157,14 +157,24 @@ fn fixed(pages: &PageSet, count: NonZeroU32) -> Vec<PageSet> {
         .collect()
 }
 
-/// The selected pages that are not done, parted wherever pages between them
-/// are done or not wanted: chunks are joined by their first and last pages.
+/// The selected pages that are not done, parted where done pages lie between
+/// them, so that the results can be joined in order. Pages that nobody wants
+/// part nothing.
 fn open_stretches(selected: &PageSet, done: &[PageSet]) -> Vec<PageSet> {
-    let open = |page: &u32| !done.iter().any(|set| set.contains(*page));
-    let pages: Vec<u32> = selected.iter().filter(open).collect();
-    pages
-        .chunk_by(|page, next| page + 1 == *next)
-        .map(|stretch| PageSet::from_pages(stretch.iter().copied()))
+    let mut stretches = Vec::new();
+    let mut open = Vec::new();
+    for page in selected.iter() {
+        if done.iter().any(|set| set.contains(page)) {
+            stretches.push(std::mem::take(&mut open));
+        } else {
+            open.push(page);
+        }
+    }
+    stretches.push(open);
+    stretches
+        .into_iter()
+        .filter(|pages| !pages.is_empty())
+        .map(PageSet::from_pages)
         .collect()
 }
 
@@ -263,7 +273,7 @@ mod tests {
         };
         assert_eq!(cut("1-30", &["11-20"]), ["1-10", "21-30"]);
         assert_eq!(cut("1-30", &["1-10", "11-20"]), ["21-30"]);
-        assert_eq!(cut("1-5,20-30", &["22"]), ["1-5", "20-21", "23-30"]);
+        assert_eq!(cut("1-5,20-30", &["22"]), ["1-5,20-21", "23-30"]);
         assert_eq!(cut("1-3", &["1-3"]), [""; 0]);
     }
 

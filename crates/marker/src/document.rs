@@ -12,7 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::install::{PageSize, PdfFacts};
+use crate::install::PdfFacts;
+use crate::page_count::{Pages, QuickCount, plausible, quick_count, readable};
 use crate::text::path_text;
 
 /// A file that is a PDF by its first bytes.
@@ -27,31 +28,6 @@ pub struct Document {
     pub bytes: u64,
     /// When it was last changed.
     pub modified: Option<SystemTime>,
-}
-
-/// The pages of a document, as marker will see them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pages {
-    /// How many there are, at least 1.
-    pub count: u32,
-    /// Sizes from the first page on; may be fewer than `count`.
-    pub sizes: Vec<PageSize>,
-    /// Something the user should know about the count.
-    pub warning: Option<String>,
-}
-
-impl Pages {
-    /// The size of a page (counted from 0). An unknown one is taken to be as
-    /// large as the last known, or US letter.
-    pub fn size(&self, page: u32) -> PageSize {
-        usize::try_from(page)
-            .ok()
-            .and_then(|page| self.sizes.get(page))
-            .or(self.sizes.last())
-            .copied()
-            .filter(|size| size.area() > 0)
-            .unwrap_or(PageSize::LETTER)
-    }
 }
 
 /// Why a document cannot be converted.
@@ -195,7 +171,7 @@ impl Document {
     /// What a quick look at the page tree says.
     ///
     /// # Errors
-    /// When the file cannot be mapped, or needs a password.
+    /// When the file cannot be mapped.
     pub fn quick_count(&self) -> Result<QuickCount, DocumentError> {
         let content = memcap_linux::MappedFile::open(&self.path).map_err(|source| {
             DocumentError::Unreadable {
@@ -203,12 +179,7 @@ impl Document {
                 source,
             }
         })?;
-        match quick_count(&content) {
-            QuickCount::NeedsPassword => Err(DocumentError::Password {
-                path: self.path.clone(),
-            }),
-            count @ (QuickCount::Pages(_) | QuickCount::Doubtful(_)) => Ok(count),
-        }
+        Ok(quick_count(&content))
     }
 
     /// The pages, from the quick look and PDFium's answer together.
@@ -219,13 +190,14 @@ impl Document {
     pub fn pages(&self, quick: QuickCount, pdfium: PdfFacts) -> Result<Pages, DocumentError> {
         let path = || self.path.clone();
         match (pdfium, quick) {
-            (PdfFacts::Pages { count: 0, .. }, _) => Err(DocumentError::NoPages { path: path() }),
-            (PdfFacts::Pages { count, sizes }, quick) => Ok(Pages {
-                count,
-                sizes,
-                warning: disagreement(count, &quick),
-            }),
-            (PdfFacts::Password, _) | (_, QuickCount::NeedsPassword) => {
+            (PdfFacts::Pages { count, sizes }, _) => {
+                readable(plausible(count, &sizes, self.bytes), sizes)
+                    .ok_or_else(|| DocumentError::NoPages { path: path() })
+            }
+            (PdfFacts::Malformed { .. } | PdfFacts::NoPdfium { .. }, QuickCount::Empty) => {
+                Err(DocumentError::NoPages { path: path() })
+            }
+            (PdfFacts::Password, _) | (PdfFacts::NoPdfium { .. }, QuickCount::NeedsPassword) => {
                 Err(DocumentError::Password { path: path() })
             }
             (PdfFacts::Malformed { reason }, _) => Err(DocumentError::Malformed {
@@ -247,49 +219,6 @@ impl Document {
                 })
             }
         }
-    }
-}
-
-fn disagreement(count: u32, quick: &QuickCount) -> Option<String> {
-    match quick {
-        QuickCount::Pages(claimed) if *claimed != count => Some(format!(
-            "the file claims {claimed} pages, but {count} can be read"
-        )),
-        QuickCount::Pages(_) | QuickCount::Doubtful(_) | QuickCount::NeedsPassword => None,
-    }
-}
-
-/// What lopdf's quick look says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QuickCount {
-    /// A plausible number.
-    Pages(u32),
-    /// Encrypted, and nothing readable without a password.
-    NeedsPassword,
-    /// No number, or one that a file of this size cannot have.
-    Doubtful(String),
-}
-
-/// A page cannot be described in fewer bytes than this: two fuzzed files of
-/// 5,061 claim hundreds of millions of pages.
-const LEAST_BYTES_PER_PAGE: usize = 20;
-
-/// Counts pages by trailer and page tree alone, without loading objects.
-pub fn quick_count(content: &[u8]) -> QuickCount {
-    let metadata = match lopdf::Document::load_metadata_mem(content) {
-        Ok(metadata) => metadata,
-        Err(error) => return QuickCount::Doubtful(error.to_string()),
-    };
-    match metadata.page_count {
-        0 if metadata.encrypted => QuickCount::NeedsPassword,
-        0 => QuickCount::Doubtful("its page tree is empty".to_owned()),
-        count => match usize::try_from(count) {
-            Ok(pages) if pages <= content.len() / LEAST_BYTES_PER_PAGE => QuickCount::Pages(count),
-            _ => QuickCount::Doubtful(format!(
-                "it claims {count} pages in {} bytes",
-                content.len()
-            )),
-        },
     }
 }
 
@@ -321,6 +250,7 @@ fn kind_of(metadata: &Metadata) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install::PageSize;
     use crate::testing::pdf;
 
     fn open(content: &[u8]) -> Result<Document, DocumentError> {
@@ -357,47 +287,28 @@ mod tests {
     }
 
     #[test]
-    fn the_quick_count_distrusts_what_cannot_be() {
-        assert_eq!(quick_count(&pdf::letter_pages(3)), QuickCount::Pages(3));
-        let doubtful = |content: &[u8]| matches!(quick_count(content), QuickCount::Doubtful(_));
-        assert!(doubtful(&pdf::claiming(1, 1_410_065_407)));
-        assert!(doubtful(&pdf::letter_pages(0)));
-        assert!(doubtful(b"%PDF-1.4\n"));
-        assert_eq!(quick_count(&pdf::locked()), QuickCount::NeedsPassword);
-    }
-
-    #[test]
     fn pdfium_has_the_last_word() {
+        use DocumentError as E;
         let document = open(&pdf::letter_pages(3)).unwrap();
-        let said = |count| PdfFacts::Pages {
-            count,
-            sizes: vec![PageSize::LETTER],
+        let said = || PdfFacts::Pages {
+            count: 3,
+            sizes: vec![PageSize::LETTER; 3],
         };
-        let agreed = document.pages(QuickCount::Pages(3), said(3)).unwrap();
-        assert_eq!((agreed.count, agreed.warning), (3, None));
-        let lied = document.pages(QuickCount::Pages(30), said(3)).unwrap();
-        assert_eq!(lied.count, 3);
-        assert_eq!(
-            lied.warning.as_deref(),
-            Some("the file claims 30 pages, but 3 can be read")
-        );
-        let doubtful = || QuickCount::Doubtful("no trailer".into());
-        assert_eq!(document.pages(doubtful(), said(3)).unwrap().warning, None);
+        let malformed = || PdfFacts::Malformed { reason: "x".into() };
         let no_pdfium = || PdfFacts::NoPdfium {
             reason: "gone".into(),
         };
-        assert_eq!(
-            document
-                .pages(QuickCount::Pages(3), no_pdfium())
-                .unwrap()
-                .count,
-            3
-        );
+        let doubtful = || QuickCount::Doubtful("no trailer".into());
+        for quick in [QuickCount::Pages(30), QuickCount::Empty, doubtful()] {
+            assert_eq!(document.pages(quick, said()).unwrap().count, 3);
+        }
+        let own = document.pages(QuickCount::Pages(3), no_pdfium()).unwrap();
+        assert_eq!(own.count, 3);
+        assert!(own.warning.is_some());
 
-        use DocumentError as E;
         let refused = |quick, facts| document.pages(quick, facts).unwrap_err();
         assert!(matches!(
-            refused(QuickCount::Pages(3), said(0)),
+            refused(QuickCount::Empty, malformed()),
             E::NoPages { .. }
         ));
         assert!(matches!(
@@ -405,27 +316,15 @@ mod tests {
             E::Password { .. }
         ));
         assert!(matches!(
+            refused(QuickCount::NeedsPassword, no_pdfium()),
+            E::Password { .. }
+        ));
+        assert!(matches!(
             refused(doubtful(), no_pdfium()),
             E::Malformed { .. }
         ));
-        let error = refused(
-            QuickCount::Pages(3),
-            PdfFacts::Malformed { reason: "x".into() },
-        );
+        let error = refused(QuickCount::Pages(3), malformed());
         assert!(error.to_string().ends_with("is damaged: x"), "{error}");
-    }
-
-    #[test]
-    fn unknown_page_sizes_are_taken_from_the_last_known() {
-        let pages = |sizes: &[(u32, u32)]| Pages {
-            count: 9,
-            sizes: sizes.iter().map(|(w, h)| PageSize(*w, *h)).collect(),
-            warning: None,
-        };
-        assert_eq!(pages(&[]).size(0), PageSize::LETTER);
-        assert_eq!(pages(&[(10, 20), (30, 40)]).size(1), PageSize(30, 40));
-        assert_eq!(pages(&[(10, 20), (30, 40)]).size(8), PageSize(30, 40));
-        assert_eq!(pages(&[(0, 0)]).size(0), PageSize::LETTER);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use memcap_linux::ByteSize;
 
+use crate::merge::Merged;
 use crate::pages::PageSet;
 use crate::recovery::Action;
 use crate::runner::{StepReport, Usage};
@@ -54,6 +55,8 @@ pub enum Event<'a> {
         /// How many there are.
         chunks: usize,
     },
+    /// They are joined; what became of links, and what was left out.
+    Merged(&'a Merged),
     /// The result is in its place.
     Published {
         /// Its folder.

@@ -242,6 +242,13 @@ impl Progress {
         progress
     }
 
+    /// Whether a whole result is in `folder` as it was put there.
+    pub fn is_published(&self, folder: &Path) -> bool {
+        self.published.as_ref().is_some_and(|(files, missing)| {
+            missing.is_empty() && files.iter().all(|file| file.matches(folder))
+        })
+    }
+
     /// Whether these pages, in one run under `limit`, are known to be too many.
     pub fn is_too_large(&self, pages: &PageSet, limit: ByteSize) -> bool {
         self.too_large

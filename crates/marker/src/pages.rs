@@ -131,7 +131,7 @@ impl PageSelection {
 }
 
 /// Pages of one document, counted from 0, ascending, each once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PageSet(Vec<u32>);
 
 impl PageSet {
@@ -215,6 +215,12 @@ impl PageSet {
 impl fmt::Display for PageSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.ranges(1))
+    }
+}
+
+impl fmt::Debug for PageSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pages {self}")
     }
 }
 

@@ -12,12 +12,13 @@ use serde::Serialize;
 use crate::chunks::{Chunk, Chunking, Cutting};
 use crate::command::{MarkerArgError, check_marker_args, main_files};
 use crate::device::{self, DeviceFinding};
-use crate::document::{Document, DocumentError, Pages};
+use crate::document::{Document, DocumentError};
 use crate::environment::World;
 use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
 use crate::install::{self, InstallError, Installation, PdfFacts};
 use crate::journal::Progress;
 use crate::key::Identity;
+use crate::page_count::Pages;
 use crate::pages::{PageSelection, PageSet, PagesError};
 use crate::publish::{Place, PublishError};
 use crate::runner::Runner;
@@ -237,7 +238,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         marker_args: request.marker_args.clone(),
     };
     plan.place().check(&plan.published_names())?;
-    let progress = Progress::of(&WorkFolder::peek(&plan.output, &plan.key));
+    let progress = WorkFolder::peek(&plan.output, &plan.key, &plan.result);
     plan.done = pages_of(&progress);
     plan.chunks = plan.remaining(&progress);
     plan.warnings = warnings(&plan);

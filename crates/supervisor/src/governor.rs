@@ -30,13 +30,17 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// After a check that found pages counted twice, growth of this much brings
 /// the next check, however often the sum of the members is over the limit.
 const RECHECK_STEP: ByteSize = ByteSize::from_mib(4);
-/// From this share of the limit on, in percent, it is known what the sum
-/// counts twice, so that the limit itself needs no measurement.
+/// From this share of the limit on, in percent, it is learned what the sum
+/// counts twice: while the tree is small that is cheap, and at the limit it
+/// would cost the time in which the tree grows.
+const LEARN_FROM: u32 = 25;
+/// From this share of the limit on, in percent, a sum is not believed without.
 const PREPARE_FROM: u32 = 75;
 /// An exact measurement is not repeated before this many times its own cost
 /// has passed, so that a tree that forks all the time is not measured all the
-/// time.
-const PATIENCE: u32 = 4;
+/// time: at most a fiftieth of a processor far from the limit, a fifth near it.
+const PATIENCE_FAR: u32 = 50;
+const PATIENCE_NEAR: u32 = 4;
 
 /// What the governor has to hold.
 #[derive(Debug, Clone, Copy)]
@@ -148,8 +152,8 @@ pub(crate) struct Governor {
     learned: Option<Learned>,
     /// The sum below which no further exact measurement is worth it.
     recheck_above: ByteSize,
-    /// No exact measurement before this.
-    patient_until: Duration,
+    /// When the last exact measurement ended, and what it took.
+    measured: Option<(Duration, Duration)>,
     next_look: Duration,
 }
 
@@ -161,7 +165,7 @@ impl Governor {
             cause: None,
             learned: None,
             recheck_above: ByteSize::ZERO,
-            patient_until: Duration::ZERO,
+            measured: None,
             next_look: Duration::ZERO,
         }
     }
@@ -270,7 +274,13 @@ impl Governor {
         if known {
             return estimate >= limit && sum.total() >= self.recheck_above;
         }
-        now >= self.patient_until && sum.total() >= limit.percent(PREPARE_FROM)
+        let patience = match sum.total() {
+            near if near >= limit.percent(PREPARE_FROM) => PATIENCE_NEAR,
+            far if far >= limit.percent(LEARN_FROM) => PATIENCE_FAR,
+            _ => return false,
+        };
+        self.measured
+            .is_none_or(|(ended, took)| now >= ended + took * patience)
     }
 
     fn on_exact(&mut self, exact: ByteSize, sum: Sum, took: Duration, now: Duration) -> Action {
@@ -279,7 +289,7 @@ impl Governor {
             shared: sum.shared,
             generation: sum.generation,
         });
-        self.patient_until = now + took * PATIENCE;
+        self.measured = Some((now, took));
         if self.rules.sampled_limit.is_some_and(|limit| exact >= limit) {
             return self.end(Some(Cause::Watchdog));
         }
@@ -405,9 +415,9 @@ mod tests {
     #[test]
     fn what_is_counted_twice_is_learned_before_the_limit() {
         let mut governor = watchdog();
-        assert_eq!(governor.on(sum(383, 4), at(1)), Action::Wait);
-        assert_eq!(governor.on(sum(384, 4), at(2)), Action::MeasureExactly);
-        assert_eq!(governor.on(exact(380, look(384, 4)), at(3)), Action::Wait);
+        assert_eq!(governor.on(sum(127, 4), at(1)), Action::Wait);
+        assert_eq!(governor.on(sum(128, 4), at(2)), Action::MeasureExactly);
+        assert_eq!(governor.on(exact(124, look(128, 4)), at(3)), Action::Wait);
         assert_eq!(governor.on(sum(515, 4), at(4)), Action::Wait);
         assert_eq!(governor.on(sum(516, 4), at(5)), Action::EndTree);
     }

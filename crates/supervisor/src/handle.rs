@@ -91,6 +91,7 @@ impl Supervisor {
             sample_every,
         } = request;
         if self.owns_children {
+            signals::keep_dead_children();
             nix::sys::prctl::set_child_subreaper(true)
                 .map_err(|errno| SupervisorError::Channel(errno.into()))?;
         }
@@ -126,7 +127,7 @@ impl Supervisor {
                 host: ProcessId::current(),
                 process_group: getpgrp().as_raw(),
                 signal_mask: signals::blocked(),
-                ignore_sigpipe: signals::sigpipe_was_ignored(),
+                ignored_signals: signals::ignored_at_start(),
             };
             wire::send(&handle.reader, &ToKeeper::Start(Box::new(spec)))
                 .map_err(SupervisorError::Channel)?;

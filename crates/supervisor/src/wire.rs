@@ -86,7 +86,7 @@ pub(crate) struct Spec {
     /// The process group the job joins.
     pub(crate) process_group: i32,
     pub(crate) signal_mask: u64,
-    pub(crate) ignore_sigpipe: bool,
+    pub(crate) ignored_signals: u64,
 }
 
 /// The groups around the job, nearest first.

@@ -7,6 +7,7 @@
 
 mod cgroups;
 mod invocation;
+mod marker;
 mod processes;
 mod programs;
 mod report;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use cgroups::{MemcapGroup, memcap_groups};
 pub use invocation::Invocation;
+pub use marker::{MarkerEnvironment, sample_pdf};
 pub use processes::Process;
 pub use programs::memcap_binary;
 pub use report::Report;

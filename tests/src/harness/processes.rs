@@ -68,15 +68,32 @@ pub(super) fn marked(mark: &str) -> Vec<Process> {
         .collect()
 }
 
-/// The living children of `parent`.
+/// The living children of `parent`, whichever of its threads forked them.
+/// Where the kernel keeps no lists of children, every process is looked at.
 pub(super) fn children_of(parent: i32) -> Vec<Process> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let lists: Option<Vec<String>> = threads
+        .map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+        .collect();
+    let pids: Vec<i32> = match lists {
+        Some(lists) => lists
+            .iter()
+            .flat_map(|list| list.split_whitespace())
+            .flat_map(str::parse)
+            .collect(),
+        None => all().collect(),
+    };
     let living = |process: &Process| process.parent == parent && !process.is_dead();
-    all().filter_map(Process::of).filter(living).collect()
+    pids.into_iter()
+        .filter_map(Process::of)
+        .filter(living)
+        .collect()
 }
 
 /// Whether the environment of `pid` holds `mark`; false for a process that is
 /// gone, a zombie (its environment went with its memory), or not ours to read.
-pub(super) fn carries(pid: i32, mark: &str) -> bool {
+fn carries(pid: i32, mark: &str) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
         return false;
     };

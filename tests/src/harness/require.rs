@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use super::marker::MarkerEnvironment;
+
 /// Something that a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
@@ -59,7 +61,10 @@ impl Requirement {
             Requirement::CgroupV2Dir => unwritable("cgroup v2", v2_mount()),
             // Root can become an ordinary user, and an ordinary user is one.
             Requirement::Unprivileged => None,
-            Requirement::Marker => not_on_path("marker_single"),
+            Requirement::Marker => match MarkerEnvironment::find() {
+                Some(_) => None,
+                None => Some("marker environment absent (run scripts/marker-env)".to_owned()),
+            },
             Requirement::Qemu => not_on_path("qemu-system-x86_64"),
         }
     }

@@ -78,11 +78,22 @@ impl<'scene> Running<'scene> {
     /// # Panics
     /// Where it does not appear.
     pub fn keeper(&self) -> Process {
-        let keeper = poll_until(PATIENCE, || children_of(self.pid()).into_iter().next());
-        // A suite that asks is about to end it: its cgroups are noted while it
-        // can still be seen whose they are.
-        self.scene.cgroups();
+        let keeper = poll_until(PATIENCE, || self.note_keeper());
         keeper.unwrap_or_else(|| panic!("memcap {} has no keeper", self.pid()))
+    }
+
+    /// Kills memcap alone. Its keeper is looked for a moment before, so that it
+    /// is known whose cgroups are left. (Stopping memcap first would be surer,
+    /// and would give the keeper time that a kill does not give it.)
+    pub fn kill(&self) {
+        self.note_keeper();
+        self.signal(Signal::SIGKILL);
+    }
+
+    fn note_keeper(&self) -> Option<Process> {
+        let keeper = children_of(self.pid()).into_iter().next()?;
+        self.scene.note_keeper(keeper.pid);
+        Some(keeper)
     }
 
     /// Waits until it has ended and its output is complete.
@@ -90,7 +101,11 @@ impl<'scene> Running<'scene> {
     /// # Panics
     /// Where it does not end in time; everything of the scene is ended first.
     pub fn wait(mut self) -> Finished {
-        let status = poll_until(RUN_PATIENCE, || self.child.try_wait().ok().flatten());
+        let mut keeper = None;
+        let status = poll_until(RUN_PATIENCE, || {
+            keeper = keeper.take().or_else(|| self.note_keeper());
+            self.child.try_wait().ok().flatten()
+        });
         let wall = self.begin.elapsed();
         let Some(status) = status else { self.give_up() };
         Finished {

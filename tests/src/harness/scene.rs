@@ -1,11 +1,13 @@
 //! A place for one check: a folder, a mark, and the duty to clean up.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -28,10 +30,8 @@ pub struct Scene {
     setting: Setting,
     folder: TempDir,
     mark: String,
-    /// Cgroups that were there before, of whomever.
-    foreign: Vec<MemcapGroup>,
-    /// Cgroups that were seen to be this scene's, to be removed at its end.
-    seen: Mutex<Vec<MemcapGroup>>,
+    /// The keepers of this scene, by whose pids cgroups are named.
+    keepers: Mutex<BTreeSet<i32>>,
 }
 
 impl Scene {
@@ -62,8 +62,7 @@ impl Scene {
             setting,
             folder,
             mark,
-            foreign: cgroups::memcap_groups(),
-            seen: Mutex::default(),
+            keepers: Mutex::default(),
         }
     }
 
@@ -162,30 +161,21 @@ impl Scene {
         processes::marked(&self.mark)
     }
 
-    /// The cgroups of this scene: their owner carries its mark.
+    /// The cgroups that the keepers of this scene have made.
     pub fn cgroups(&self) -> Vec<MemcapGroup> {
-        let ours = |group: &MemcapGroup| processes::carries(group.owner, &self.mark);
+        let keepers = self.keepers();
         let mut groups = cgroups::memcap_groups();
-        groups.retain(ours);
-        self.seen().extend(groups.iter().cloned());
+        groups.retain(|group| keepers.contains(&group.owner));
         groups
     }
 
-    fn seen(&self) -> MutexGuard<'_, Vec<MemcapGroup>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes the keeper of a memcap of this scene.
+    pub(super) fn note_keeper(&self, pid: i32) {
+        self.keepers().insert(pid);
     }
 
-    /// The cgroups that appeared since the scene began and whose owner is
-    /// dead. Another scene may have left them, but then only for a moment.
-    pub fn abandoned_cgroups(&self) -> Vec<MemcapGroup> {
-        let is_new = |group: &MemcapGroup| !self.foreign.contains(group);
-        let is_abandoned =
-            |group: &MemcapGroup| Process::of(group.owner).is_none_or(|owner| owner.is_dead());
-        let groups = cgroups::memcap_groups();
-        groups
-            .into_iter()
-            .filter(|group| is_new(group) && is_abandoned(group))
-            .collect()
+    fn keepers(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Insists that nothing is left when memcap has returned: at once, since
@@ -194,9 +184,7 @@ impl Scene {
     /// # Panics
     /// Naming what is left.
     pub fn assert_nothing_left(&self) {
-        let processes = self.processes();
-        assert!(processes.is_empty(), "left running: {processes:?}");
-        self.assert_nothing_left_soon();
+        self.assert_nothing_left_within(Duration::ZERO);
     }
 
     /// Insists that nothing is left soon: after the death of memcap itself,
@@ -205,21 +193,23 @@ impl Scene {
     /// # Panics
     /// Naming what is left after [`PATIENCE`].
     pub fn assert_nothing_left_soon(&self) {
-        let is_clean = || self.processes().is_empty() && self.abandoned_cgroups().is_empty();
-        let clean = poll_until(PATIENCE, || is_clean().then_some(()));
+        self.assert_nothing_left_within(PATIENCE);
+    }
+
+    fn assert_nothing_left_within(&self, patience: Duration) {
+        let is_clean = || self.processes().is_empty() && self.cgroups().is_empty();
+        let clean = poll_until(patience, || is_clean().then_some(()));
         assert!(
             clean.is_some(),
             "left running: {:?}\nleft cgroups: {:?}",
             self.processes(),
-            self.abandoned_cgroups()
+            self.cgroups()
         );
     }
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // While their owners live, they tell whose they are.
-        self.cgroups();
         // Again and again, since what is found may fork meanwhile.
         poll_until(PATIENCE, || {
             let processes = self.processes();
@@ -228,7 +218,6 @@ impl Drop for Scene {
             }
             processes.is_empty().then_some(())
         });
-        let seen = std::mem::take(&mut *self.seen());
-        poll_until(PATIENCE, || cgroups::remove(&seen).then_some(()));
+        poll_until(PATIENCE, || cgroups::remove(&self.cgroups()).then_some(()));
     }
 }

@@ -21,6 +21,8 @@ pub enum Mechanism {
     CgroupV1,
     /// Sampling.
     Watchdog,
+    /// A resource limit on each process.
+    Rlimit,
 }
 
 impl Mechanism {
@@ -30,32 +32,34 @@ impl Mechanism {
             Mechanism::CgroupV2 => "cgroup-v2",
             Mechanism::CgroupV1 => "cgroup-v1",
             Mechanism::Watchdog => "watchdog",
+            Mechanism::Rlimit => "rlimit",
         }
     }
 
-    /// Whether the kernel keeps the limit to the page.
+    /// Whether the kernel keeps the limit of the tree to the page.
     pub fn is_exact(self) -> bool {
         match self {
             Mechanism::CgroupV2 | Mechanism::CgroupV1 => true,
-            Mechanism::Watchdog => false,
+            Mechanism::Watchdog | Mechanism::Rlimit => false,
         }
     }
 
-    /// Who ends a tree that goes over: the report's `verdict.by`.
-    pub fn judge(self) -> &'static str {
-        if self.is_exact() {
-            "kernel"
-        } else {
-            "watchdog"
+    /// Who ends a tree that goes over: the report's `verdict.by`. `None` where
+    /// the job is refused memory and ends by itself.
+    pub fn judge(self) -> Option<&'static str> {
+        match self {
+            Mechanism::CgroupV2 | Mechanism::CgroupV1 => Some("kernel"),
+            Mechanism::Watchdog => Some("watchdog"),
+            Mechanism::Rlimit => None,
         }
     }
 
     /// The report's `guarantee`.
     pub fn guarantee(self) -> &'static str {
-        if self.is_exact() {
-            "tree-exact"
-        } else {
-            "tree-sampled"
+        match self {
+            Mechanism::CgroupV2 | Mechanism::CgroupV1 => "tree-exact",
+            Mechanism::Watchdog => "tree-sampled",
+            Mechanism::Rlimit => "process-exact",
         }
     }
 }
@@ -82,7 +86,7 @@ impl Setting {
         let mechanism = match self.mechanism {
             Mechanism::CgroupV2 => Some(Requirement::CgroupV2),
             Mechanism::CgroupV1 => Some(Requirement::CgroupV1),
-            Mechanism::Watchdog => None,
+            Mechanism::Watchdog | Mechanism::Rlimit => None,
         };
         account.is_met() && mechanism.is_none_or(Requirement::is_met)
     }

@@ -1,161 +1,33 @@
 //! Carrying out a plan: one supervised run of marker for each chunk, what has
 //! been done kept in the journal, and at last the parts joined.
 
+mod assemble;
+mod completeness;
+mod error;
+mod log;
+mod outcome;
+
 use std::collections::VecDeque;
-use std::ffi::OsStr;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use memcap_linux::ByteSize;
-use serde::Serialize;
+pub use error::ConversionError;
+pub use outcome::{Outcome, Status};
 
-use crate::command::{self, Paths, main_files};
+use completeness::is_complete;
+
+use crate::command::{self, Paths};
 use crate::events::Event;
 use crate::input::Input;
-use crate::journal::{DoneChunk, Journal, JournalError, Progress, Record};
+use crate::journal::{DoneChunk, Journal, Progress, Record};
 use crate::manifest;
-use crate::merge::{ChunkOutput, MergeError, merge};
 use crate::pages::PageSet;
 use crate::plan::Plan;
-use crate::publish::{PublishError, folder_name};
 use crate::recovery::{Action, Failure, Judgement, Recovery, judge};
-use crate::runner::{Ending, Runner, RunnerError, StepReport};
-use crate::text::{last_line, path_text};
-use crate::work_folder::{WorkFolder, WorkFolderError};
-
-/// How a conversion went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Outcome {
-    /// In one word.
-    pub status: Status,
-    /// The folder of the result, where there is one.
-    #[serde(serialize_with = "crate::text::serialize_optional_path")]
-    pub result: Option<PathBuf>,
-    /// Pages that have been converted, by this run or an earlier one.
-    pub converted: PageSet,
-    /// Pages that are missing.
-    pub missing: PageSet,
-    /// Chunks that this run converted.
-    pub chunks_run: usize,
-    /// Chunks that an earlier run had converted.
-    pub chunks_kept: usize,
-    /// The largest peak of a run that is part of the result, where measured.
-    pub peak: Option<ByteSize>,
-    /// How long marker ran, all runs of this conversion together.
-    pub marker_time: Duration,
-}
-
-/// How a conversion went, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// An earlier run had finished it, and its result is still there.
-    AlreadyDone,
-    /// Every page is there.
-    Complete,
-    /// There is a result, but pages are missing.
-    Partial,
-    /// Not a single page was converted.
-    Nothing,
-    /// The user stopped it; the next run goes on.
-    Interrupted,
-}
-
-/// Why a conversion could not be carried out. What has been done by then is
-/// kept for the next run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConversionError {
-    /// The work folder.
-    #[error(transparent)]
-    WorkFolder(#[from] WorkFolderError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The place of the result.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-    /// Supervision.
-    #[error(transparent)]
-    Runner(#[from] RunnerError),
-    /// Joining the parts.
-    #[error("failed to join the chunks")]
-    Merge(#[from] MergeError),
-    /// The document is not the one that was planned for.
-    #[error("`{}` was changed during the conversion", path_text(.document))]
-    DocumentChanged {
-        /// The document.
-        document: PathBuf,
-    },
-    /// A file of ours could not be read or written.
-    #[error("failed to {operation} `{}`", path_text(.path))]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// Marker does not take its arguments, or cannot be started.
-    #[error("marker {ending}{}", behind_colon(.last_words))]
-    Refused {
-        /// How it ended.
-        ending: Ending,
-        /// Its last line.
-        last_words: Option<String>,
-        /// All of them.
-        log: PathBuf,
-    },
-    /// Whatever pages it is given, marker fails in the same way.
-    #[error("marker fails on all pages alike: it {ending}{}", behind_colon(.last_words))]
-    FailsAlways {
-        /// How it ended the last time.
-        ending: Ending,
-        /// Its last line.
-        last_words: Option<String>,
-        /// All of them.
-        log: PathBuf,
-    },
-    /// Not even single pages fit.
-    #[error("the limit of {limit} is too small: marker does not fit with a single page")]
-    LimitTooSmall {
-        /// The limit.
-        limit: ByteSize,
-        /// What a single page is estimated to need.
-        estimate: ByteSize,
-    },
-}
-
-fn behind_colon(words: &Option<String>) -> String {
-    words
-        .as_ref()
-        .map(|words| format!(": {words}"))
-        .unwrap_or_default()
-}
-
-impl ConversionError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            ConversionError::WorkFolder(error) => error.hint(),
-            ConversionError::Publish(error) => error.hint(),
-            ConversionError::DocumentChanged { .. } => Some("start again".to_owned()),
-            ConversionError::Refused { log, .. } | ConversionError::FailsAlways { log, .. } => {
-                Some(format!("all that marker wrote is in `{}`", path_text(log)))
-            }
-            ConversionError::LimitTooSmall { estimate, .. } => Some(format!(
-                "a single page is estimated to need {estimate}; raise --memory"
-            )),
-            ConversionError::Merge(error) => error.hint(),
-            ConversionError::Journal(_)
-            | ConversionError::Runner(_)
-            | ConversionError::Io { .. } => None,
-        }
-    }
-}
+use crate::runner::{Runner, Step, StepReport};
+use crate::text::last_line;
+use crate::work_folder::WorkFolder;
 
 impl Plan {
     /// Converts what is missing and puts the whole into its place, telling
@@ -228,6 +100,7 @@ impl<'a> Conversion<'a> {
             marker_time: Duration::ZERO,
         };
         if conversion.is_published() {
+            conversion.chunks_kept = conversion.progress.done.len();
             return Ok(conversion);
         }
         let discarded = conversion.discard_damaged()?;
@@ -264,12 +137,7 @@ impl<'a> Conversion<'a> {
 
     /// Whether the whole result is in its place, unchanged.
     fn is_published(&self) -> bool {
-        self.progress
-            .published
-            .as_ref()
-            .is_some_and(|(files, missing)| {
-                missing.is_empty() && files.iter().all(|file| file.matches(&self.plan.result))
-            })
+        self.progress.is_published(&self.plan.result)
     }
 
     /// Forgets chunks whose files are not as they were; their pages are
@@ -342,10 +210,8 @@ impl<'a> Conversion<'a> {
         });
         let report = runner.run(&step, &mut |usage| tell(Event::Usage(usage)))?;
         self.marker_time += report.wall;
-        let errors = tail(&step.stderr);
-        let complete = main_files(&self.input.stem)
-            .iter()
-            .all(|file| output.join(file).is_file());
+        let errors = log::tail(&step.stderr);
+        let complete = is_complete(&output, &self.input.stem, &task.pages);
         match judge(&report.ending, complete, &errors) {
             Judgement::Converted => {
                 self.keep(task.pages, &output, &report)?;
@@ -370,11 +236,7 @@ impl<'a> Conversion<'a> {
         }
     }
 
-    fn step(
-        &self,
-        pages: &PageSet,
-        output: PathBuf,
-    ) -> Result<crate::runner::Step, ConversionError> {
+    fn step(&self, pages: &PageSet, output: PathBuf) -> Result<Step, ConversionError> {
         let paths = Paths {
             input: self.input.path.clone(),
             output,
@@ -480,78 +342,6 @@ impl<'a> Conversion<'a> {
         }
     }
 
-    /// Joins what there is and puts it into its place.
-    fn finish(mut self, tell: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ConversionError> {
-        if self.progress.done.is_empty() {
-            return Ok(self.outcome(Status::Nothing));
-        }
-        tell(Event::Merging {
-            chunks: self.progress.done.len(),
-        });
-        let merged = self.folder.fresh_merged()?;
-        merge(&self.input.stem, &self.outputs(), &merged)?;
-        self.rename_main_files(&merged)?;
-        let files = manifest::record(&merged).map_err(wrap("record", &merged))?;
-        self.journal.append(&Record::Publishing {
-            folder: folder_name(&self.plan.result),
-            files: files.clone(),
-        })?;
-        self.plan.place().put(&merged, &files)?;
-        let missing = self.missing();
-        self.journal.append(&Record::Published {
-            missing: missing.clone(),
-        })?;
-        let status = if missing.is_empty() {
-            Status::Complete
-        } else {
-            Status::Partial
-        };
-        let outcome = self.outcome(status);
-        if status == Status::Complete {
-            self.folder.clear()?;
-        }
-        tell(Event::Published {
-            folder: &self.plan.result,
-        });
-        Ok(outcome)
-    }
-
-    /// The finished chunks in the order of their pages.
-    fn outputs(&self) -> Vec<ChunkOutput> {
-        let mut outputs: Vec<ChunkOutput> = self
-            .progress
-            .done
-            .iter()
-            .filter_map(|chunk| {
-                Some(ChunkOutput {
-                    first_page: chunk.pages.first()?,
-                    last_page: chunk.pages.last()?,
-                    folder: self.folder.chunk(&chunk.pages).join(&self.input.stem),
-                })
-            })
-            .collect();
-        outputs.sort_by_key(|output| output.first_page);
-        outputs
-    }
-
-    /// Where marker saw the document under another name, gives the main files
-    /// the real one.
-    fn rename_main_files(&self, merged: &Path) -> Result<(), ConversionError> {
-        let name = |stem: &OsStr| main_files(stem).map(|file| file.file_name().map(PathBuf::from));
-        for (from, to) in name(&self.input.stem)
-            .into_iter()
-            .zip(name(&self.plan.source.stem))
-        {
-            if let (Some(from), Some(to)) = (from, to)
-                && from != to
-            {
-                let to = merged.join(to);
-                std::fs::rename(merged.join(from), &to).map_err(wrap("write", &to))?;
-            }
-        }
-        Ok(())
-    }
-
     fn converted(&self) -> PageSet {
         PageSet::from_pages(
             self.progress
@@ -598,22 +388,6 @@ impl<'a> Conversion<'a> {
             marker_time: self.marker_time,
         }
     }
-}
-
-/// How much of marker's standard error is looked at.
-const TAIL: u64 = 16 << 10;
-
-/// The end of a log; empty where it cannot be read.
-fn tail(log: &Path) -> Vec<u8> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        let mut end = Vec::new();
-        file.take(TAIL).read_to_end(&mut end)?;
-        Ok(end)
-    };
-    read().unwrap_or_default()
 }
 
 fn wrap<'a>(

@@ -5,12 +5,15 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use memcap_linux::ByteSize;
+
 use super::*;
 use crate::chunks::Chunking;
 use crate::plan::{Request, plan};
 use crate::publish::PublishError;
+use crate::runner::Ending;
 use crate::testing::{FakeMarker, Machine, Scene};
-use crate::work_folder::PREFIX;
+use crate::work_folder::{PREFIX, WorkFolderError};
 
 /// Plans and runs; the events in words.
 fn convert(
@@ -27,7 +30,7 @@ fn convert(
 fn words(event: &Event<'_>) -> Option<String> {
     match event {
         Event::Resumed { kept, discarded } => Some(format!("kept {kept} discarded {discarded}")),
-        Event::ChunkStarted { .. } | Event::Usage(_) => None,
+        Event::ChunkStarted { .. } | Event::Usage(_) | Event::Merged(_) => None,
         Event::ChunkDone { pages, .. } => Some(format!("done {pages}")),
         Event::ChunkFailed { pages, report, .. } => {
             Some(format!("failed {pages} {}", report.ending.kind()))
@@ -114,6 +117,19 @@ fn every_chunk_is_converted_once_and_joined() {
         .collect();
     left.sort();
     assert_eq!(left, ["journal", "lock", "version"]);
+}
+
+#[test]
+fn chosen_pages_may_have_gaps() {
+    let machine = Machine::new();
+    let mut request = in_tens(machine.request("book.pdf", 40));
+    request.pages = Some("1-3,7,20-".parse().unwrap());
+    let mut runner = FakeMarker::new();
+    let (outcome, _) = convert(&machine, &request, &mut runner);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(runner.runs(), ["1-3,7,20-25", "26-35", "36-40"]);
+    let pages = (1..=3).chain([7]).chain(20..=40);
+    assert_eq!(text(&machine, "book"), expected_text(pages));
 }
 
 #[test]

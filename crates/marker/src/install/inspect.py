@@ -24,10 +24,12 @@ def version(package):
 
 
 def points(length):
-    return math.ceil(length) if 0 < length < 1e6 else 0
+    return min(max(math.ceil(length), 1), 1_000_000)
 
 
 def page_size(pdf, index):
+    # PDFium counts as many pages as the file claims to have; only asking for
+    # one shows whether it is there.
     try:
         width, height = pdf.get_page_size(index)
         return [points(width), points(height)]

@@ -23,8 +23,8 @@ pub const INSPECTION_TIME: Duration = Duration::from_secs(120);
 /// The program for `python -c`.
 const PROGRAM: &str = include_str!("inspect.py");
 
-/// Width and height of a page in points (1/72 inch), rounded up; 0 where it
-/// cannot be told.
+/// Width and height of a page in points (1/72 inch), rounded up; both 0 where
+/// PDFium cannot open the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageSize(pub u32, pub u32);
 
@@ -44,7 +44,7 @@ impl PageSize {
 pub enum PdfFacts {
     /// It opens.
     Pages {
-        /// The number of pages, the one that counts for marker.
+        /// The number of pages that the file claims to have.
         count: u32,
         /// Their sizes from the first on; may stop early in huge documents.
         sizes: Vec<PageSize>,

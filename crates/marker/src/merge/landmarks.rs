@@ -6,7 +6,7 @@
 //! landmarks: anchors, images, and headings by way of the table of contents.
 //! A page without any lies between its neighbours' and is estimated there.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use super::anchors::{Found, Mark};
 use super::metadata::Heading;
@@ -72,64 +72,47 @@ pub(super) fn landmarks(
     blocks: &Blocks,
     found: &Found,
     headings: &[Heading],
-    pages: &RangeInclusive<u32>,
+    pages: &[u32],
 ) -> Vec<Mark> {
     let mut marks: Vec<Mark> = found.anchors.iter().map(|anchor| anchor.mark).collect();
     marks.extend(&found.images);
     marks.extend(heading_marks(text, blocks, headings));
     marks.sort_by_key(|mark| mark.offset);
-    let mut least = *pages.start();
+    let mut least = 0;
     marks.retain(|mark| {
-        let fits = (least..=*pages.end()).contains(&mark.page);
+        let fits = mark.page >= least && pages.contains(&mark.page);
         least = if fits { mark.page } else { least };
         fits
     });
     marks
 }
 
-/// Where page `page` of the chunk `pages` begins: the start of a block.
+/// Where `page`, one of the chunk's `pages`, begins: the start of a block.
 /// Exact for the chunk's first page; for a page with a landmark, the block of
 /// its first one; else an estimate that keeps the order of pages.
-pub(super) fn page_start(
-    blocks: &Blocks,
-    marks: &[Mark],
-    pages: &RangeInclusive<u32>,
-    page: u32,
-) -> usize {
-    if page == *pages.start() {
+pub(super) fn page_start(blocks: &Blocks, marks: &[Mark], pages: &[u32], page: u32) -> usize {
+    // Pages by their place in the chunk, which may leave some out.
+    let rank = |page: u32| pages.partition_point(|&other| other < page);
+    if rank(page) == 0 {
         return 0;
     }
-    let start = Mark {
-        page: *pages.start(),
-        offset: 0,
-    };
-    let before = marks
-        .iter()
-        .rfind(|mark| mark.page < page)
-        .copied()
-        .unwrap_or(start);
+    let before = marks.iter().rfind(|mark| mark.page < page);
+    let before = before.map_or((0, 0), |mark| (rank(mark.page), mark.offset));
     let after = match marks.iter().find(|mark| mark.page >= page) {
         Some(mark) if mark.page == page => return blocks.holding(mark.offset),
-        Some(mark) => Mark {
-            page: mark.page,
-            offset: blocks.holding(mark.offset),
-        },
-        None => Mark {
-            page: pages.end() + 1,
-            offset: blocks.length,
-        },
+        Some(mark) => (rank(mark.page), blocks.holding(mark.offset)),
+        None => (pages.len(), blocks.length),
     };
-    between(blocks, before, after, page)
+    between(blocks, before, after, rank(page))
 }
 
-/// A block between two landmarks, as if pages were equally long.
-fn between(blocks: &Blocks, before: Mark, after: Mark, page: u32) -> usize {
-    let (passed, all) = (page - before.page, after.page - before.page);
-    let length = after.offset.saturating_sub(before.offset);
-    let share = length as u128 * u128::from(passed) / u128::from(all);
-    // The share of a length is no longer than the length.
-    let estimate = before.offset + usize::try_from(share).unwrap_or(length);
-    blocks.nearest(estimate, before.offset + 1..after.offset)
+/// A block between two places, each a page's rank and an offset, as if pages
+/// were equally long.
+fn between(blocks: &Blocks, before: (usize, usize), after: (usize, usize), rank: usize) -> usize {
+    let length = after.1.saturating_sub(before.1);
+    // Texts are far smaller than the square root of the address space.
+    let estimate = before.1 + length.saturating_mul(rank - before.0) / (after.0 - before.0);
+    blocks.nearest(estimate, before.1 + 1..after.1)
 }
 
 /// Headings found in the text in the order of the table of contents.
@@ -194,7 +177,7 @@ mod tests {
                 page_id,
             })
             .collect();
-        let pages = 10..=13;
+        let pages = [10, 11, 12, 13];
         let marks = landmarks(text, &blocks, &scan(text, &blocks.code), &headings, &pages);
         let at = page_start(&blocks, &marks, &pages, page);
         text[at..].split("\n\n").next().unwrap()

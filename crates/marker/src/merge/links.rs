@@ -9,7 +9,7 @@
 //! and stays.
 
 use std::collections::BTreeMap;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use super::anchors::{Found, scan};
 use super::landmarks::{Blocks, landmarks, page_start};
@@ -18,7 +18,8 @@ use super::metadata::Heading;
 /// One chunk's text and what is known about it.
 #[derive(Debug, Clone)]
 pub(super) struct Piece<'a> {
-    pub(super) pages: RangeInclusive<u32>,
+    /// Counted from 0, ascending, at least one.
+    pub(super) pages: Vec<u32>,
     pub(super) text: &'a str,
     pub(super) headings: &'a [Heading],
 }
@@ -46,7 +47,7 @@ pub(super) fn mend(pieces: &[Piece]) -> (Vec<String>, LinkRepairs) {
             let (page, target) = (link.page, link.target.clone());
             match chunks
                 .iter()
-                .position(|chunk| chunk.piece.pages.contains(&page))
+                .position(|chunk| chunk.piece.pages.binary_search(&page).is_ok())
             {
                 None => repairs.outside += 1,
                 Some(there) if there == here => repairs.kept += 1,
@@ -191,7 +192,7 @@ mod tests {
         let pieces: Vec<Piece> = (0..)
             .zip(texts)
             .map(|(number, text)| Piece {
-                pages: number * 10..=number * 10 + 9,
+                pages: (number * 10..=number * 10 + 9).collect(),
                 text,
                 headings: &[],
             })
@@ -282,6 +283,29 @@ mod tests {
         let both = "<span id=\"page-11\"></span><span id=\"page-12\"></span>";
         assert_eq!(texts[1], format!("{both}only"));
         assert_eq!(repairs.anchors_made, 2);
+    }
+
+    #[test]
+    fn a_page_left_out_of_a_chunk_is_not_converted() {
+        let gap = Piece {
+            pages: vec![0, 4],
+            text: "[a](#page-5-0)",
+            headings: &[],
+        };
+        let rest = Piece {
+            pages: vec![6],
+            text: "[b](#page-2-0)",
+            headings: &[],
+        };
+        let (texts, repairs) = mend(&[gap, rest]);
+        assert_eq!(texts, ["[a](#page-5-0)", "[b](#page-2-0)"]);
+        assert_eq!(
+            repairs,
+            LinkRepairs {
+                outside: 2,
+                ..LinkRepairs::default()
+            }
+        );
     }
 
     #[test]

@@ -22,8 +22,9 @@ pub enum MetadataError {
     /// Not JSON, or not the shape known.
     #[error("not the JSON that marker writes")]
     Shape(#[from] serde_json::Error),
-    /// `page_stats` does not list the chunk's pages, each once, in order.
-    #[error("`page_stats` lists pages {found:?}, not {first} to {last} (counted from 0)")]
+    /// `page_stats` lists no page, or one twice, out of order or of another
+    /// chunk.
+    #[error("`page_stats` of the pages {first} to {last} (counted from 0) lists {found:?}")]
     Pages {
         /// What is listed.
         found: Vec<u32>,
@@ -69,21 +70,20 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Checks that `page_stats`, where there is one, lists exactly `pages`.
-    pub(super) fn check_pages(&self, pages: RangeInclusive<u32>) -> Result<(), MetadataError> {
+    /// The pages that `page_stats` lists, which must ascend within `chunk`;
+    /// where there is no such list, all of `chunk`.
+    pub(super) fn pages(&self, chunk: RangeInclusive<u32>) -> Result<Vec<u32>, MetadataError> {
         let Some(list) = self.get("page_stats") else {
-            return Ok(());
+            return Ok(chunk.collect());
         };
         let stats: Vec<PageStat> = serde_json::from_str(list.get())?;
-        if stats.iter().map(|stat| stat.page_id).eq(pages.clone()) {
-            return Ok(());
+        let found: Vec<u32> = stats.iter().map(|stat| stat.page_id).collect();
+        let inside = found.iter().all(|page| chunk.contains(page));
+        if found.is_empty() || !inside || !found.is_sorted_by(|one, next| one < next) {
+            let (first, last) = chunk.into_inner();
+            return Err(MetadataError::Pages { found, first, last });
         }
-        let found = stats.iter().map(|stat| stat.page_id).collect();
-        Err(MetadataError::Pages {
-            found,
-            first: *pages.start(),
-            last: *pages.end(),
-        })
+        Ok(found)
     }
 
     /// The headings in page order.
@@ -255,20 +255,26 @@ mod tests {
     }
 
     #[test]
-    fn pages_must_be_listed_once_and_in_order() {
-        let with = |pages: &str| parse(&format!("{{\"page_stats\": [{pages}]}}"));
-        let stats = with(r#"{"page_id": 3}, {"page_id": 4}"#);
-        assert!(stats.check_pages(3..=4).is_ok());
-        for pages in [3..=3, 3..=5, 2..=4] {
-            assert!(matches!(
-                stats.check_pages(pages),
-                Err(MetadataError::Pages { .. })
-            ));
+    fn pages_ascend_within_the_chunk() {
+        let pages = |list: &[u32]| {
+            let list: Vec<String> = list
+                .iter()
+                .map(|page| format!("{{\"page_id\": {page}}}"))
+                .collect();
+            parse(&format!("{{\"page_stats\": [{}]}}", list.join(","))).pages(3..=5)
+        };
+        for good in [&[3, 4, 5][..], &[3, 5], &[4]] {
+            assert_eq!(pages(good).unwrap(), good);
         }
-        let twice = with(r#"{"page_id": 3}, {"page_id": 3}"#);
-        assert!(twice.check_pages(3..=4).is_err());
-        assert!(
-            parse("{}").check_pages(3..=4).is_ok(),
+        for bad in [&[][..], &[3, 3], &[5, 4], &[2, 3], &[5, 6]] {
+            assert!(
+                matches!(pages(bad), Err(MetadataError::Pages { .. })),
+                "{bad:?}"
+            );
+        }
+        assert_eq!(
+            parse("{}").pages(3..=5).unwrap(),
+            [3, 4, 5],
             "old versions list no pages"
         );
     }

@@ -26,11 +26,13 @@ mod markdown;
 mod metadata;
 
 use std::ffi::{OsStr, OsString};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 pub use error::MergeError;
 pub use links::LinkRepairs;
+use links::Piece;
+use metadata::Metadata;
+pub use metadata::MetadataError;
 
 /// The result of one chunk, as marker left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +46,6 @@ pub struct ChunkOutput {
     pub folder: PathBuf,
 }
 
-impl ChunkOutput {
-    fn pages(&self) -> RangeInclusive<u32> {
-        self.first_page..=self.last_page
-    }
-}
-
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
@@ -60,8 +56,10 @@ pub struct Merged {
     /// The names of the images and other files of the chunks, in page order of
     /// the chunks and by name within each.
     pub images: Vec<OsString>,
-    /// How many pages the chunks cover.
-    pub pages: u32,
+    /// The pages in it, counted from 0, as the chunks' metadata lists them:
+    /// ascending, each once. Pages missing between a chunk's first and last
+    /// are no error here; the caller knows which it asked for.
+    pub pages: Vec<u32>,
     /// What became of the links inside the document.
     pub links: LinkRepairs,
     /// Keys of the chunks' metadata that are not in the joined metadata,
@@ -90,8 +88,7 @@ impl Format {
 ///
 /// # Errors
 /// When chunks are out of order or overlap; a file is missing, unreadable or
-/// no output of marker; the metadata of a chunk does not cover exactly its
-/// pages; two chunks have an image of the same name; `destination` is not
+/// no output of marker; the metadata of a chunk lists pages of another; two chunks have an image of the same name; `destination` is not
 /// empty; or writing fails.
 pub fn merge(
     stem: &OsStr,
@@ -107,11 +104,13 @@ pub fn merge(
         .iter()
         .map(|chunk| files::read_text(&chunk.folder.join(&names.text)));
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
-    let metadata = chunks.iter().map(|chunk| read_metadata(chunk, &names));
-    let metadata = metadata.collect::<Result<Vec<_>, _>>()?;
+    let read = chunks.iter().map(|chunk| read_metadata(chunk, &names));
+    let read = read.collect::<Result<Vec<_>, _>>()?;
+    let (metadata, pages): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    let merged_pages = pages.concat();
 
     let (text, links) = match format {
-        Format::Markdown => markdown::join(&pieces(chunks, &texts, &metadata)),
+        Format::Markdown => markdown::join(&pieces(&texts, &metadata, pages)),
     };
     let joined = metadata::join(&metadata);
 
@@ -123,10 +122,7 @@ pub fn merge(
         text: names.text,
         metadata: names.metadata,
         images,
-        pages: chunks
-            .iter()
-            .map(|chunk| chunk.last_page - chunk.first_page + 1)
-            .sum(),
+        pages: merged_pages,
         links,
         dropped_metadata: joined.dropped,
     })
@@ -151,26 +147,25 @@ fn check_order(chunks: &[ChunkOutput]) -> Result<(), MergeError> {
 fn read_metadata(
     chunk: &ChunkOutput,
     names: &files::Names,
-) -> Result<metadata::Metadata, MergeError> {
+) -> Result<(Metadata, Vec<u32>), MergeError> {
     let path = chunk.folder.join(&names.metadata);
     let text = files::read_text(&path)?;
-    let wrap = |source| MergeError::Metadata {
-        path: path.clone(),
-        source,
+    let parse = || {
+        let metadata = Metadata::parse(&text)?;
+        let pages = metadata.pages(chunk.first_page..=chunk.last_page)?;
+        Ok((metadata, pages))
     };
-    let metadata = metadata::Metadata::parse(&text).map_err(wrap)?;
-    metadata.check_pages(chunk.pages()).map_err(wrap)?;
-    Ok(metadata)
+    parse().map_err(|source| MergeError::Metadata { path, source })
 }
 
 fn pieces<'a>(
-    chunks: &[ChunkOutput],
     texts: &'a [String],
-    metadata: &'a [metadata::Metadata],
-) -> Vec<links::Piece<'a>> {
-    let all = chunks.iter().zip(texts).zip(metadata);
-    all.map(|((chunk, text), metadata)| links::Piece {
-        pages: chunk.pages(),
+    metadata: &'a [Metadata],
+    pages: Vec<Vec<u32>>,
+) -> Vec<Piece<'a>> {
+    let all = texts.iter().zip(metadata).zip(pages);
+    all.map(|((text, metadata), pages)| Piece {
+        pages,
         text,
         headings: metadata.headings(),
     })

@@ -30,7 +30,7 @@ fn finding(code: &str, seen: String, means: &str, fix: &[&str]) -> Option<Findin
 
 /// C0: limits belong to whoever started the container.
 fn in_a_container(known: &Known<'_>) -> Option<Finding> {
-    if known.has_exact_limit() {
+    if known.v2_is_usable() || known.v1_is_usable() {
         return None;
     }
     let seen = match (&known.signs.container_mark, &known.signs.v2_mount) {
@@ -43,7 +43,7 @@ fn in_a_container(known: &Known<'_>) -> Option<Finding> {
     finding(
         "C0",
         seen,
-        "this is a container that may not limit anything by itself",
+        "in this container we may not set limits ourselves",
         &[
             "limit the container as a whole when you start it:",
             "docker run --memory=8g --memory-swap=8g ...",
@@ -246,8 +246,9 @@ impl Known<'_> {
             .any(|trial| trial.mechanism == mechanism && trial.verdict == Verdict::Enforced)
     }
 
-    fn has_exact_limit(&self) -> bool {
-        self.enforces(Mechanism::CgroupV2) || self.enforces(Mechanism::CgroupV1)
+    fn v1_is_usable(&self) -> bool {
+        let place = self.host.cgroup_v1.value();
+        place.is_some_and(|place| place.base.value().is_some())
     }
 
     fn v2_is_usable(&self) -> bool {

@@ -100,7 +100,7 @@ impl Child {
             data_limit: setup.data_limit,
             oom_score_adj: Some(FIRST_VICTIM),
             signal_mask: signals::blocked(),
-            ignore_sigpipe: true,
+            ignored_signals: signals::ignored_at_start(),
         })?;
         Ok(Child {
             pid,

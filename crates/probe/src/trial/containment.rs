@@ -95,6 +95,8 @@ pub(super) fn run(program: &Path, base: &Path) -> Result<ContainmentTrial, Trial
         return Err(TrialError::Child(child.end(deadline).to_string()));
     }
     let members = group.processes()?;
+    // Asked while they live: a dead one has no parent to tell.
+    let orphan_followed = members.iter().any(|pid| has_left(*pid, child.pid()));
     let started = Instant::now();
     let frozen =
         group.set_frozen(true).is_ok() && deadline.until(|| group.is_frozen().unwrap_or(false));
@@ -110,7 +112,7 @@ pub(super) fn run(program: &Path, base: &Path) -> Result<ContainmentTrial, Trial
     let emptied = deadline.until(|| group.is_populated().is_ok_and(|populated| !populated));
     let observed = Observed {
         members: members.len(),
-        orphan_followed: members.iter().any(|pid| has_left(*pid, child.pid())),
+        orphan_followed,
         freeze_millis,
         killed_at_once,
         end_millis: millis_since(started),

@@ -8,8 +8,9 @@ use memcap_linux::cgroup::FlatKeyed;
 
 use crate::{Ceiling, Host};
 
-/// What must be free, on the machine and below every limit in force.
-const NEEDED: ByteSize = ByteSize::from_mib(512);
+/// What must be free, on the machine and below every limit in force: more than
+/// twice what a trial touches, so that machines of 512 MiB are examined too.
+const NEEDED: ByteSize = ByteSize::from_mib(256);
 
 /// Whether there is room enough; the reason where there is not.
 pub(super) fn check(host: &Host) -> Result<(), String> {

@@ -133,6 +133,8 @@ fn containers_and_the_first_subsystem_are_named() {
             &[("cgroup.type", "domain\n")],
         );
     assert_eq!(codes(&docker), ["C0"]);
+    let privileged = v1::hybrid().put(".dockerenv", "");
+    assert_eq!(codes(&privileged), ["C3"], "it may make groups");
     let wsl1 = Captured::new().put("proc/sys/kernel/osrelease", "4.4.0-19041-Microsoft\n");
     assert_eq!(codes(&wsl1), ["C1"]);
 }

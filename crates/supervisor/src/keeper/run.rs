@@ -58,6 +58,7 @@ impl Keeper {
         let stream = UnixStream::from(adopt_fd(socket)?);
         // Everything is read from descriptors; the job gets the caller's mask.
         signals::block_all();
+        signals::keep_dead_children();
         nix::sys::prctl::set_child_subreaper(true)?;
         // For ps and pgrep; the name of our file says nothing.
         nix::sys::prctl::set_name(c"memcap-keeper")?;
@@ -89,6 +90,7 @@ impl Keeper {
         self.let_go_of_the_jobs_things(&enclosure, &job)?;
         if matches!(spec.placement, Placement::Watchdog) {
             priority::prefer_this_process();
+            priority::ask_for_short_slices();
             priority::stay_in_memory();
         }
         self.tell(&FromKeeper::Started { pid: job.pid });
@@ -485,7 +487,7 @@ fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
         data_limit,
         oom_score_adj: Some(JOB_OOM_SCORE),
         signal_mask: spec.signal_mask,
-        ignore_sigpipe: spec.ignore_sigpipe,
+        ignored_signals: spec.ignored_signals,
     })
     .map_err(StartError::Spawn)
 }

@@ -112,6 +112,14 @@ impl Display {
                 self.set_message(None);
                 self.plain(&self.step.clone());
             }
+            Event::Merged(merged) => {
+                for key in &merged.dropped_metadata {
+                    self.line(&format!(
+                        "metadata `{}` differs between chunks and is left out",
+                        printable(key)
+                    ));
+                }
+            }
             Event::Published { .. } => self.bar.finish_and_clear(),
         }
     }

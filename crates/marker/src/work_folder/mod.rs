@@ -11,95 +11,24 @@
 //! input/       the document under a plain name, where its own is not text
 //! ```
 
+mod error;
+
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::journal::{self, Record};
+pub use error::WorkFolderError;
+
+use crate::journal::{self, Progress};
 use crate::manifest::sync_folder;
 use crate::pages::PageSet;
-use crate::text::path_text;
 
 /// What every folder's name begins with.
 pub const PREFIX: &str = ".memcap-";
 
 /// Content of the file `version`.
 const VERSION: &str = "memcap work folder 1\n";
-
-/// Why a folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkFolderError {
-    /// The output folder cannot be made or written.
-    #[error("cannot write to the output folder `{}`", path_text(.path))]
-    Output {
-        /// The output folder.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// Something in it failed.
-    #[error("failed to {operation} `{}`", path_text(.path))]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// A link or a file stands in its place.
-    #[error("`{}` is not a folder", path_text(.path))]
-    NotAFolder {
-        /// The work folder.
-        path: PathBuf,
-    },
-    /// It belongs to somebody else.
-    #[error("`{}` belongs to user {owner}, not to you", path_text(.path))]
-    ForeignOwner {
-        /// The work folder.
-        path: PathBuf,
-        /// Numerical user id.
-        owner: u32,
-    },
-    /// Another version of memcap made it, or something else did.
-    #[error("`{}` was not made by this version of memcap", path_text(.path))]
-    UnknownVersion {
-        /// The work folder.
-        path: PathBuf,
-    },
-    /// Another conversion of the same document is running.
-    #[error("another memcap is converting this document (it holds `{}`)", path_text(.lock))]
-    Busy {
-        /// The lock.
-        lock: PathBuf,
-    },
-}
-
-impl WorkFolderError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            WorkFolderError::Output { .. } => Some("choose another folder with -o".to_owned()),
-            WorkFolderError::NotAFolder { path } | WorkFolderError::UnknownVersion { path } => {
-                Some(format!(
-                    "move `{}` away, or choose another output folder",
-                    path_text(path)
-                ))
-            }
-            WorkFolderError::ForeignOwner { .. } => {
-                Some("choose an output folder of your own".to_owned())
-            }
-            WorkFolderError::Busy { .. } => {
-                Some("wait for it, or choose another output folder".to_owned())
-            }
-            WorkFolderError::Io { .. } => None,
-        }
-    }
-}
 
 /// A work folder that is ours until this is dropped.
 #[derive(Debug)]
@@ -145,10 +74,18 @@ impl WorkFolder {
         Ok(folder)
     }
 
-    /// What the journal of a conversion holds, without locking anything; no
-    /// records where there is none.
-    pub fn peek(output: &Path, key: &str) -> Vec<Record> {
-        journal::read(&WorkFolder::place(output, key).join("journal")).unwrap_or_default()
+    /// What an earlier run has left, without locking anything or looking into
+    /// files; no progress where there is none.
+    pub fn peek(output: &Path, key: &str, result: &Path) -> Progress {
+        let path = WorkFolder::place(output, key);
+        let records = journal::read(&path.join("journal")).unwrap_or_default();
+        let mut progress = Progress::of(&records);
+        if !progress.is_published(result) {
+            progress
+                .done
+                .retain(|chunk| chunk_place(&path, &chunk.pages).is_dir());
+        }
+        progress
     }
 
     /// The journal.
@@ -158,7 +95,7 @@ impl WorkFolder {
 
     /// Where the result of a finished chunk lies.
     pub fn chunk(&self, pages: &PageSet) -> PathBuf {
-        self.path.join("chunks").join(chunk_name(pages))
+        chunk_place(&self.path, pages)
     }
 
     /// A new, empty folder for the chunk that is to run.
@@ -242,12 +179,15 @@ impl WorkFolder {
     fn fresh(&self, name: &str) -> Result<PathBuf, WorkFolderError> {
         let path = self.path.join(name);
         remove(&path)?;
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(wrap("make", &path))?;
+        // With the usual mode: the result keeps it, and here it lies in a folder
+        // that nobody else can enter.
+        std::fs::create_dir(&path).map_err(wrap("make", &path))?;
         Ok(path)
     }
+}
+
+fn chunk_place(folder: &Path, pages: &PageSet) -> PathBuf {
+    folder.join("chunks").join(chunk_name(pages))
 }
 
 /// `pages-00001-00010`, counted from 1. Within one conversion no two chunks

@@ -10,17 +10,22 @@
 //! in the environment, which its options override. Every setting is given its
 //! best meaning on the installed marker. Pure.
 
+mod error;
+
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use memcap_linux::{ParseSizeError, SizeSpec};
+pub use error::{DropInError, USAGE};
+
+use memcap_linux::{ByteSize, SizeSpec};
 
 use crate::chunks::Chunking;
 use crate::environment::World;
-use crate::pages::{PageSelection, PagesError};
+use crate::pages::PageSelection;
+use crate::plan::Request;
 use crate::text::os_text;
-use crate::tuning::{Multiplier, MultiplierError, TuningRequest};
+use crate::tuning::{Multiplier, TuningRequest};
 
 /// Documents above this size, in bytes, are cut by default: the original's
 /// 10 MB.
@@ -52,71 +57,17 @@ pub struct DropIn {
     pub marker_args: Vec<OsString>,
 }
 
-/// Why a command line cannot be understood.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DropInError {
-    /// The first word is not `marker_single`.
-    #[error("`{0}` is not a command of this form")]
-    UnknownCommand(String),
-    /// A word is missing.
-    #[error("{0} is missing")]
-    Missing(&'static str),
-    /// A third name.
-    #[error("`{0}` is one argument too many")]
-    TooMany(String),
-    /// An option that is not known.
-    #[error("unknown option `{0}`")]
-    UnknownOption(String),
-    /// An option without its value.
-    #[error("`{0}` needs a value")]
-    NeedsValue(String),
-    /// An option with a value that it does not take.
-    #[error("`{0}` takes no value")]
-    TakesNoValue(String),
-    /// The value is not one that the setting can have.
-    #[error("`{value}` is no value for {setting}")]
-    BadValue {
-        /// The option or variable.
-        setting: &'static str,
-        /// The value.
-        value: String,
-        /// What it should look like.
-        expected: &'static str,
-    },
-    /// The multiplier.
-    #[error(transparent)]
-    Multiplier(#[from] MultiplierError),
-    /// The choice of pages.
-    #[error(transparent)]
-    Pages(#[from] PagesError),
-    /// The limit.
-    #[error(transparent)]
-    Memory(#[from] ParseSizeError),
-}
-
-/// One line on how the form is used.
-pub const USAGE: &str = "marker-pdf-optimized marker_single INPUT.pdf OUTPUT \
-    [--batch-multiplier X] [--chunk-size N] [--auto-chunk | --no-auto-chunk] \
-    [--pytorch-config TEXT] [--threads N] [--memory SIZE] [--pages LIST] [--python PATH] \
-    [--force] [-- MARKER OPTIONS]";
-
-impl DropInError {
-    /// What to write instead.
-    pub fn hint(&self) -> String {
-        match self {
-            DropInError::UnknownOption(_) => {
-                "marker's own options go behind `--`: … -- --force_ocr".to_owned()
-            }
-            DropInError::BadValue { expected, .. } => format!("write {expected}"),
-            DropInError::Multiplier(error) => error.hint().to_owned(),
-            DropInError::Pages(error) => error.hint(),
-            DropInError::Memory(error) => error.hint().to_owned(),
-            DropInError::UnknownCommand(_)
-            | DropInError::Missing(_)
-            | DropInError::TooMany(_)
-            | DropInError::NeedsValue(_)
-            | DropInError::TakesNoValue(_) => format!("usage: {USAGE}"),
+impl DropIn {
+    /// The request under this limit.
+    pub fn request(self, memory: ByteSize) -> Request {
+        Request {
+            python: self.python,
+            pages: self.pages,
+            chunking: self.chunking,
+            tuning: self.tuning,
+            force: self.force,
+            marker_args: self.marker_args,
+            ..Request::new(self.document, self.output, memory)
         }
     }
 }

@@ -1,0 +1,102 @@
+//! The end of a conversion: joining the chunks and putting the whole into its
+//! place.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::{Conversion, ConversionError, Outcome, Status, wrap};
+use crate::command::main_files;
+use crate::events::Event;
+use crate::journal::Record;
+use crate::manifest;
+use crate::merge::{ChunkOutput, Merged, merge};
+use crate::pages::PageSet;
+use crate::publish::folder_name;
+
+impl Conversion<'_> {
+    /// Joins what there is and puts it into its place.
+    pub(super) fn finish(
+        mut self,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, ConversionError> {
+        if self.progress.done.is_empty() {
+            return Ok(self.outcome(Status::Nothing));
+        }
+        tell(Event::Merging {
+            chunks: self.progress.done.len(),
+        });
+        let merged = self.folder.fresh_merged()?;
+        let joined = merge(&self.input.stem, &self.outputs(), &merged)?;
+        self.check_pages(&joined)?;
+        tell(Event::Merged(&joined));
+        self.rename_main_files(&merged)?;
+        let files = manifest::record(&merged).map_err(wrap("record", &merged))?;
+        self.journal.append(&Record::Publishing {
+            folder: folder_name(&self.plan.result),
+            files: files.clone(),
+        })?;
+        self.plan.place().put(&merged, &files)?;
+        let missing = self.missing();
+        self.journal.append(&Record::Published {
+            missing: missing.clone(),
+        })?;
+        let status = if missing.is_empty() {
+            Status::Complete
+        } else {
+            Status::Partial
+        };
+        let outcome = self.outcome(status);
+        if status == Status::Complete {
+            self.folder.clear()?;
+        }
+        tell(Event::Published {
+            folder: &self.plan.result,
+        });
+        Ok(outcome)
+    }
+
+    fn check_pages(&self, joined: &Merged) -> Result<(), ConversionError> {
+        let found = PageSet::from_pages(joined.pages.iter().copied());
+        let wanted = self.converted();
+        if found == wanted {
+            return Ok(());
+        }
+        Err(ConversionError::WrongPages { found, wanted })
+    }
+
+    /// The finished chunks in the order of their pages.
+    fn outputs(&self) -> Vec<ChunkOutput> {
+        let mut outputs: Vec<ChunkOutput> = self
+            .progress
+            .done
+            .iter()
+            .filter_map(|chunk| {
+                Some(ChunkOutput {
+                    first_page: chunk.pages.first()?,
+                    last_page: chunk.pages.last()?,
+                    folder: self.folder.chunk(&chunk.pages).join(&self.input.stem),
+                })
+            })
+            .collect();
+        outputs.sort_by_key(|output| output.first_page);
+        outputs
+    }
+
+    /// Where marker saw the document under another name, gives the main files
+    /// the real one.
+    fn rename_main_files(&self, merged: &Path) -> Result<(), ConversionError> {
+        let name = |stem: &OsStr| main_files(stem).map(|file| file.file_name().map(PathBuf::from));
+        for (from, to) in name(&self.input.stem)
+            .into_iter()
+            .zip(name(&self.plan.source.stem))
+        {
+            if let (Some(from), Some(to)) = (from, to)
+                && from != to
+            {
+                let to = merged.join(to);
+                std::fs::rename(merged.join(from), &to).map_err(wrap("write", &to))?;
+            }
+        }
+        Ok(())
+    }
+}

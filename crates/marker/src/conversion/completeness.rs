@@ -1,0 +1,60 @@
+//! Whether a run of marker that ended well has really written its pages.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::command::main_files;
+use crate::pages::PageSet;
+
+/// What is read of `_meta.json`.
+#[derive(Deserialize)]
+struct Metadata {
+    /// One entry a page; a release that has none is believed.
+    page_stats: Option<Vec<PageStats>>,
+}
+
+#[derive(Deserialize)]
+struct PageStats {
+    page_id: u32,
+}
+
+/// Whether text and metadata are there and the metadata lists exactly `pages`.
+pub(super) fn is_complete(output: &Path, stem: &OsStr, pages: &PageSet) -> bool {
+    let [text, metadata] = main_files(stem).map(|file| output.join(file));
+    let listed = std::fs::read(metadata)
+        .ok()
+        .and_then(|json| serde_json::from_slice::<Metadata>(&json).ok());
+    text.is_file() && listed.is_some_and(|metadata| lists(metadata, pages))
+}
+
+fn lists(metadata: Metadata, pages: &PageSet) -> bool {
+    metadata.page_stats.is_none_or(|stats| {
+        let listed = PageSet::from_pages(stats.iter().map(|page| page.page_id));
+        listed == *pages
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_without_some_of_its_pages_is_incomplete() {
+        let output = tempfile::tempdir().unwrap();
+        let folder = output.path().join("a");
+        std::fs::create_dir(&folder).unwrap();
+        let is_complete = |metadata: &str| {
+            std::fs::write(folder.join("a_meta.json"), metadata).unwrap();
+            is_complete(output.path(), OsStr::new("a"), &PageSet::all(2))
+        };
+        let both = r#"{"page_stats": [{"page_id": 0, "x": 1}, {"page_id": 1}]}"#;
+        assert!(!is_complete(both), "no text");
+        std::fs::write(folder.join("a.md"), "").unwrap();
+        assert!(is_complete(both));
+        assert!(is_complete(r#"{"table_of_contents": []}"#));
+        assert!(!is_complete(r#"{"page_stats": [{"page_id": 0}]}"#));
+        assert!(!is_complete(r#"{"page_stats": [{"page_id": 0}"#));
+    }
+}

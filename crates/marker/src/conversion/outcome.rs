@@ -1,0 +1,47 @@
+//! How a conversion went.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use memcap_linux::ByteSize;
+use serde::Serialize;
+
+use crate::pages::PageSet;
+
+/// How a conversion went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// In one word.
+    pub status: Status,
+    /// The folder of the result, where there is one.
+    #[serde(serialize_with = "crate::text::serialize_optional_path")]
+    pub result: Option<PathBuf>,
+    /// Pages that have been converted, by this run or an earlier one.
+    pub converted: PageSet,
+    /// Pages that are missing.
+    pub missing: PageSet,
+    /// Chunks that this run converted.
+    pub chunks_run: usize,
+    /// Chunks that an earlier run had converted.
+    pub chunks_kept: usize,
+    /// The largest peak of a run that is part of the result, where measured.
+    pub peak: Option<ByteSize>,
+    /// How long marker ran, all runs of this conversion together.
+    pub marker_time: Duration,
+}
+
+/// How a conversion went, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// An earlier run had finished it, and its result is still there.
+    AlreadyDone,
+    /// Every page is there.
+    Complete,
+    /// There is a result, but pages are missing.
+    Partial,
+    /// Not a single page was converted.
+    Nothing,
+    /// The user stopped it; the next run goes on.
+    Interrupted,
+}

@@ -1,0 +1,80 @@
+//! Why a work folder cannot be used.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::text::path_text;
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkFolderError {
+    /// The output folder cannot be made or written.
+    #[error("cannot write to the output folder `{}`", path_text(.path))]
+    Output {
+        /// The output folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Something in it failed.
+    #[error("failed to {operation} `{}`", path_text(.path))]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A link or a file stands in its place.
+    #[error("`{}` is not a folder", path_text(.path))]
+    NotAFolder {
+        /// The work folder.
+        path: PathBuf,
+    },
+    /// It belongs to somebody else.
+    #[error("`{}` belongs to user {owner}, not to you", path_text(.path))]
+    ForeignOwner {
+        /// The work folder.
+        path: PathBuf,
+        /// Numerical user id.
+        owner: u32,
+    },
+    /// Another version of memcap made it, or something else did.
+    #[error("`{}` was not made by this version of memcap", path_text(.path))]
+    UnknownVersion {
+        /// The work folder.
+        path: PathBuf,
+    },
+    /// Another conversion of the same document is running.
+    #[error("another memcap is converting this document (it holds `{}`)", path_text(.lock))]
+    Busy {
+        /// The lock.
+        lock: PathBuf,
+    },
+}
+
+impl WorkFolderError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            WorkFolderError::Output { .. } => Some("choose another folder with -o".to_owned()),
+            WorkFolderError::NotAFolder { path } | WorkFolderError::UnknownVersion { path } => {
+                Some(format!(
+                    "move `{}` away, or choose another output folder",
+                    path_text(path)
+                ))
+            }
+            WorkFolderError::ForeignOwner { .. } => {
+                Some("choose an output folder of your own".to_owned())
+            }
+            WorkFolderError::Busy { .. } => {
+                Some("wait for it, or choose another output folder".to_owned())
+            }
+            WorkFolderError::Io { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The real marker on a real PDF, through the command line of memcap.
+//!
+//! A start of marker costs 10 to 30 seconds, so one conversion is shared by
+//! all tests of its result: it is interrupted twice on the way (see
+//! `conversion`). The document converted without memcap and without chunks is
+//! the reference; it is kept in the cache beside the environment.
+//!
+//! Needs `scripts/marker-env`; where it was not run, every test says
+//! `skipped`, and fails if `MEMCAP_REQUIRE` names `marker`.
+
+mod bad_input;
+mod comparison;
+mod conversion;
+mod drop_in;
+mod reference;
+mod result;
+mod support;

@@ -1,0 +1,76 @@
+//! The environment made by `scripts/marker-env`, in which the real marker runs
+//! without downloads, and the document made by `scripts/sample-pdf`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// An installed marker with tiny checkpoints.
+#[derive(Debug, Clone)]
+pub struct MarkerEnvironment {
+    folder: PathBuf,
+}
+
+impl MarkerEnvironment {
+    /// The environment, if it has been made. Looked for once.
+    pub fn find() -> Option<MarkerEnvironment> {
+        static FOUND: OnceLock<Option<MarkerEnvironment>> = OnceLock::new();
+        let find = || script("marker-env", &["--print"]).map(|folder| MarkerEnvironment { folder });
+        FOUND.get_or_init(find).clone()
+    }
+
+    /// Its folder, whose name changes with everything that is in it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its Python interpreter.
+    pub fn python(&self) -> PathBuf {
+        self.folder.join("venv/bin/python")
+    }
+
+    /// Its `marker_single`.
+    pub fn marker_single(&self) -> PathBuf {
+        self.folder.join("venv/bin/marker_single")
+    }
+
+    /// The variables that point marker at the checkpoints.
+    ///
+    /// # Panics
+    /// Where `env.json` is not what `scripts/marker-env` writes.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let path = self.folder.join("env.json");
+        let text = std::fs::read_to_string(&path);
+        let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
+
+/// A real text PDF of 20 pages or more, fetched at the first call on a machine.
+///
+/// # Panics
+/// Where it cannot be had; the script says why.
+pub fn sample_pdf() -> PathBuf {
+    static SAMPLE: OnceLock<PathBuf> = OnceLock::new();
+    let fetch = || script("sample-pdf", &[]).expect("scripts/sample-pdf failed");
+    SAMPLE.get_or_init(fetch).clone()
+}
+
+/// What a script of the project prints; `None` where it fails.
+fn script(name: &str, arguments: &[&str]) -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../scripts")
+        .join(name);
+    let mut command = Command::new(script);
+    let output = command
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output
+        .status
+        .success()
+        .then(|| PathBuf::from(text.trim_end()))
+}
