@@ -44,6 +44,7 @@ contains "the warning" "$(cat /tmp/err)" 128
 nothing_left 15
 
 echo "# an outer limit that is hit first gets the blame"
+# shellcheck disable=SC2016 # evaluated there
 start_neighbour 120 'sh -c "echo \$PPID" >"$outer/shell/cgroup.procs"'
 memcap_run --memory 100M -- hog 96M --hold 30
 end_neighbour
@@ -65,6 +66,7 @@ report_says_killed memory-limit
 report_says verdict.by watchdog
 nothing_left 15
 echo "# the outer limit before the watchdog's"
+# shellcheck disable=SC2016 # evaluated there
 start_neighbour 110 'sh -c "echo \$PPID" >"$place/cgroup.procs"'
 memcap_run --memory 80M -- hog 76M --hold 30
 end_neighbour
