@@ -11,6 +11,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::LeftRunning;
+use crate::keeper::Room;
 use crate::wire::Prepared;
 
 /// As the keeper's own deadline.
@@ -56,7 +57,12 @@ pub(crate) fn rescue(prepared: &Prepared, adopted: bool) -> (Vec<LeftRunning>, V
         }
         wait_a_moment();
     };
-    let notes = remove(&directories, &groups, deadline);
+    let mut notes = remove(&directories, &groups, deadline);
+    if let Some(room) = prepared.room.as_deref().and_then(Room::at)
+        && let Err(error) = room.close()
+    {
+        notes.push(format!("{error}; it is swept at the next start"));
+    }
     let left = left
         .into_iter()
         .filter_map(ProcessId::of)

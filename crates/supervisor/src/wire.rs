@@ -139,6 +139,8 @@ pub(crate) struct Prepared {
     pub(crate) v2: Vec<PathBuf>,
     /// v1 memory directories.
     pub(crate) v1: Vec<PathBuf>,
+    /// The leaf that the embedding program was moved into to make room.
+    pub(crate) room: Option<PathBuf>,
     /// What was read back, for the report.
     pub(crate) proof: Option<String>,
     /// Things that went less well than hoped.

@@ -10,5 +10,5 @@ require "memory is with v2" grep -qw memory /sys/fs/cgroup/unified/cgroup.contro
 expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
 remember_cgroups
 all_scenarios
-scenario_doctor enforced absent enforced
+scenario_doctor enforced not-available enforced
 finish

@@ -9,5 +9,7 @@
 expect_mechanism cgroup-v1 cgroup-v2 tree-exact kernel
 remember_cgroups
 all_scenarios
-scenario_doctor absent enforced enforced
+scenario_acceptance
+scenario_machine_oom
+scenario_doctor not-available enforced enforced
 finish

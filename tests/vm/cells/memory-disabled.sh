@@ -11,5 +11,5 @@ require "there is no memory controller" sh -c '! grep -qw memory /sys/fs/cgroup/
 expect_mechanism watchdog cgroup-v2 tree-sampled watchdog
 remember_cgroups
 all_scenarios
-scenario_doctor absent absent enforced
+scenario_doctor not-available not-available enforced
 finish

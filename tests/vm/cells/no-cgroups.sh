@@ -9,5 +9,7 @@ require "no cgroup file system is mounted" sh -c '! grep -q cgroup /proc/mounts'
 expect_mechanism watchdog keeper tree-sampled watchdog
 remember_cgroups
 all_scenarios
-scenario_doctor absent absent enforced
+scenario_acceptance
+scenario_machine_oom
+scenario_doctor not-available not-available enforced
 finish

@@ -41,22 +41,16 @@ report_says verdict.by kernel
 report_says requested_bytes 1073741824
 report_says limit_bytes $((128 * 1048576))
 contains "the warning" "$(cat /tmp/err)" 128
-nothing_left 5
+nothing_left 15
 
 echo "# an outer limit that is hit first gets the blame"
-# Started before memcap, and never chosen by the OOM killer.
-sh -c 'echo $$ >"$0/cgroup.procs"; echo -1000 >/proc/self/oom_score_adj
-    exec hog 120M --hold 50' "$outer/shell" &
-neighbour=$!
-# shellcheck disable=SC2317 # called by wait_until
-neighbour_is_big() { [ "$(awk '/^VmRSS/ { print $2 }' "/proc/$neighbour/status")" -gt 122880 ]; }
-require "the neighbour takes its memory" wait_until 20 neighbour_is_big
+# shellcheck disable=SC2016 # evaluated there
+start_neighbour 120 'sh -c "echo \$PPID" >"$outer/shell/cgroup.procs"'
 memcap_run --memory 100M -- hog 96M --hold 30
-kill -9 "$neighbour"
-wait "$neighbour"
+end_neighbour
 report_says_killed outer-limit
-report_says verdict.by kernel
-nothing_left 5
+report_says verdict.by ''
+nothing_left 15
 
 echo "# a finite limit on the populated group itself: no group can be made for memory, and leaving is no answer"
 mkdir "$outer/tight"
@@ -70,5 +64,13 @@ stays_inside
 memcap_run --memory 64M -- hog 128M --rate 20M --hold 30
 report_says_killed memory-limit
 report_says verdict.by watchdog
-nothing_left 5
+nothing_left 15
+echo "# the outer limit before the watchdog's"
+# shellcheck disable=SC2016 # evaluated there
+start_neighbour 110 'sh -c "echo \$PPID" >"$place/cgroup.procs"'
+memcap_run --memory 80M -- hog 76M --hold 30
+end_neighbour
+report_says_killed outer-limit
+report_says verdict.by ''
+nothing_left 15
 finish

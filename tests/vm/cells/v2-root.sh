@@ -8,5 +8,8 @@
 expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
 remember_cgroups
 all_scenarios
-scenario_doctor enforced absent enforced
+scenario_acceptance
+scenario_machine_oom
+scenario_nested
+scenario_doctor enforced not-available enforced
 finish

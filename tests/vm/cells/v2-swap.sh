@@ -25,7 +25,5 @@ remember_cgroups
 scenario_within
 scenario_breach
 scenario_tree
-echo "# the job that swapping would save"
-memcap_run --memory 64M -- hog 160M --hold 0
-report_says_killed memory-limit
+scenario_swap
 finish

@@ -11,7 +11,8 @@ launch() { as_user "$@"; }
 expect_mechanism watchdog keeper tree-sampled watchdog
 remember_cgroups
 all_scenarios
-scenario_doctor absent absent enforced
+scenario_acceptance
+scenario_doctor not-available not-available enforced
 
 echo "# a mechanism that this user cannot have is refused by name, before the job starts"
 rm -f /tmp/started "$report"

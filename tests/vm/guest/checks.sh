@@ -114,6 +114,11 @@ memcap_run() {
     rm -f "$report" /tmp/flat
     (launch memcap run --report "$report" "$@") >/tmp/out 2>/tmp/err
     status=$?
+    read_report
+}
+
+# Prints what memcap said, and flattens its report.
+read_report() {
     unshown=
     if ! [ -s "$report" ] || ! awk -f /vm/json.awk "$report" >/tmp/flat 2>&1; then
         not_ok "a report was written: $(cat /tmp/flat "$report" 2>&1)"
@@ -169,7 +174,7 @@ scenario_breach() {
         within peak_bytes "$(field peak_bytes)" "$limit" $((limit * 5))
         ;;
     esac
-    nothing_left 5
+    nothing_left 15
     [ "$guarantee" = tree-exact ] || scenario_slow_breach
 }
 
@@ -180,14 +185,14 @@ scenario_slow_breach() {
     peak=$(field peak_bytes)
     within peak_bytes "$peak" "$limit" $((limit + 33554432))
     report_says overshoot_bytes $((peak - limit))
-    nothing_left 5
+    nothing_left 15
 }
 
 scenario_tree() {
     echo "# a tree of 4 x 40M under 64M"
     memcap_run --memory 64M -- tree 4 40M --hold 30
     report_says_killed memory-limit
-    nothing_left 5
+    nothing_left 15
 }
 
 scenario_within() {
@@ -198,36 +203,180 @@ scenario_within() {
     report_says job.exit_code 0
     report_names_mechanism
     within peak_bytes "$(field peak_bytes)" $((16 * 1048576)) "$limit"
-    nothing_left 5
+    nothing_left 15
     echo "# a job's own status"
     memcap_run --memory 64M -- sh -c 'exit 7'
     equal "exit status" "$status" 7
     report_says job.exit_code 7
     report_says exit_code 7
     report_says verdict.kind finished
-    nothing_left 5
+    nothing_left 15
 }
 
 pids_written() { [ "$(wc -l 2>/dev/null </tmp/pids)" = "$1" ]; }
 
-# Nothing may outlive memcap itself, not even what left its session.
-scenario_killed() {
-    echo "# kill -9 of memcap, a daemon and a plain child below it"
-    rm -f /tmp/pids "$report"
-    (launch memcap run --memory 64M --report "$report" -- daemonize --child --stay --hold 60 --pidfile /tmp/pids) >/tmp/out 2>/tmp/err &
+# Starts memcap beside the script; sets memcap to its pid.
+memcap_start() {
+    rm -f /tmp/flat "$report"
+    (launch memcap run --memory 64M --report "$report" "$@") >/tmp/out 2>/tmp/err &
     memcap=$!
+}
+
+# Waits for a memcap of memcap_start; what memcap_run leaves behind.
+memcap_wait() {
+    wait "$memcap"
+    status=$?
+    read_report
+}
+
+# memcap with a job that has left its session, and a plain child beside it.
+start_daemons() {
+    rm -f /tmp/pids
+    memcap_start daemonize --child --stay --hold 60 --pidfile /tmp/pids
     if ! wait_until 20 pids_written 2; then
         not_ok "the daemon started: $(cat /tmp/out /tmp/err)"
     fi
     equal "process $memcap" "$(cat /proc/$memcap/comm)" memcap
+    keeper=$(pid_of memcap-keeper)
+}
+
+pid_of() { # NAME
+    survivors | sed -n "s/($1)$//p" | head -n 1
+}
+
+# Nothing may outlive memcap itself, not even what left its session.
+scenario_killed() {
+    echo "# kill -9 of memcap, a daemon and a plain child below it"
+    start_daemons
     kill -9 "$memcap"
     wait "$memcap"
     nothing_left 15
 }
 
-# What `doctor` must say of each mechanism on this host; `absent` covers both
-# "not there" and "there, but does not enforce".
-scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG (each: enforced | absent)
+scenario_keeper_killed() {
+    echo "# kill -9 of the keeper, a daemon and a plain child below it"
+    start_daemons
+    kill -9 "$keeper"
+    memcap_wait
+    equal "exit status" "$status" 125
+    report_says verdict.kind internal-error
+    report_says left_running '[]'
+    nothing_left 15
+}
+
+# What both leave behind cannot be ended by either: the next start does.
+scenario_both_killed() {
+    echo "# kill -9 of memcap and its keeper, then the next run"
+    start_daemons
+    kill -9 "$keeper" "$memcap"
+    wait "$memcap"
+    memcap_run --memory 64M -- true
+    equal "exit status" "$status" 0
+    nothing_left 15
+}
+
+job_is_gone() { [ -z "$(pid_of hog)" ]; }
+
+job_is_there() { [ -n "$(pid_of hog)" ]; }
+
+# The limit does not need memcap to run.
+scenario_stopped() {
+    echo "# SIGSTOP of memcap, 256M under 64M, 16M a second"
+    memcap_start hog 256M --rate 16M --hold 60
+    wait_until 20 job_is_there || not_ok "the job started: $(cat /tmp/err)"
+    kill -STOP "$memcap"
+    if job_is_there; then ok "the job runs on"; else not_ok "the job ended before"; fi
+    if wait_until 60 job_is_gone; then ok "the job was ended"; else not_ok "the job still runs"; fi
+    equal "state of memcap" "$(awk '/^State/ { print $2 }' "/proc/$memcap/status")" T
+    kill -CONT "$memcap"
+    memcap_wait
+    report_says_killed memory-limit
+    report_says verdict.by "$by"
+    within peak_bytes "$(field peak_bytes)" $((limit * 9 / 10)) $((limit + 33554432))
+    nothing_left 15
+}
+
+# What the project promises first, in sizes of real life.
+scenario_acceptance() {
+    echo "# 4G under 512M"
+    memcap_run --memory 512M -- hog 4G --hold 30
+    report_says_killed memory-limit
+    report_says verdict.by "$by"
+    report_says limit_bytes 536870912
+    nothing_left 15
+    echo "# a tree of 4 x 200M under 512M"
+    memcap_run --memory 512M -- tree 4 200M --hold 30
+    report_says_killed memory-limit
+    report_says verdict.by "$by"
+    report_says limit_bytes 536870912
+    nothing_left 15
+}
+
+# Needs swap: without a swap limit this job would complete, only slowly.
+scenario_swap() {
+    echo "# the job that swapping would save"
+    memcap_run --memory 64M -- hog 160M --hold 0
+    report_says_killed memory-limit
+    report_says verdict.by kernel
+    within peak_bytes "$(field peak_bytes)" $((limit * 9 / 10)) $((limit + 1048576))
+    nothing_left 15
+}
+
+resident() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status" 2>/dev/null; }
+
+# A process beside memcap that takes memory and is never chosen by the OOM killer;
+# sets neighbour to its pid.
+start_neighbour() { # MIB COMMAND-TO-PLACE-ITSELF
+    (
+        eval "${2:-:}"
+        echo -1000 >/proc/self/oom_score_adj
+        exec hog "$1M" --hold 50
+    ) &
+    neighbour=$!
+    require "the neighbour takes its memory" wait_until 30 neighbour_holds $(($1 * 1024))
+}
+
+neighbour_holds() { # KIB
+    seen=$(resident "$neighbour")
+    [ "${seen:-0}" -ge "$1" ]
+}
+
+end_neighbour() {
+    kill -9 "$neighbour"
+    wait "$neighbour"
+}
+
+# The machine's own OOM killer is not our limit, nor anybody's signal.
+scenario_machine_oom() {
+    echo "# a job within its limit, for which the machine has too little"
+    available=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+    start_neighbour $((available - 160))
+    memcap_run --memory 512M -- hog 400M --rate 100M --hold 30
+    end_neighbour
+    report_says_killed machine-oom
+    report_says verdict.by ''
+    nothing_left 15
+}
+
+# The limit of a memcap inside a job is its own affair: the outer one goes on.
+scenario_nested() {
+    echo "# memcap inside a job, with a limit of its own"
+    memcap_run --memory 128M -- memcap run --memory 32M --report /tmp/inner.json -- hog 64M --hold 30
+    cp /tmp/flat /tmp/outer.flat
+    awk -f /vm/json.awk /tmp/inner.json >/tmp/flat
+    report_says verdict.kind memory-limit
+    report_says mechanism "$mechanism"
+    report_says limit_bytes 33554432
+    mv /tmp/outer.flat /tmp/flat
+    equal "exit status" "$status" 137
+    report_says verdict.kind finished
+    report_says job.exit_code 137
+    nothing_left 15
+}
+
+# What `doctor` must say of each mechanism on this host: enforced, or why not
+# (not-available, not-tried).
+scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG
     echo "# doctor"
     (launch memcap doctor --json) >/tmp/doctor.json 2>/tmp/err
     status=$?
@@ -236,17 +385,16 @@ scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG (each: enforced | absent)
     if ! awk -f /vm/json.awk /tmp/doctor.json >/tmp/flat 2>&1; then
         not_ok "doctor printed JSON: $(cat /tmp/doctor.json)"
     fi
+    case "$1 $2" in *enforced*) equal "exit status" "$status" 0 ;; *) equal "exit status" "$status" 1 ;; esac
     doctor_says cgroup-v2 "$1"
     doctor_says cgroup-v1 "$2"
     doctor_says watchdog "$3"
-    nothing_left 5
+    nothing_left 15
 }
 
-doctor_says() { # MECHANISM enforced|absent
+doctor_says() { # MECHANISM VERDICT
     place=$(sed -n "s/^\(.*\)\.mechanism	$1\$/\1/p" /tmp/flat | head -n 1)
-    seen=$(field "$place.enforced")
-    [ "$seen" = true ] && seen=enforced || seen=absent
-    equal "doctor on $1" "$seen" "$2"
+    equal "doctor on $1" "$(field "$place.verdict")" "$2"
 }
 
 all_scenarios() {
@@ -254,4 +402,7 @@ all_scenarios() {
     scenario_breach
     scenario_tree
     scenario_killed
+    scenario_keeper_killed
+    [ "$containment" = keeper ] || scenario_both_killed
+    scenario_stopped
 }

@@ -46,6 +46,11 @@ impl GroupName {
         (parts.next().is_none() && parsed.to_string() == name).then_some(parsed)
     }
 
+    /// Which of its owner's groups this is.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
     /// Whether the owner is certainly gone. A name from another pid namespace
     /// says nothing about processes here, so its owner counts as alive.
     pub fn owner_is_dead(&self) -> bool {
@@ -103,6 +108,7 @@ mod tests {
         let name = GroupName::for_this_process(3).expect("a name");
         assert_eq!(GroupName::parse(&name.to_string()), Some(name.clone()));
         assert!(!name.owner_is_dead());
+        assert_eq!(name.serial(), 3);
         for strange in [
             "memcap-",
             "memcap-1-2-3",

@@ -204,6 +204,14 @@ impl V2Group {
         Ok(found)
     }
 
+    /// The groups directly below; none where they cannot be listed.
+    pub fn children(&self) -> Vec<V2Group> {
+        super::child_dirs(&self.path)
+            .into_iter()
+            .map(V2Group::at)
+            .collect()
+    }
+
     /// Opens `cgroup.procs` for a child that is to place itself (write `0`).
     ///
     /// # Errors

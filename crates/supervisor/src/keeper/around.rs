@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use memcap_linux::ByteSize;
-use memcap_linux::cgroup::{Limit, V1Memory, V2Group};
+use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
 
 use crate::wire::Surroundings;
 
@@ -15,7 +15,7 @@ pub(super) struct Around {
     v2: Vec<(PathBuf, u64)>,
     /// v1 memory groups that have a limit.
     v1: Vec<PathBuf>,
-    /// The nearest group and its OOM kills, where a hierarchy tells.
+    /// Where OOM kills near the job are counted, and how many there were.
     kills: Option<(Counter, u64)>,
 }
 
@@ -23,6 +23,7 @@ pub(super) struct Around {
 enum Counter {
     V2(PathBuf),
     V1(PathBuf),
+    Machine,
 }
 
 impl Counter {
@@ -30,6 +31,8 @@ impl Counter {
         match self {
             Counter::V2(dir) => V2Group::at(dir).local_events().ok()?.get("oom_kill"),
             Counter::V1(dir) => V1Memory::at(dir).oom_kills().ok()?,
+            // Every OOM kill there is, of groups too (Linux 4.13).
+            Counter::Machine => FlatKeyed::parse(&read_vmstat()?).get("oom_kill"),
         }
     }
 }
@@ -43,6 +46,8 @@ impl Around {
             (None, Some(dir)) => Some(Counter::V2(dir.clone())),
             (None, None) => None,
         };
+        // The root group counts nothing, and not every host has groups.
+        let counters = nearest.into_iter().chain([Counter::Machine]);
         Around {
             v2: v2
                 .iter()
@@ -53,7 +58,9 @@ impl Around {
                 .filter(|dir| v1_limit(dir).is_some())
                 .cloned()
                 .collect(),
-            kills: nearest.and_then(|counter| counter.read().map(|kills| (counter, kills))),
+            kills: counters
+                .filter_map(|counter| counter.read().map(|kills| (counter, kills)))
+                .next(),
         }
     }
 
@@ -77,7 +84,7 @@ impl Around {
         Some(format!("{} has been at its limit", dir.display()))
     }
 
-    /// OOM kills in the nearest group since.
+    /// OOM kills since, in the nearest group that counts them or on the machine.
     pub(super) fn kills(&self) -> Option<u64> {
         let (counter, before) = self.kills.as_ref()?;
         Some(counter.read()?.saturating_sub(*before))
@@ -94,4 +101,8 @@ fn v1_limit(dir: &Path) -> Option<ByteSize> {
         Ok(Limit::At(bytes)) => Some(bytes),
         Ok(Limit::Unlimited) | Err(_) => None,
     }
+}
+
+fn read_vmstat() -> Option<String> {
+    std::fs::read_to_string("/proc/vmstat").ok()
 }

@@ -6,12 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use memcap_linux::cgroup::{GroupName, Limit, V1Memory, V2Group};
+use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
 use memcap_linux::{ByteSize, FileError, PidFd};
 use memcap_probe::MemoryBase;
 use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
 
+use super::names;
+use super::room::{self, Room};
 use super::sweep::sweep;
 use crate::evidence::GroupCounters;
 use crate::plan::Placement;
@@ -44,14 +46,6 @@ pub(crate) struct Enclosure {
     enforcement: Enforcement,
     /// The v2 directory that follows the tree, with or without a limit.
     directory: Option<V2Group>,
-}
-
-/// The leaf that the embedding program and the keeper moved into, because a
-/// populated group gets no controllers.
-#[derive(Debug)]
-struct Room {
-    base: V2Group,
-    leaf: V2Group,
 }
 
 /// Setting up failed.
@@ -92,8 +86,10 @@ impl Enclosure {
         match &spec.placement {
             Placement::CgroupV2(base) => {
                 prepared.notes.extend(sweep(&base.dir));
+                let _lock = room::lock(&V2Group::at(&base.dir));
                 let room = open_base(base, spec)?;
-                let group = V2Group::create(&base.dir, &name(0)?)?;
+                prepared.room = room.as_ref().map(|room| room.path().to_owned());
+                let group = V2Group::create(&base.dir, &names::name(names::LIMIT)?)?;
                 let limits = limit_v2(&group, spec.limit).and_then(|proof| {
                     prepared.proof = Some(proof);
                     Ok(group.events_file()?)
@@ -112,7 +108,7 @@ impl Enclosure {
                         // As in `prepare`.
                         let _ = group.remove();
                         if let Some(room) = room {
-                            let _ = room.close(spec);
+                            let _ = room.close();
                         }
                         return Err(error);
                     }
@@ -120,7 +116,7 @@ impl Enclosure {
             }
             Placement::CgroupV1(base) => {
                 prepared.notes.extend(sweep(base));
-                let group = V1Memory::create(base, &name(0)?)?;
+                let group = V1Memory::create(base, &names::name(names::LIMIT)?)?;
                 prepared.v1.push(group.path().to_owned());
                 self.enforcement = Enforcement::V1 {
                     group: group.clone(),
@@ -214,10 +210,7 @@ impl Enclosure {
             Enforcement::V2 { group, .. } => {
                 let all = group.events().ok()?;
                 let own = group.local_events().ok();
-                Some(GroupCounters {
-                    oom_kills: all.get("oom_kill")?,
-                    own_limit_hit: own.and_then(|own| own.get("oom")).map(|count| count > 0),
-                })
+                v2_counters(&all, own.as_ref())
             }
             Enforcement::V1 { group, limit, .. } => Some(GroupCounters {
                 oom_kills: group.oom_kills().ok()??,
@@ -305,48 +298,32 @@ impl Enclosure {
     }
 
     /// Gives the embedding program its own group back, after [`dispose`].
-    pub(crate) fn leave_room(&self, spec: &Spec) -> Result<(), FileError> {
+    pub(crate) fn leave_room(&self) -> Result<(), FileError> {
         match &self.enforcement {
             Enforcement::V2 {
                 room: Some(room), ..
-            } => room.close(spec),
+            } => room.close(),
             _ => Ok(()),
         }
     }
 }
 
-impl Room {
-    /// Moves the embedding program and this process into a leaf of the base.
-    fn open(base: &V2Group, spec: &Spec) -> Result<Room, EnclosureError> {
-        let leaf = V2Group::create(base.path(), &name(1)?)?;
-        let room = Room {
-            base: base.clone(),
-            leaf,
-        };
-        for pid in participants(spec) {
-            if let Err(error) = room.leaf.admit(pid) {
-                // As in `Enclosure::prepare`.
-                let _ = room.close(spec);
-                return Err(error.into());
-            }
-        }
-        Ok(room)
-    }
-
-    /// The way back: controllers off, processes home, leaf gone.
-    fn close(&self, spec: &Spec) -> Result<(), FileError> {
-        self.base.disable_for_children("memory")?;
-        for pid in participants(spec) {
-            // Dead already: nothing to bring home.
-            let _ = self.base.admit(pid);
-        }
-        self.leaf.remove()
-    }
-}
-
-fn participants(spec: &Spec) -> impl Iterator<Item = i32> {
-    let ourselves = i32::try_from(std::process::id()).ok();
-    spec.host.map(|host| host.pid).into_iter().chain(ourselves)
+/// `memory.events` counts what happened below too. A job may have groups with
+/// limits of their own (a container, another memcap): a kill by those is the
+/// job's affair, as long as our limit was not hit and no member of our own group
+/// was killed.
+fn v2_counters(all: &FlatKeyed, own: Option<&FlatKeyed>) -> Option<GroupCounters> {
+    let kills = all.get("oom_kill")?;
+    let own_ooms = own.and_then(|own| own.get("oom"));
+    let limit_below_hit = matches!((all.get("oom"), own_ooms), (Some(all), Some(0)) if all > 0);
+    let kills_here = own.and_then(|own| own.get("oom_kill"));
+    Some(GroupCounters {
+        oom_kills: match kills_here {
+            Some(kills_here) if limit_below_hit => kills_here,
+            _ => kills,
+        },
+        own_limit_hit: own_ooms.map(|count| count > 0),
+    })
 }
 
 /// Makes a base able to take leaves with limits.
@@ -355,14 +332,14 @@ fn open_base(base: &MemoryBase, spec: &Spec) -> Result<Option<Room>, EnclosureEr
     let room = if base.make_room {
         Some(Room::open(&group, spec)?)
     } else {
-        None
+        Room::shared(&group)
     };
     if base.enable_memory
         && let Err(error) = group.enable_for_children("memory")
     {
         if let Some(room) = room {
             // As in `Enclosure::prepare`.
-            let _ = room.close(spec);
+            let _ = room.close();
         }
         return Err(error.into());
     }
@@ -423,13 +400,7 @@ fn check_read_back(file: &str, found: Limit, wanted: ByteSize) -> Result<(), Enc
 }
 
 fn make_directory(base: &std::path::Path) -> Result<V2Group, EnclosureError> {
-    Ok(V2Group::create(base, &name(2)?)?)
-}
-
-fn name(serial: u32) -> Result<String, EnclosureError> {
-    GroupName::for_this_process(serial)
-        .map(|name| name.to_string())
-        .map_err(EnclosureError::Name)
+    Ok(V2Group::create(base, &names::name(names::DIRECTORY)?)?)
 }
 
 /// An error with its causes in one line.
@@ -442,4 +413,38 @@ pub(super) fn one_line(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_by_limits_inside_the_job_are_not_ours() {
+        let count = |all: &str, own: &str| {
+            let own = FlatKeyed::parse(own);
+            v2_counters(&FlatKeyed::parse(all), Some(&own))
+                .map(|counters| (counters.oom_kills, counters.own_limit_hit))
+        };
+        let cases = [
+            // Our limit, a member of our own group.
+            ("oom 1\noom_kill 2", "oom 1\noom_kill 2", (2, true)),
+            // Our limit, a member of a group below.
+            ("oom 1\noom_kill 1", "oom 1\noom_kill 0", (1, true)),
+            // A limit below us.
+            ("oom 1\noom_kill 2", "oom 0\noom_kill 0", (0, false)),
+            // A limit below us, and another around us.
+            ("oom 1\noom_kill 3", "oom 0\noom_kill 1", (1, false)),
+            // A limit around us took a member of a group below.
+            ("oom 0\noom_kill 1", "oom 0\noom_kill 0", (1, false)),
+        ];
+        for (all, own, (kills, hit)) in cases {
+            assert_eq!(count(all, own), Some((kills, Some(hit))), "{all} / {own}");
+        }
+        let old_kernel = v2_counters(&FlatKeyed::parse("oom 1\noom_kill 1"), None);
+        assert_eq!(
+            old_kernel.map(|c| (c.oom_kills, c.own_limit_hit)),
+            Some((1, None))
+        );
+    }
 }

@@ -12,9 +12,12 @@
 
 mod around;
 mod enclosure;
+mod names;
+mod room;
 mod run;
 mod sampler;
 mod sweep;
 mod tree;
 
+pub(crate) use room::Room;
 pub use run::main;

@@ -82,7 +82,7 @@ impl Keeper {
         match self.run(&spec, &enclosure) {
             Ok(last_word) => wire::send(&self.stream, &last_word),
             Err(error) => {
-                self.dispose(&enclosure, &spec);
+                self.dispose(&enclosure);
                 Err(error)
             }
         }
@@ -95,7 +95,7 @@ impl Keeper {
         let job = match start(spec, enclosure) {
             Ok(job) => job,
             Err(error) => {
-                self.dispose(enclosure, spec);
+                self.dispose(enclosure);
                 return Ok(not_started(&error));
             }
         };
@@ -117,7 +117,7 @@ impl Keeper {
         // The counters are read while the groups are still there.
         evidence.outer = around.limit_hit();
         evidence.oom_kills_around = around.kills();
-        evidence.notes.extend(self.dispose(enclosure, spec));
+        evidence.notes.extend(self.dispose(enclosure));
         Ok(FromKeeper::Ended(Box::new(evidence)))
     }
 
@@ -132,7 +132,7 @@ impl Keeper {
             match Enclosure::prepare(&spec) {
                 Ok((enclosure, prepared)) => {
                     if let Err(error) = wire::send(&self.stream, &FromKeeper::Prepared(prepared)) {
-                        self.dispose(&enclosure, &spec);
+                        self.dispose(&enclosure);
                         return Err(error);
                     }
                     return Ok(Some((spec, enclosure)));
@@ -290,7 +290,7 @@ impl Keeper {
 
     /// Removes the groups; a dying process may hold them for a moment. Returns
     /// notes about what stayed.
-    fn dispose(&self, enclosure: &Enclosure, spec: &Spec) -> Vec<String> {
+    fn dispose(&self, enclosure: &Enclosure) -> Vec<String> {
         let deadline = Instant::now() + REMOVAL_DEADLINE;
         let removed = loop {
             match enclosure.dispose() {
@@ -298,7 +298,7 @@ impl Keeper {
                 outcome => break outcome,
             }
         };
-        let left = removed.and_then(|()| enclosure.leave_room(spec)).err();
+        let left = removed.and_then(|()| enclosure.leave_room()).err();
         left.map(|error| format!("{}; it is swept at the next start", one_line(&error)))
             .into_iter()
             .collect()

@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::{GroupName, V1Memory, V2Group};
 use memcap_linux::{FileError, PidFd};
-use nix::poll::poll;
 use nix::sys::signal::Signal;
 
 use super::enclosure::one_line;
+use super::room::is_room;
 
-/// How long the dying may take to leave a swept group.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// How long all leftovers below one base may take to die; a job waits for it,
+/// but only where there are some.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Sweeps below one directory; returns a note for each group that stayed.
 pub(super) fn sweep(base: &Path) -> Vec<String> {
+    let deadline = Instant::now() + DEADLINE;
     let Ok(entries) = std::fs::read_dir(base) else {
         return Vec::new();
     };
-    let deadline = Instant::now() + DEADLINE;
     entries
         .filter_map(Result::ok)
         .filter(|entry| {
@@ -30,23 +31,31 @@ pub(super) fn sweep(base: &Path) -> Vec<String> {
                 .is_some_and(|name| name.owner_is_dead())
         })
         .filter_map(|entry| {
-            let error = clear(&entry.path(), deadline)?;
+            let path = entry.path();
+            let group = V2Group::at(&path);
+            if is_room(&group) {
+                // Programs may live on in it, and are nobody's leftovers.
+                let _ = group.remove();
+                return None;
+            }
+            empty(&path);
+            let error = remove(&group, deadline).err()?;
             Some(format!("a leftover group stays: {}", one_line(&error)))
         })
         .collect()
 }
 
-/// Empties and removes one group; the reason when it stays.
-fn clear(path: &Path, deadline: Instant) -> Option<FileError> {
+/// A killed process holds its group until it is gone; one in uninterruptible
+/// sleep outlasts the deadline, and its group goes at a later start.
+fn remove(group: &V2Group, deadline: Instant) -> Result<(), FileError> {
     loop {
-        empty(path);
-        let error = V2Group::at(path).remove().err()?;
-        if Instant::now() >= deadline {
-            return Some(error);
+        match group.remove() {
+            Err(_) if Instant::now() < deadline => {
+                // No descriptors: a plain timeout.
+                let _ = nix::poll::poll(&mut [], 1u8);
+            }
+            outcome => return outcome,
         }
-        // No descriptors: nothing tells of both hierarchies when a stranger's
-        // group is empty, so look again soon.
-        let _ = poll(&mut [], 2u8);
     }
 }
 

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Pure cgroup v2, uid 1000 in a directory of its own, but nobody has granted the
+# memory controller there: the directory follows the tree, the watchdog holds it.
+#@ kernels 6.1
+#@ layout v2-bare
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+delegated=/sys/fs/cgroup/delegated
+mkdir -p "$delegated/shell"
+chown user "$delegated" "$delegated/cgroup.procs" "$delegated/cgroup.subtree_control" \
+    "$delegated/shell" "$delegated/shell/cgroup.procs"
+
+launch() {
+    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$delegated/shell" || exit 91
+    as_user "$@"
+}
+
+expect_mechanism watchdog cgroup-v2 tree-sampled watchdog
+remember_cgroups
+all_scenarios
+scenario_doctor not-available not-available enforced
+finish
