@@ -183,6 +183,8 @@ pub(crate) struct Governor {
     recheck_above: ByteSize,
     /// When the last exact measurement ended, and what it took.
     measured: Option<(Duration, Duration)>,
+    /// The sum at the last look.
+    last_total: ByteSize,
     next_look: Duration,
     /// The longest wait for now; doubles while nobody joins.
     calm: Duration,
@@ -197,6 +199,7 @@ impl Governor {
             learned: Learned::default(),
             recheck_above: ByteSize::ZERO,
             measured: None,
+            last_total: ByteSize::ZERO,
             next_look: Duration::ZERO,
             calm: RESTLESS,
         }
@@ -274,7 +277,9 @@ impl Governor {
         if self.learned.at_least(sum) >= limit {
             return self.end(Some(Cause::Watchdog));
         }
-        if self.is_worth_measuring(sum, limit, now) {
+        let growing = sum.total() > self.last_total;
+        self.last_total = sum.total();
+        if self.is_worth_measuring(sum, limit, growing, now) {
             return Action::MeasureExactly;
         }
         Action::Wait
@@ -282,13 +287,18 @@ impl Governor {
 
     /// Over the limit by a sum that may count pages twice, or on the way there
     /// without knowing how many.
-    fn is_worth_measuring(&self, sum: Sum, limit: ByteSize, now: Duration) -> bool {
+    fn is_worth_measuring(&self, sum: Sum, limit: ByteSize, growing: bool, now: Duration) -> bool {
         let at_most = self.learned.at_most(sum);
         let over = at_most >= limit;
+        let negligible = self.learned.doubt(sum) <= limit.percent(NEGLIGIBLE);
+        if over && negligible && growing {
+            // Certainty comes by itself, sooner than by a measurement.
+            return false;
+        }
         if over && sum.total() < self.recheck_above {
             return false;
         }
-        if !over && self.learned.doubt(sum) <= limit.percent(NEGLIGIBLE) {
+        if !over && negligible {
             return false;
         }
         let patience = match at_most {
@@ -476,8 +486,10 @@ mod tests {
             inherited: ByteSize::from_mib(4),
             ..look(512, 5)
         };
+        // Still growing: it will be certain in a moment. Steady: measured.
+        assert_eq!(governor.on(Input::Sum(little), at(5)), Action::Wait);
         assert_eq!(
-            governor.on(Input::Sum(little), at(5)),
+            governor.on(Input::Sum(little), at(6)),
             Action::MeasureExactly
         );
         let mut governor = watchdog();
