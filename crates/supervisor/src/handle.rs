@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 
 use memcap_linux::{ByteSize, ProcessId, keep_open, signals};
 use memcap_probe::{Host, Roots};
-use nix::unistd::getpgrp;
 
 use crate::error::KeeperRefusal;
 use crate::plan::plan;
@@ -84,6 +83,19 @@ impl Supervisor {
     /// # Errors
     /// When no mechanism fits or the keeper does not start.
     pub fn spawn(&self, request: Request) -> Result<Handle, SupervisorError> {
+        self.spawn_as_planned(request, |_| {})
+    }
+
+    /// As [`Supervisor::spawn`]; `tell` is shown the plan before anything is
+    /// started.
+    ///
+    /// # Errors
+    /// As [`Supervisor::spawn`].
+    pub fn spawn_as_planned(
+        &self,
+        request: Request,
+        tell: impl FnOnce(&Plan),
+    ) -> Result<Handle, SupervisorError> {
         let Request {
             job,
             limits,
@@ -98,6 +110,7 @@ impl Supervisor {
         let host = Host::observe(&Roots::default());
         let mut refused: Vec<Rejected> = Vec::new();
         let mut chosen = plan(&limits, mechanism, &host, &refused)?;
+        tell(&chosen);
         let (program, args) = (Word(job.program.clone()), job.args.clone());
         let (stream, keeper) = self.start_keeper(job)?;
         let mut handle = Handle {
@@ -125,7 +138,6 @@ impl Supervisor {
                 grace: limits.grace,
                 sample_every,
                 host: ProcessId::current(),
-                process_group: getpgrp().as_raw(),
                 signal_mask: signals::blocked(),
                 ignored_signals: signals::ignored_at_start(),
             };
@@ -150,7 +162,6 @@ impl Supervisor {
             .arg0("memcap-keeper")
             .arg("__keeper")
             .arg(far.as_raw_fd().to_string());
-        command.process_group(0);
         for (name, value) in &job.env {
             match value {
                 Some(value) => command.env(name, value),

@@ -83,8 +83,6 @@ pub(crate) struct Spec {
     pub(crate) sample_every: Option<Duration>,
     /// The embedding program, whose death ends the run.
     pub(crate) host: Option<ProcessId>,
-    /// The process group the job joins.
-    pub(crate) process_group: i32,
     pub(crate) signal_mask: u64,
     pub(crate) ignored_signals: u64,
 }

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::pty::openpty;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use super::wait::{PATIENCE, poll_until};
 
@@ -27,8 +29,8 @@ impl Terminal {
     /// Starts `command`, which is a setsid(1): only the process itself can take
     /// a controlling terminal.
     pub(super) fn start(mut command: Command) -> Terminal {
-        let pair = openpty(None, None).unwrap_or_else(|error| panic!("openpty: {error}"));
-        let slave = || match pair.slave.try_clone() {
+        let (master, end) = open_pair().unwrap_or_else(|error| panic!("terminal: {error}"));
+        let slave = || match end.try_clone() {
             Ok(descriptor) => Stdio::from(descriptor),
             Err(error) => panic!("the terminal's other end: {error}"),
         };
@@ -36,10 +38,7 @@ impl Terminal {
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Terminal {
-            master: File::from(pair.master),
-            child,
-        }
+        Terminal { master, child }
     }
 
     /// Types `keys`.
@@ -79,4 +78,21 @@ impl Terminal {
             .code()
             .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
     }
+}
+
+/// Both ends, closed on `exec` from the first moment on: openpty(3) would leak
+/// them into programs that other tests start meanwhile.
+fn open_pair() -> std::io::Result<(File, File)> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let end = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY)
+        .open(ptsname_r(&master)?)?;
+    // SAFETY: the descriptor was just given up by its only owner.
+    let master = unsafe { File::from_raw_fd(master.into_raw_fd()) };
+    Ok((master, end))
 }

@@ -123,11 +123,11 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
     let supervisor = Supervisor::new()
         .keeper("/proc/self/exe")
         .owns_all_children();
-    let plan = supervisor.plan(&request)?;
-    if let Some(clamp) = plan.clamped.as_ref().filter(|_| !quiet) {
-        render::clamp(plan.requested, plan.limit, clamp);
-    }
-    let handle = supervisor.spawn(request)?;
+    let handle = supervisor.spawn_as_planned(request, |plan| {
+        if let Some(clamp) = plan.clamped.as_ref().filter(|_| !quiet) {
+            render::clamp(plan.requested, plan.limit, clamp);
+        }
+    })?;
     forwarder.start(handle.control());
     handle.wait()
 }

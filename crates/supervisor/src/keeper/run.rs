@@ -167,6 +167,10 @@ impl Keeper {
         job: &Spawned,
     ) -> io::Result<()> {
         self.stream.set_nonblocking(true)?;
+        // A session of our own: the terminal's signals are none of ours, and
+        // the job's process group is orphaned, or not, as it would be without
+        // us between it and memcap.
+        nix::unistd::setsid()?;
         detach_standard_streams()?;
         let mut keep = vec![self.stream.as_raw_fd(), self.children.as_raw_fd()];
         keep.extend(self.host.as_ref().map(|host| host.as_fd().as_raw_fd()));
@@ -517,7 +521,8 @@ fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
         program: &spec.program.0,
         args: &args,
         env: &env,
-        process_group: Some(spec.process_group),
+        // Born into the embedding program's group, which we are still in.
+        process_group: None,
         entrances: &entrances,
         data_limit,
         oom_score_adj: Some(JOB_OOM_SCORE),
