@@ -98,9 +98,16 @@ impl DocumentError {
             DocumentError::NotAPdf { .. } => {
                 Some("only PDF files can be converted in chunks".to_owned())
             }
-            DocumentError::Unreadable { .. }
-            | DocumentError::NotAFile { .. }
-            | DocumentError::Empty { .. } => None,
+            DocumentError::Unreadable { source, .. } => Some(
+                match source.kind() {
+                    io::ErrorKind::NotFound => "check the path of the document",
+                    io::ErrorKind::PermissionDenied => "make the document readable for you",
+                    _ => "check the document and the disk that it is on",
+                }
+                .to_owned(),
+            ),
+            DocumentError::NotAFile { .. } => Some("name one PDF file".to_owned()),
+            DocumentError::Empty { .. } => Some("copy or download the document again".to_owned()),
         }
     }
 }

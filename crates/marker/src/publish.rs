@@ -51,7 +51,17 @@ impl PublishError {
                 "move it away, choose another output folder, or overwrite it with --force"
                     .to_owned(),
             ),
-            PublishError::Io { .. } => None,
+            PublishError::Io { source, .. } => Some(
+                match source.kind() {
+                    io::ErrorKind::NotADirectory => "name a folder as the output, not a file",
+                    io::ErrorKind::PermissionDenied => {
+                        "choose an output folder that you may write to"
+                    }
+                    io::ErrorKind::StorageFull => "make room on the disk; the same command goes on",
+                    _ => "check the output folder and the disk that it is on",
+                }
+                .to_owned(),
+            ),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs a process tree under a memory limit and says truthfully what happened.
 //!
-//! A run reads: [`plan`] what to do from the [`Request`] and the host's facts,
+//! A run reads: plan what to do from the [`Request`] and the host's facts,
 //! start a **keeper** that does it, listen to its events, judge the evidence
 //! into one [`Outcome`]. Plan, governor and verdict are pure functions; the
 //! keeper holds the effects.

@@ -24,7 +24,7 @@ use crate::report_file::ReportFile;
 pub(crate) struct RunArgs {
     /// Memory limit for the whole process tree, swap included: 512M, 8G,
     /// 1.5GiB, 75% or max.
-    #[arg(short, long, value_name = "SIZE")]
+    #[arg(short, long, value_name = "SIZE", allow_negative_numbers = true)]
     memory: String,
     /// Wall time after which the tree is ended: 90s, 10m, 2h.
     #[arg(long, value_name = "DURATION")]

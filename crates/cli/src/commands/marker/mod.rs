@@ -67,20 +67,20 @@ struct ConvertArgs {
     output: PathBuf,
     /// Memory limit for each run of marker with everything it starts: 2G, 8G,
     /// 50%. Without it: 75 % of the memory that is free.
-    #[arg(short, long, value_name = "SIZE")]
+    #[arg(short, long, value_name = "SIZE", allow_negative_numbers = true)]
     memory: Option<String>,
     /// Pages in a chunk; without it as many as fit under the limit.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     chunk_size: Option<String>,
     /// Factor for marker's batch sizes, such as 0.5; mapped to what the
     /// installed version understands.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     batch_multiplier: Option<String>,
     /// Pages to convert, counted from 1: 1-20,25,30-
-    #[arg(long, value_name = "PAGES")]
+    #[arg(long, value_name = "PAGES", allow_negative_numbers = true)]
     pages: Option<String>,
     /// Threads of the numerical libraries.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     threads: Option<NonZeroU32>,
     /// The Python in which marker-pdf is installed; without it, it is looked
     /// for.
