@@ -151,3 +151,82 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Placement;
+    use crate::{Containment, Mechanism, Report};
+
+    fn outcome(kind: VerdictKind, job: Option<JobEnd>) -> Outcome {
+        let limit = ByteSize::from_mib(512);
+        let plan = Plan {
+            mechanism: Mechanism::Watchdog,
+            containment: Containment::Keeper,
+            guarantee: Mechanism::Watchdog.guarantee(),
+            requested: limit,
+            limit,
+            clamped: None,
+            rejected: Vec::new(),
+            placement: Placement::Watchdog,
+            containment_base: None,
+            surroundings: crate::wire::Surroundings::default(),
+        };
+        let verdict = Verdict::new(kind, "seen");
+        Outcome {
+            job,
+            ..Outcome::without_evidence(plan, Prepared::default(), verdict, None)
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        use JobEnd::{Exited, Signaled};
+        use VerdictKind as K;
+        let cases = [
+            (K::Finished, Some(Exited(0)), 0),
+            (K::Finished, Some(Exited(255)), 255),
+            (K::Signaled, Some(Signaled(11)), 139),
+            (K::Interrupted, Some(Signaled(2)), 130),
+            (K::Interrupted, Some(Exited(0)), 143),
+            (K::MemoryLimit, Some(Exited(0)), 137),
+            (K::OuterLimit, Some(Signaled(9)), 137),
+            (K::MachineOom, Some(Signaled(9)), 137),
+            (K::KilledByOther, Some(Signaled(9)), 137),
+            (K::PartialKill, Some(Exited(0)), 137),
+            (K::TimeLimit, Some(Exited(0)), 124),
+            (K::InternalError, None, 125),
+            (K::Unexplained, Some(Exited(0)), 125),
+        ];
+        for (kind, job, code) in cases {
+            assert_eq!(outcome(kind, job).exit_code(), code, "{kind} {job:?}");
+        }
+        let refused = |errno| {
+            let plan = outcome(K::Finished, None).plan;
+            Outcome::not_started(plan, Prepared::default(), errno, String::new()).exit_code()
+        };
+        assert_eq!(refused(Some(nix::libc::ENOENT)), 127);
+        assert_eq!(refused(Some(nix::libc::EACCES)), 126);
+        assert_eq!(refused(None), 125);
+    }
+
+    #[test]
+    fn what_is_unknown_is_absent_from_the_report() {
+        let mut outcome = outcome(VerdictKind::Finished, Some(JobEnd::Exited(0)));
+        let report = serde_json::to_value(Report::of(&outcome)).expect("serialises");
+        for absent in [
+            "peak_bytes",
+            "peak_source",
+            "overshoot_bytes",
+            "wall_seconds",
+            "proof",
+        ] {
+            assert_eq!(report.get(absent), None, "{absent}");
+        }
+        assert_eq!(report["limit_bytes"], 512 << 20);
+        assert_eq!(report["job"], serde_json::json!({"exit_code": 0}));
+        outcome.peak = Some(ByteSize::from_mib(513));
+        let report = serde_json::to_value(Report::of(&outcome)).expect("serialises");
+        assert_eq!(report["overshoot_bytes"], 1 << 20);
+    }
+}

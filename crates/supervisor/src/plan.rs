@@ -271,3 +271,172 @@ fn clamp(limits: &Limits, host: &Host) -> (ByteSize, ByteSize, Option<Clamp>) {
         }),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memcap_linux::SizeSpec;
+    use memcap_linux::meminfo::MachineMemory;
+    use memcap_probe::{Ceiling, Ceilings, Fact};
+
+    fn host() -> Host {
+        let machine = ByteSize::from_gib(16);
+        Host {
+            kernel: Fact::present("6.12.0".into()),
+            memory: Fact::present(MachineMemory {
+                total: machine,
+                available: Some(machine),
+                swap_total: ByteSize::ZERO,
+            }),
+            cgroup_v2: Fact::absent("no cgroup2 file system is mounted"),
+            cgroup_v1: Fact::absent("no v1 memory hierarchy is mounted"),
+            ceilings: Ceilings::new(vec![Ceiling {
+                bytes: machine,
+                file: None,
+            }]),
+        }
+    }
+
+    fn with_v2(memory_base: Fact<MemoryBase>, containment_base: Fact<PathBuf>) -> Host {
+        let place = V2Place {
+            mount_point: "/sys/fs/cgroup".into(),
+            own: "/sys/fs/cgroup/a/b".into(),
+            memory_base,
+            containment_base,
+        };
+        Host {
+            cgroup_v2: Fact::present(place),
+            ..host()
+        }
+    }
+
+    fn with_v1(host: Host, counts_swap: bool) -> Host {
+        let place = V1Place {
+            mount_point: "/sys/fs/cgroup/memory".into(),
+            own: "/sys/fs/cgroup/memory/a".into(),
+            base: Fact::present("/sys/fs/cgroup/memory/a".into()),
+            counts_swap,
+        };
+        Host {
+            cgroup_v1: Fact::present(place),
+            ..host
+        }
+    }
+
+    fn base() -> MemoryBase {
+        MemoryBase {
+            dir: "/sys/fs/cgroup/a".into(),
+            enable_memory: false,
+            make_room: false,
+        }
+    }
+
+    fn limits(mib: u64) -> Limits {
+        Limits::memory(SizeSpec::Bytes(ByteSize::from_mib(mib))).expect("a limit")
+    }
+
+    fn auto(host: &Host, refused: &[Rejected]) -> Plan {
+        plan(&limits(512), MechanismChoice::Auto, host, refused).expect("a plan")
+    }
+
+    #[test]
+    fn the_strongest_usable_rung_is_taken_and_the_others_keep_their_reasons() {
+        let nothing = auto(&host(), &[]);
+        assert_eq!(nothing.mechanism, Mechanism::Watchdog);
+        assert_eq!(nothing.containment, Containment::Keeper);
+        let rejected: Vec<Mechanism> = nothing.rejected.iter().map(|r| r.mechanism).collect();
+        assert_eq!(
+            rejected,
+            [Mechanism::CgroupV2, Mechanism::Systemd, Mechanism::CgroupV1]
+        );
+        assert_eq!(
+            nothing.rejected[0].reason,
+            "no cgroup2 file system is mounted"
+        );
+
+        let v2 = auto(
+            &with_v2(
+                Fact::present(base()),
+                Fact::present("/sys/fs/cgroup/a/b".into()),
+            ),
+            &[],
+        );
+        assert_eq!(v2.mechanism, Mechanism::CgroupV2);
+        assert_eq!(v2.placement, Placement::CgroupV2(base()));
+        assert_eq!(
+            (v2.containment, v2.containment_base),
+            (Containment::CgroupV2, None)
+        );
+
+        // Hybrid: v1 holds the memory, v2 follows the tree.
+        let followed = with_v2(Fact::absent("no memory"), Fact::present("/u".into()));
+        let hybrid = auto(&with_v1(followed, true), &[]);
+        assert_eq!(hybrid.mechanism, Mechanism::CgroupV1);
+        assert_eq!(hybrid.containment_base, Some(PathBuf::from("/u")));
+    }
+
+    #[test]
+    fn v1_without_swap_accounting_holds_only_where_there_is_no_swap() {
+        let dry = with_v1(host(), false);
+        assert_eq!(auto(&dry, &[]).mechanism, Mechanism::CgroupV1);
+        let memory = MachineMemory {
+            total: ByteSize::from_gib(16),
+            available: None,
+            swap_total: ByteSize::from_gib(1),
+        };
+        let swapping = Host {
+            memory: Fact::present(memory),
+            ..dry
+        };
+        assert_eq!(auto(&swapping, &[]).mechanism, Mechanism::Watchdog);
+    }
+
+    #[test]
+    fn what_the_kernel_refused_is_not_tried_again() {
+        let refused = Rejected {
+            mechanism: Mechanism::CgroupV2,
+            reason: "failed to write `memory.max`".into(),
+        };
+        let host = with_v2(Fact::present(base()), Fact::present("/u".into()));
+        let second = auto(&host, std::slice::from_ref(&refused));
+        assert_eq!(second.mechanism, Mechanism::Watchdog);
+        assert_eq!(second.containment, Containment::Keeper);
+        assert_eq!(second.rejected[0], refused);
+    }
+
+    #[test]
+    fn one_mechanism_or_none() {
+        let only = |mechanism| plan(&limits(512), MechanismChoice::Only(mechanism), &host(), &[]);
+        assert_eq!(
+            only(Mechanism::Rlimit).map(|p| p.mechanism),
+            Ok(Mechanism::Rlimit)
+        );
+        let error = only(Mechanism::CgroupV1).expect_err("not here");
+        assert_eq!(
+            error.to_string(),
+            "mechanism `cgroup-v1` cannot be used here: no v1 memory hierarchy is mounted"
+        );
+        assert!(only(Mechanism::Systemd).is_err());
+    }
+
+    #[test]
+    fn requests_above_a_ceiling_are_clamped_below_it() {
+        let under = |ceiling_mib, asked_mib| {
+            let file = Some(PathBuf::from("/sys/fs/cgroup/a/memory.max"));
+            let bytes = ByteSize::from_mib(ceiling_mib);
+            let host = Host {
+                ceilings: Ceilings::new(vec![Ceiling { bytes, file }]),
+                ..host()
+            };
+            let plan = plan(&limits(asked_mib), MechanismChoice::Auto, &host, &[]).expect("a plan");
+            assert_eq!(plan.requested, ByteSize::from_mib(asked_mib));
+            assert_eq!(plan.clamped.is_some(), plan.limit < plan.requested);
+            plan.limit.mib()
+        };
+        assert_eq!(under(1024, 960), 960);
+        assert_eq!(under(1024, 961), 960);
+        // 2 % of a large ceiling are more than 64 MiB; half of a small one is kept.
+        assert_eq!(under(10_000, 20_000), 9_800);
+        assert_eq!(under(100, 100), 50);
+    }
+}
