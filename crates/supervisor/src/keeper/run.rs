@@ -91,7 +91,11 @@ impl Keeper {
     /// One job from its start to its end, and what is said of it.
     fn run(&mut self, spec: &Spec, enclosure: &Enclosure) -> io::Result<FromKeeper> {
         let around = Around::observe(&spec.surroundings);
-        let sampler = Sampler::new(enclosure.directory());
+        let sampler = match spec.placement {
+            Placement::Watchdog | Placement::Rlimit => Sampler::new(enclosure.directory()),
+            // The group's own counter is read instead.
+            Placement::CgroupV2(_) | Placement::CgroupV1(_) => Sampler::unused(),
+        };
         let job = match start(spec, enclosure) {
             Ok(job) => job,
             Err(error) => {

@@ -43,22 +43,31 @@ struct Member {
 }
 
 impl Sampler {
+    /// One that will not be asked.
+    pub(super) fn unused() -> Sampler {
+        Sampler {
+            text: Vec::new(),
+            members: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            newest_pid: None,
+            swap_exists: true,
+        }
+    }
+
     /// Where no directory follows the tree, everything that is there already
     /// is taken note of as none of ours: call it before the job starts, when
     /// that costs no time in which the job grows.
     pub(super) fn new(directory: Option<&V2Group>) -> Sampler {
         let memory = memcap_linux::meminfo::read(std::path::Path::new("/proc"));
-        let mut sampler = Sampler {
-            text: Vec::new(),
-            members: BTreeMap::new(),
-            strangers: BTreeSet::new(),
-            newest_pid: None,
-            swap_exists: memory.map_or(true, |memory| memory.swap_total > ByteSize::ZERO),
+        let strangers = match directory {
+            Some(_) => BTreeSet::new(),
+            None => proc::pids().unwrap_or_default().into_iter().collect(),
         };
-        if directory.is_none() {
-            sampler.strangers.extend(proc::pids().unwrap_or_default());
+        Sampler {
+            strangers,
+            swap_exists: memory.map_or(true, |memory| memory.swap_total > ByteSize::ZERO),
+            ..Sampler::unused()
         }
-        sampler
     }
 
     /// Sums over the members. Processes that end meanwhile hold nothing.
