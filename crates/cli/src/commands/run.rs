@@ -43,12 +43,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     quiet: bool,
     /// The command and its arguments.
-    #[arg(
-        value_name = "COMMAND",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
