@@ -80,7 +80,8 @@ fn every_chunk_stayed_below_the_limit() {
     };
     for record in &conversion.journals[2] {
         if let Some(peak) = record["peak_bytes"].as_u64() {
-            assert!((LEAST_PEAK..LIMIT_BYTES).contains(&peak), "{record}");
+            // A group charged with page cache can have been at its limit.
+            assert!((LEAST_PEAK..=LIMIT_BYTES).contains(&peak), "{record}");
         }
     }
 }
