@@ -12,9 +12,11 @@
 //!    the job ever touches is charged elsewhere;
 //! 4. rlimits and `oom_score_adj`;
 //! 5. default dispositions and the caller's signal mask;
-//! 6. `exec`.
+//! 6. `exec`; a file that is no program but executable is given to `/bin/sh`,
+//!    as execvp(3) does.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -174,6 +176,9 @@ fn pipe() -> io::Result<(File, OwnedFd)> {
     unsafe { Ok((File::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))) }
 }
 
+/// What runs a script without an interpreter line.
+const SHELL: &CStr = c"/bin/sh";
+
 struct ChildFailure {
     step: SpawnStep,
     source: io::Error,
@@ -199,6 +204,8 @@ struct Prepared<'a> {
     /// Owns what `argv` and `envp` point to.
     _strings: Vec<CString>,
     argv: Vec<*const libc::c_char>,
+    /// `/bin/sh`, a place for the script, and the arguments.
+    shell_argv: Vec<Cell<*const libc::c_char>>,
     envp: Vec<*const libc::c_char>,
     process_group: Option<i32>,
     entrances: Vec<RawFd>,
@@ -234,7 +241,13 @@ impl<'a> Prepared<'a> {
                 .chain([std::ptr::null()])
                 .collect::<Vec<_>>()
         };
+        let shell_argv = [SHELL.as_ptr(), std::ptr::null()]
+            .into_iter()
+            .chain(pointers(&strings[1..arg_count]))
+            .map(Cell::new)
+            .collect();
         Ok(Prepared {
+            shell_argv,
             candidates: candidates(request.program, request.env)?,
             argv: pointers(&strings[..arg_count]),
             envp: pointers(&strings[arg_count..]),
@@ -328,6 +341,14 @@ impl<'a> Prepared<'a> {
             unsafe { libc::execve(candidate.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
             match io::Error::last_os_error().raw_os_error() {
                 Some(libc::EACCES) => denied = true,
+                Some(libc::ENOEXEC) => {
+                    self.shell_argv[1].set(candidate.as_ptr());
+                    // `Cell<T>` has the layout of `T`.
+                    let argv = self.shell_argv.as_ptr().cast();
+                    // SAFETY: as above.
+                    unsafe { libc::execve(SHELL.as_ptr(), argv, self.envp.as_ptr()) };
+                    return;
+                }
                 Some(libc::ENOENT | libc::ENOTDIR) => {}
                 _ => return,
             }
@@ -380,11 +401,9 @@ fn data_limit(wanted: Option<ByteSize>) -> io::Result<Option<libc::rlimit>> {
 /// `/bin:/usr/bin`.
 fn candidates(program: &OsStr, env: &[(OsString, OsString)]) -> io::Result<Vec<CString>> {
     let bytes = program.as_bytes();
-    if bytes.is_empty() {
-        return Err(io::Error::from_raw_os_error(libc::ENOENT));
-    }
     let nul = |_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a word");
-    if bytes.contains(&b'/') {
+    // An empty name is looked up nowhere; `exec` says that it is not there.
+    if bytes.is_empty() || bytes.contains(&b'/') {
         return Ok(vec![CString::new(bytes).map_err(nul)?]);
     }
     let path = env
@@ -444,6 +463,23 @@ mod tests {
         let denied = spawn(&request(OsStr::new("/etc/passwd"), &[])).unwrap_err();
         assert_eq!(denied.step, SpawnStep::Exec);
         assert_eq!(denied.source.raw_os_error(), Some(libc::EACCES));
+    }
+
+    #[test]
+    fn a_script_without_an_interpreter_is_given_to_the_shell() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let script = dir.path().join("script");
+        std::fs::write(&script, "test \"$1\" = 'a b' && exit 9\n").expect("a script");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).expect("executable");
+        let args = [OsString::from("a b")];
+        let spawned = spawn(&request(script.as_os_str(), &args)).expect("starts");
+        assert_eq!(exit_code(spawned.pid), 9);
+        let empty = spawn(&request(OsStr::new(""), &[])).unwrap_err();
+        assert_eq!(
+            (empty.step, empty.source.raw_os_error()),
+            (SpawnStep::Exec, Some(libc::ENOENT))
+        );
     }
 
     #[test]

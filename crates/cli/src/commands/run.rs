@@ -133,11 +133,11 @@ fn conclude(
     report: Option<ReportFile>,
     quiet: bool,
 ) -> Result<u8, CliError> {
-    if let Some(report) = report {
-        report.write(&Report::of(outcome)).map_err(internal)?;
-    }
     if !quiet {
         render::ending(outcome, program);
+    }
+    if let Some(report) = report {
+        report.write(&Report::of(outcome)).map_err(internal)?;
     }
     if let Some(signal) = outcome.signal_to_raise() {
         // Should it not end us, the exit code says the same.
