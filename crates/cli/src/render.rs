@@ -3,19 +3,14 @@
 
 use std::io::Write;
 
+use memcap_linux::one_line;
 use memcap_supervisor::{Clamp, Outcome, PeakSource, VerdictKind};
 
 use crate::error::CliError;
 
 /// An error with its causes in one line, and a hint.
 pub(crate) fn error(error: &CliError) {
-    let mut line = format!("memcap: error: {}", error.source);
-    let mut cause = error.source.source();
-    while let Some(source) = cause {
-        line.push_str(": ");
-        line.push_str(&source.to_string());
-        cause = source.source();
-    }
+    let line = format!("memcap: error: {}", one_line(error.source.as_ref()));
     say(&line);
     if let Some(hint) = &error.hint {
         say(&format!("  hint: {hint}"));

@@ -1,5 +1,6 @@
 //! Answers in three values.
 
+use memcap_linux::one_line;
 use serde::{Deserialize, Serialize};
 
 /// What is known about one thing.
@@ -39,7 +40,7 @@ impl<T> Fact<T> {
     /// It could not be found out.
     pub fn unknown(error: &dyn std::error::Error) -> Fact<T> {
         Fact::Unknown {
-            because: chain(error),
+            because: one_line(error),
         }
     }
 
@@ -58,16 +59,4 @@ impl<T> Fact<T> {
             Fact::Absent { because } | Fact::Unknown { because } => Some(because),
         }
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }

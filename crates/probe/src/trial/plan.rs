@@ -14,8 +14,8 @@ use super::{
     ContainmentTrial, ContainmentVerdict, End, TARGET, TIME, Verdict, containment, rlimit, safety,
     v1, v2, watchdog,
 };
-use crate::fact::chain;
 use crate::{Fact, Host, Mechanism};
+use memcap_linux::one_line;
 
 /// One mechanism and what is known about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ fn try_mechanism(host: &Host, program: &Path, mechanism: Mechanism) -> Mechanism
             seen: Some(trial.seen),
             because: trial.because,
         },
-        Some(Err(error)) => without(mechanism, Verdict::NotTried, &chain(&error)),
+        Some(Err(error)) => without(mechanism, Verdict::NotTried, &one_line(&error)),
         None => without(mechanism, Verdict::NotTried, "there is no trial for it"),
     }
 }
@@ -197,7 +197,7 @@ fn needed<T>(fact: &Fact<T>) -> Result<&T, ContainmentTrial> {
 fn try_containment(host: &Host, program: &Path) -> ContainmentTrial {
     match containment_base(host) {
         Ok(base) => containment::run(program, base).unwrap_or_else(|error| {
-            ContainmentTrial::without(ContainmentVerdict::NotTried, chain(&error))
+            ContainmentTrial::without(ContainmentVerdict::NotTried, one_line(&error))
         }),
         Err(absence) => absence,
     }
@@ -213,7 +213,7 @@ fn control(program: &Path) -> Control {
         Err(error) => {
             return Control {
                 passed: false,
-                seen: chain(&error),
+                seen: one_line(&error),
             };
         }
     };

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
-use memcap_linux::{ByteSize, FileError, PidFd};
+use memcap_linux::{ByteSize, FileError, PidFd, one_line};
 use memcap_probe::MemoryBase;
 use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
@@ -401,18 +401,6 @@ fn check_read_back(file: &str, found: Limit, wanted: ByteSize) -> Result<(), Enc
 
 fn make_directory(base: &std::path::Path) -> Result<V2Group, EnclosureError> {
     Ok(V2Group::create(base, &names::name(names::DIRECTORY)?)?)
-}
-
-/// An error with its causes in one line.
-pub(super) fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::spawn::{SpawnError, SpawnRequest, Spawned, spawn};
 use memcap_linux::{
-    ByteSize, PidFd, adopt_fd, close_all_except, detach_standard_streams, priority, signals,
+    ByteSize, PidFd, adopt_fd, close_all_except, detach_standard_streams, one_line, priority,
+    signals,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -18,7 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::{TimeSpec, TimeValLike};
 
 use super::around::Around;
-use super::enclosure::{Enclosure, one_line};
+use super::enclosure::Enclosure;
 use super::sampler::Sampler;
 use super::tree::{self, Reaped};
 use crate::Mechanism;

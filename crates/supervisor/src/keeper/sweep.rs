@@ -6,10 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::{GroupName, V1Memory, V2Group};
-use memcap_linux::{FileError, PidFd};
+use memcap_linux::{FileError, PidFd, one_line};
 use nix::sys::signal::Signal;
 
-use super::enclosure::one_line;
 use super::room::is_room;
 
 /// How long all leftovers below one base may take to die; a job waits for it,
