@@ -27,8 +27,11 @@ impl Forwarder {
     }
 
     /// Passes signals on for the rest of this process's life.
-    pub(crate) fn start(mut self, control: Control) {
-        std::thread::spawn(move || {
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub(crate) fn start(mut self, control: Control) -> std::io::Result<()> {
+        let pass_on = move || {
             for origin in self.0.forever() {
                 if came_from_terminal(&origin) {
                     control.note(origin.signal);
@@ -36,7 +39,8 @@ impl Forwarder {
                     control.signal(origin.signal);
                 }
             }
-        });
+        };
+        std::thread::Builder::new().spawn(pass_on).map(drop)
     }
 }
 

@@ -33,6 +33,13 @@ impl ReportFile {
             path: path.to_owned(),
             source,
         };
+        if names_a_descriptor(path) {
+            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            return Ok(ReportFile::Direct(file));
+        }
+        // A link is written through, never replaced.
+        let resolved = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = resolved.as_path();
         match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => {
                 return Err(failed(io::ErrorKind::IsADirectory.into()));
@@ -82,8 +89,54 @@ impl ReportFile {
     }
 }
 
+/// `/dev/stdout` and the like are names of an open stream, whatever that is:
+/// what stands behind them must be written to, not replaced.
+fn names_a_descriptor(path: &Path) -> bool {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    ["/dev/stdin", "/dev/stdout", "/dev/stderr"]
+        .iter()
+        .any(|name| absolute == Path::new(name))
+        || absolute.starts_with("/dev/fd")
+        || absolute.starts_with("/proc")
+}
+
 fn put(file: &mut File, report: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
     text.push(b'\n');
     file.write_all(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_written_through_and_stays() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (link, target) = (dir.path().join("link"), dir.path().join("target"));
+        std::fs::write(&target, "old").expect("a file");
+        std::os::unix::fs::symlink(&target, &link).expect("a link");
+        let report = ReportFile::open(&link).expect("writable");
+        report
+            .write(&serde_json::json!({"new": true}))
+            .expect("written");
+        assert!(
+            std::fs::symlink_metadata(&link)
+                .expect("there")
+                .is_symlink()
+        );
+        assert!(
+            std::fs::read_to_string(&target)
+                .expect("there")
+                .contains("new")
+        );
+    }
+
+    #[test]
+    fn streams_are_told_by_their_names() {
+        for name in ["/dev/stdout", "/dev/fd/3", "/proc/self/fd/1"] {
+            assert!(names_a_descriptor(Path::new(name)), "{name}");
+        }
+        assert!(!names_a_descriptor(Path::new("report.json")));
+    }
 }

@@ -85,11 +85,11 @@ impl SupervisedRunner {
         let interruption = Arc::new(Interruption::default());
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let asked = Arc::clone(&interruption);
-        std::thread::spawn(move || {
+        std::thread::Builder::new().spawn(move || {
             for _ in signals.forever() {
                 asked.ask();
             }
-        });
+        })?;
         let supervisor = Supervisor::new()
             .keeper("/proc/self/exe")
             .owns_all_children();

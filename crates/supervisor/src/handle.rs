@@ -341,7 +341,11 @@ impl Handle {
                     return Ok(None);
                 }
                 Some(FromKeeper::Sample { .. } | FromKeeper::Ended(_)) => {}
-                None => return Err(SupervisorError::KeeperGone),
+                // Killed; the job may have been born already.
+                None => {
+                    self.lose_keeper();
+                    return Ok(None);
+                }
             }
         }
     }

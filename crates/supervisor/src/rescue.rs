@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::{V1Memory, V2Group};
 use memcap_linux::{PidFd, ProcessId, proc};
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -38,13 +39,14 @@ pub(crate) fn rescue(prepared: &Prepared, adopted: bool) -> (Vec<LeftRunning>, V
                     .flat_map(|group| group.processes().unwrap_or_default()),
             )
             .collect();
-        if adopted {
+        let childless = !adopted || is_childless();
+        if !childless {
             left.extend(orphans());
         }
         left.retain(|pid| proc::Stat::read(*pid).is_ok_and(|stat| !stat.is_dead()));
         left.sort_unstable();
         left.dedup();
-        if left.is_empty() || Instant::now() >= deadline {
+        if (childless && left.is_empty()) || Instant::now() >= deadline {
             break left;
         }
         for pid in &left {
@@ -93,12 +95,21 @@ fn remove(directories: &[V2Group], groups: &[V1Memory], deadline: Instant) -> Ve
     }
 }
 
-/// Living descendants of this process, after reaping dead children.
+/// Reaps dead children; true when no child is left. A subreaper without
+/// children has no descendants either, which no listing of /proc can tell: it
+/// misses what is born while it is read.
+fn is_childless() -> bool {
+    loop {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return false,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Descendants of this process.
 fn orphans() -> Vec<i32> {
-    while matches!(
-        waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)),
-        Ok(status) if status != WaitStatus::StillAlive
-    ) {}
     let Ok(all) = proc::all() else {
         return Vec::new();
     };

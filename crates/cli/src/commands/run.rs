@@ -123,7 +123,11 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
             render::clamp(plan.requested, plan.limit, clamp);
         }
     })?;
-    forwarder.start(handle.control());
+    if let Err(error) = forwarder.start(handle.control()) {
+        render::warning(&format!(
+            "signals are not passed on: no thread can be made: {error}"
+        ));
+    }
     handle.wait()
 }
 
