@@ -16,7 +16,6 @@ mod pidfd;
 pub mod priority;
 pub mod proc;
 pub mod process;
-mod rlimit;
 pub mod signals;
 pub mod spawn;
 
@@ -27,4 +26,3 @@ pub use mapped_file::MappedFile;
 pub use one_line::one_line;
 pub use pidfd::PidFd;
 pub use process::{ProcessId, share_memory};
-pub use rlimit::{data_limit, set_data_limit};

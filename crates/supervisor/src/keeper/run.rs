@@ -487,12 +487,9 @@ impl<'a> Watch<'a> {
     }
 
     fn evidence(mut self, left_running: Vec<crate::LeftRunning>) -> Evidence {
-        if !matches!(self.spec.placement, Placement::Watchdog) && self.enclosure.charged().is_some()
-        {
-            // A short job may never have been looked at.
-            if let Some(charged) = self.enclosure.charged() {
-                self.note(charged);
-            }
+        // A short job may never have been looked at.
+        if let Some(charged) = self.enclosure.charged() {
+            self.note(charged);
         }
         let (peak, peak_source) = match self.enclosure.kernel_peak() {
             Some(peak) => (Some(peak), PeakSource::Kernel),
