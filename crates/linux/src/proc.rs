@@ -3,6 +3,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::unistd::SysconfVar;
 
 use crate::file::{self, FileError};
 use crate::{ByteSize, ProcessId};
@@ -10,7 +14,7 @@ use crate::{ByteSize, ProcessId};
 const PROC: &str = "/proc";
 
 /// The part of /proc/PID/stat that matters here (proc_pid_stat(5)).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stat {
     /// The process.
     pub pid: i32,
@@ -22,6 +26,12 @@ pub struct Stat {
     pub ppid: i32,
     /// Its process group.
     pub pgrp: i32,
+    /// User and system time of its own threads.
+    pub cpu: Duration,
+    /// User and system time of the children it has waited for, and theirs.
+    pub cpu_of_children: Duration,
+    /// Threads, itself included.
+    pub threads: u64,
     /// Start time in clock ticks since boot.
     pub start: u64,
 }
@@ -44,14 +54,27 @@ impl Stat {
         let close = line.rfind(')')?;
         let comm = line.get(open + 1..close)?.to_owned();
         let mut rest = line.get(close + 1..)?.split_ascii_whitespace();
+        let state = rest.next()?.chars().next()?;
+        let ppid = rest.next()?.parse().ok()?;
+        let pgrp = rest.next()?.parse().ok()?;
+        // Field 14 of the line and the three after it; 5 have been taken.
+        let mut ticks = [0u64; 4];
+        for (index, place) in ticks.iter_mut().enumerate() {
+            let skipped = if index == 0 { 8 } else { 0 };
+            *place = rest.nth(skipped)?.parse().ok()?;
+        }
+        let [user, system, user_below, system_below] = ticks;
         Some(Stat {
             pid: line.get(..open)?.trim().parse().ok()?,
             comm,
-            state: rest.next()?.chars().next()?,
-            ppid: rest.next()?.parse().ok()?,
-            pgrp: rest.next()?.parse().ok()?,
-            // Field 22 of the line; 5 have been taken.
-            start: rest.nth(16)?.parse().ok()?,
+            state,
+            ppid,
+            pgrp,
+            cpu: from_ticks(user.saturating_add(system)),
+            cpu_of_children: from_ticks(user_below.saturating_add(system_below)),
+            // Fields 20 and 22.
+            threads: rest.nth(2)?.parse().ok()?,
+            start: rest.nth(1)?.parse().ok()?,
         })
     }
 
@@ -175,16 +198,21 @@ impl Pages {
 }
 
 fn page_size() -> u64 {
-    use std::sync::OnceLock;
     static SIZE: OnceLock<u64> = OnceLock::new();
-    *SIZE.get_or_init(|| {
-        let asked = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
-        asked
-            .ok()
-            .flatten()
-            .and_then(|size| u64::try_from(size).ok())
-            .unwrap_or(4096)
-    })
+    *SIZE.get_or_init(|| configured(SysconfVar::PAGE_SIZE).unwrap_or(4096))
+}
+
+/// The kernel's clock ticks, as a time.
+fn from_ticks(ticks: u64) -> Duration {
+    static PER_SECOND: OnceLock<u64> = OnceLock::new();
+    let per_second = *PER_SECOND.get_or_init(|| configured(SysconfVar::CLK_TCK).unwrap_or(100));
+    let millis = u128::from(ticks) * 1000 / u128::from(per_second.max(1));
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+fn configured(variable: SysconfVar) -> Option<u64> {
+    let asked = nix::unistd::sysconf(variable).ok().flatten()?;
+    u64::try_from(asked).ok()
 }
 
 /// The pids that can be seen, in the order in which /proc lists them.
@@ -303,6 +331,9 @@ mod tests {
             (42, 7, 42, 'S')
         );
         assert_eq!((stat.comm.as_str(), stat.start), ("a) b (c", 98765));
+        assert_eq!(stat.threads, 1);
+        assert_eq!(stat.cpu, from_ticks(5 + 6));
+        assert_eq!(stat.cpu_of_children, from_ticks(7 + 8));
     }
 
     #[test]
@@ -353,10 +384,8 @@ mod tests {
         let process = |pid, ppid| Stat {
             pid,
             ppid,
-            comm: String::new(),
             state: 'S',
-            pgrp: 0,
-            start: 0,
+            ..Stat::default()
         };
         let all = [
             process(2, 1),

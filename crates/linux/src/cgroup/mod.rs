@@ -70,6 +70,21 @@ fn child_dirs(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Lines of `cgroup.threads` of a group and of all groups below it.
+fn tasks_below(path: &Path) -> Result<u64, FileError> {
+    let text = crate::file::read(&path.join("cgroup.threads"))?;
+    let mut count = u64::try_from(text.lines().count()).unwrap_or(u64::MAX);
+    for child in child_dirs(path) {
+        match tasks_below(&child) {
+            Ok(below) => count = count.saturating_add(below),
+            // Removed while we looked: it held nobody.
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
 /// Pids in `cgroup.procs` of a group and of all groups below it.
 fn processes_below(path: &Path, found: &mut Vec<i32>) -> Result<(), FileError> {
     let text = crate::file::read(&path.join("cgroup.procs"))?;

@@ -54,16 +54,16 @@ impl V1Memory {
         self.path.join("memory.memsw.limit_in_bytes").exists()
     }
 
-    /// Limits memory, and memory plus swap, to the same amount. The order
-    /// matters: memory may never exceed memory plus swap.
+    /// Limits memory, and memory plus swap to `swap` more. The order matters:
+    /// memory may never exceed memory plus swap.
     ///
     /// # Errors
     /// EBUSY when more is used already and cannot be reclaimed; EACCES.
-    pub fn set_limit(&self, limit: ByteSize) -> Result<(), FileError> {
-        let text = limit.bytes().to_string();
-        self.write("memory.limit_in_bytes", &text)?;
+    pub fn set_limit(&self, limit: ByteSize, swap: ByteSize) -> Result<(), FileError> {
+        self.write("memory.limit_in_bytes", &limit.bytes().to_string())?;
         if self.counts_swap() {
-            self.write("memory.memsw.limit_in_bytes", &text)?;
+            let with_swap = limit.saturating_add(swap).bytes();
+            self.write("memory.memsw.limit_in_bytes", &with_swap.to_string())?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{FlatKeyed, Limit};
 use crate::ByteSize;
@@ -116,6 +117,97 @@ impl V2Group {
     /// When the file is absent or not ours to write.
     pub fn set_oom_group(&self) -> Result<(), FileError> {
         self.write("memory.oom.group", "1")
+    }
+
+    /// Sets `memory.high`: above it the kernel slows the group down and
+    /// reclaims, and kills nobody. A group that cannot give anything back may
+    /// come to a standstill; `Unlimited` ends that.
+    ///
+    /// # Errors
+    /// When the file is absent or not ours to write.
+    pub fn set_high(&self, limit: Limit) -> Result<(), FileError> {
+        match limit {
+            Limit::Unlimited => self.write("memory.high", "max"),
+            Limit::At(bytes) => self.write("memory.high", &bytes.bytes().to_string()),
+        }
+    }
+
+    /// Reads `memory.high`.
+    ///
+    /// # Errors
+    /// As for [`V2Group::max`].
+    pub fn high(&self) -> Result<Limit, FileError> {
+        self.limit("memory.high")
+    }
+
+    /// How long everything in the group has waited for memory at once: the
+    /// `full` total of `memory.pressure` (Linux 4.20 with PSI).
+    ///
+    /// # Errors
+    /// When the file is absent, or PSI is switched off (EOPNOTSUPP).
+    pub fn full_memory_stall(&self) -> Result<Duration, FileError> {
+        let path = self.path.join("memory.pressure");
+        let text = file::read(&path)?;
+        let total = text
+            .lines()
+            .find_map(|line| line.strip_prefix("full "))
+            .and_then(|line| line.split(' ').find_map(|word| word.strip_prefix("total=")))
+            .and_then(|micros| micros.parse().ok());
+        total
+            .map(Duration::from_micros)
+            .ok_or_else(|| FileError::parse(&path, &text))
+    }
+
+    /// User and system time of everything that has ever been in the group.
+    /// `cpu.stat` is there with and without the cpu controller (Linux 4.15).
+    ///
+    /// # Errors
+    /// When the file is absent or odd.
+    pub fn cpu_usage(&self) -> Result<Duration, FileError> {
+        let path = self.path.join("cpu.stat");
+        let text = file::read(&path)?;
+        FlatKeyed::parse(&text)
+            .get("usage_usec")
+            .map(Duration::from_micros)
+            .ok_or_else(|| FileError::parse(&path, &text))
+    }
+
+    /// Threads in this group and below.
+    ///
+    /// # Errors
+    /// When a list cannot be read.
+    pub fn tasks(&self) -> Result<u64, FileError> {
+        super::tasks_below(&self.path)
+    }
+
+    /// Sets `pids.max`: a task more than that cannot be made (EAGAIN).
+    ///
+    /// # Errors
+    /// ENOENT without the pids controller; EACCES.
+    pub fn set_max_tasks(&self, limit: u64) -> Result<(), FileError> {
+        self.write("pids.max", &limit.to_string())
+    }
+
+    /// How often a task was refused for this group's own `pids.max`, or for
+    /// that of a group below (`pids.events`, Linux 4.6).
+    ///
+    /// # Errors
+    /// When the file is absent or odd.
+    pub fn tasks_refused(&self) -> Result<u64, FileError> {
+        let path = self.path.join("pids.events");
+        let text = file::read(&path)?;
+        FlatKeyed::parse(&text)
+            .get("max")
+            .ok_or_else(|| FileError::parse(&path, &text))
+    }
+
+    /// Opens `pids.events` for waiting: POLLPRI after a change.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn task_events_file(&self) -> Result<File, FileError> {
+        let path = self.path.join("pids.events");
+        File::open(&path).map_err(|e| FileError::new(Operation::Read, &path, e))
     }
 
     /// Memory charged now, page cache and kernel memory included.
@@ -290,6 +382,12 @@ mod tests {
         put("memory.current", "4096\n");
         put("memory.events.local", "max 3\noom 1\noom_kill 2\n");
         put("cgroup.events", "populated 1\nfrozen 0\n");
+        put("cpu.stat", "usage_usec 1500\nuser_usec 1000\n");
+        put("cgroup.threads", "7\n8\n");
+        put(
+            "memory.pressure",
+            "some avg10=0.00 total=9\nfull avg10=0.00 avg60=0.00 total=2000\n",
+        );
         let group = V2Group::at(dir.path());
         assert_eq!(group.max().ok(), Some(Limit::Unlimited));
         assert_eq!(group.swap_max().ok(), Some(Limit::At(ByteSize::ZERO)));
@@ -303,6 +401,12 @@ mod tests {
             Some(2)
         );
         assert_eq!(group.is_populated().ok(), Some(true));
+        assert_eq!(group.cpu_usage().ok(), Some(Duration::from_micros(1500)));
+        assert_eq!(group.tasks().ok(), Some(2));
+        assert_eq!(
+            group.full_memory_stall().ok(),
+            Some(Duration::from_millis(2))
+        );
         put("memory.current", "lots\n");
         assert!(
             group

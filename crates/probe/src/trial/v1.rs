@@ -15,7 +15,7 @@ use super::{LIMIT, TARGET, TIME, Trial, swapped};
 pub(super) fn run(program: &Path, base: &Path) -> Result<Trial, TrialError> {
     let owned = Owned::<V1Memory>::create(base)?;
     let group = owned.group();
-    group.set_limit(LIMIT)?;
+    group.set_limit(LIMIT, memcap_linux::ByteSize::ZERO)?;
     match group.limit()? {
         Limit::At(LIMIT) => {}
         other => {

@@ -368,7 +368,7 @@ fn limit_v2(group: &V2Group, limit: ByteSize) -> Result<String, EnclosureError> 
 }
 
 fn limit_v1(group: &V1Memory, limit: ByteSize) -> Result<String, EnclosureError> {
-    group.set_limit(limit)?;
+    group.set_limit(limit, ByteSize::ZERO)?;
     check_read_back("memory.limit_in_bytes", group.limit()?, limit)?;
     if group.counts_swap() {
         check_read_back(
