@@ -51,7 +51,7 @@ def memory_controller():
     return "none"
 
 
-def versions(memcap, root, packages):
+def versions(memcap, root, packages, peers):
     found = {"memcap": output([memcap, "--version"]).removeprefix("memcap ")}
     commit = output(["git", "-C", str(root), "rev-parse", "--short", "HEAD"])
     if commit:
@@ -60,6 +60,12 @@ def versions(memcap, root, packages):
         version = output(["dpkg-query", "--show", "--showformat=${Version}", package])
         if version:
             found[package] = version
+    for program in ("runexec", "memlimit"):
+        # The folder's name ends in the version: a program may not tell it.
+        if (peers / "bin" / program).exists():
+            folder = (peers / "bin" / program).readlink().parts[1]
+            name, _, version = folder.rpartition("-")
+            found[name] = version
     return found
 
 

@@ -27,8 +27,10 @@ MEMORY_INTRODUCTION = """\
 ## What a limit of {limit} MiB does
 
 Median and range, runs: {rounds}. *Touched* is what the job wrote into its
-ledger before it was ended, *over* the worst run's excess. *Survivors* counts
-processes alive 0.15 s after the wrapper returned, in the worst run.
+ledger before it was ended, *over* the worst run's excess. *Ending* is the time
+from the job's last growth to the wrapper's return, the worst run's (looked at
+every millisecond). *Survivors* counts processes alive 0.15 s after the wrapper
+returned, in the worst run.
 
 """
 
@@ -41,11 +43,22 @@ JOB_TITLES = {
 }
 
 
-def page(results, wrap_runs, memory_runs):
+WATCHING_INTRODUCTION = """\
+## What watching a steady tree costs
+
+Sleeping processes that hold a little memory each. Processor time and memory of
+everything that is not the job, over 10 s after the tree stands; 100 % is one
+processor. *RSS* counts shared pages in every process, *PSS* once.
+
+"""
+
+
+def page(results, runs):
     parts = [
         INTRODUCTION.format(command=results["command"].strip(), machine=machine(results)),
-        wrap_section(results, wrap_runs),
-        memory_section(results, memory_runs),
+        wrap_section(results, runs["wrap-cost"]),
+        memory_section(results, runs["memory"]),
+        watching_section(runs["watching"]),
     ]
     if results["absent"]:
         parts.append(f"Not installed, so not measured: {', '.join(results['absent'])}.\n")
@@ -96,7 +109,7 @@ def memory_section(results, runs):
         entries = [entry for entry in runs if entry["job"] == job]
         names = dict.fromkeys(entry["wrapper"] for entry in entries)
         rows = [row(name, [e for e in entries if e["wrapper"] == name], limit) for name in names]
-        header = ["wrapper", "touched MiB", "over", "exit", "wall s", "survivors"]
+        header = ["wrapper", "touched MiB", "over", "exit", "wall s", "ending ms", "survivors"]
         parts.append(f"### {title}\n\n" + table(header, rows))
     return "".join(parts)
 
@@ -112,8 +125,31 @@ def row(name, entries, limit):
         f"{over / MIB:.1f} MiB ({100 * over / limit:.1f} %)" if over else "0",
         ", ".join(codes),
         f"{statistics.median(walls):.2f}",
+        ending(entries),
         str(max(len(entry["survivors"]) for entry in entries)),
     ]
+
+
+def ending(entries):
+    seconds = [entry["ending_seconds"] for entry in entries]
+    return "never" if None in seconds else f"{1000 * max(seconds):.0f}"
+
+
+def watching_section(runs):
+    rows = []
+    for entry in runs:
+        if not entry["steady"]:
+            rows.append([entry["wrapper"], str(entry["processes"]), "no steady tree", "", ""])
+            continue
+        rows.append([
+            entry["wrapper"],
+            str(entry["processes"]),
+            f"{entry['cpu_percent']:.3f}",
+            f"{entry['resident_bytes'] / MIB:.1f}",
+            f"{entry['proportional_bytes'] / MIB:.1f}",
+        ])
+    header = ["wrapper", "processes", "CPU %", "RSS MiB", "PSS MiB"]
+    return WATCHING_INTRODUCTION + table(header, rows)
 
 
 def shown_code(code):

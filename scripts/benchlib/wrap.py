@@ -13,7 +13,8 @@ def measure(wrappers, runs):
     """`runs` rounds; each round runs every wrapper once, in a new order."""
     true = shutil.which("true")
     # posix_spawn cannot change the user, so these wrappers are left out.
-    commands = {w.name: w.command([true]) for w in wrappers if w.user is None}
+    measurable = [wrapper for wrapper in wrappers if wrapper.user is None and wrapper.returns]
+    commands = {wrapper.name: wrapper.command([true]) for wrapper in measurable}
     order = random.Random(SEED)
     with open(os.devnull, "w") as null:
         quiet = [(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in (1, 2)]

@@ -21,21 +21,26 @@ class Wrapper:
     note: str
     limits: bool = True
     user: int | None = None
+    # False: it hangs after a job that ends by itself.
+    returns: bool = True
 
     def command(self, job):
         return [*self.words, *job]
 
 
 @contextlib.contextmanager
-def prepared_wrappers(programs):
-    """Every wrapper that this machine can run, while its cgroup exists."""
+def prepared_wrappers(programs, peers):
+    """Every wrapper that this machine can run, while its cgroup exists.
+
+    `peers` is the folder that `scripts/peers-env` prints."""
     with contextlib.ExitStack() as stack:
         yield [
             Wrapper("none", (), "the job alone", limits=False),
             Wrapper("env", (shutil.which("env"),), "one extra exec", limits=False),
             *rlimit_peer(),
-            *polling_peer(),
+            *polling_peers(peers),
             *cgroup_peer(stack),
+            *runexec_peer(peers),
             *memcap_wrappers(programs["memcap"]),
         ]
 
@@ -46,10 +51,24 @@ def rlimit_peer():
         yield Wrapper("prlimit --as", (program, f"--as={LIMIT_BYTES}"), note)
 
 
-def polling_peer():
+def polling_peers(peers):
     if program := shutil.which("runlim"):
         words = (program, f"--space-limit={LIMIT_BYTES >> 20}")
         yield Wrapper("runlim", words, "samples every 100 ms")
+    if program := shutil.which("memlimit", path=peers / "bin"):
+        words = (program, "--children", f"{LIMIT_BYTES}B", "--")
+        wrapper = Wrapper("memlimit", words, "samples without a pause")
+        yield dataclasses.replace(wrapper, returns=works(wrapper) is not None)
+
+
+def runexec_peer(peers):
+    """Of BenchExec; a group for each run, here without a container."""
+    if program := shutil.which("runexec", path=peers / "bin"):
+        limits = ("--memlimit", f"{LIMIT_BYTES}B", "--no-container")
+        words = (program, "--quiet", *limits, "--output", os.devnull, "--")
+        wrapper = Wrapper("runexec", words, "BenchExec, group made for each run")
+        if works(wrapper):
+            yield wrapper
 
 
 def cgroup_peer(stack):
@@ -101,7 +120,12 @@ def memcap_wrappers(memcap):
 
 
 def works(wrapper):
+    """Whether it runs `true` to its end with 0; None where it never returns."""
     command = wrapper.command([shutil.which("true")])
     quiet = subprocess.DEVNULL
-    result = subprocess.run(command, user=wrapper.user, group=wrapper.user, stdout=quiet, stderr=quiet)
+    who = {"user": wrapper.user, "group": wrapper.user}
+    try:
+        result = subprocess.run(command, **who, stdout=quiet, stderr=quiet, timeout=5)
+    except subprocess.TimeoutExpired:
+        return None
     return result.returncode == 0
