@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a command and everything it starts under one memory limit.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Find out by experiment which memory limits hold on this host.
     Doctor(DoctorArgs),
     /// Convert a PDF with marker within a memory limit.

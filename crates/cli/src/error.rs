@@ -2,7 +2,10 @@
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use memcap_supervisor::SupervisorError;
+
+use crate::render;
 
 /// memcap's own failure, as `memcap run` reports it.
 pub(crate) const INTERNAL: u8 = 125;
@@ -38,18 +41,62 @@ impl From<SupervisorError> for CliError {
     }
 }
 
-/// Prints what clap found; help and version are no errors. Returns the exit
-/// code: mistakes of `memcap run` are 125, so that they cannot be taken for
-/// the job's own code.
+/// Prints what clap found, in our form; help and version are no errors.
+/// Returns the exit code: mistakes of `memcap run` are 125, so that they cannot
+/// be taken for the job's own code.
 pub(crate) fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
-    // A closed pipe is the reader's choice.
-    let _ = error.print();
-    if !error.use_stderr() {
-        return 0;
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help || !error.use_stderr() {
+        // A closed pipe is the reader's choice.
+        let _ = error.print();
+        return if is_help { USAGE } else { 0 };
     }
-    if arguments.get(1).is_some_and(|word| word == "run") {
-        INTERNAL
-    } else {
-        USAGE
+    let of_run = arguments.get(1).is_some_and(|word| word == "run");
+    let (message, tip) = in_our_words(&error.render().to_string());
+    let hint = tip.unwrap_or_else(|| match of_run {
+        true => "`memcap run --help` lists the options".to_owned(),
+        false => "`memcap --help` lists the commands".to_owned(),
+    });
+    let code = if of_run { INTERNAL } else { USAGE };
+    render::error(&CliError::new(message, Some(hint), code));
+    code
+}
+
+/// clap's first paragraph in one line, and its first tip.
+fn in_our_words(text: &str) -> (String, Option<String>) {
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let words: Vec<&str> = first.lines().map(str::trim).collect();
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("tip: "));
+    (words.join(" "), tip.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn mistakes_are_told_in_one_line() {
+        let told = |words: &[&str]| {
+            let words = std::iter::once("memcap").chain(words.iter().copied());
+            let error = crate::args::Cli::try_parse_from(words).expect_err("a mistake");
+            in_our_words(&error.render().to_string())
+        };
+        let (message, tip) = told(&["run", "--memroy", "1G", "true"]);
+        assert_eq!(message, "unexpected argument '--memroy' found");
+        assert_eq!(
+            tip.as_deref(),
+            Some("a similar argument exists: '--memory'")
+        );
+        let (message, tip) = told(&["run"]);
+        assert_eq!(
+            message,
+            "the following required arguments were not provided: --memory <SIZE> <COMMAND>..."
+        );
+        assert_eq!(tip, None);
     }
 }

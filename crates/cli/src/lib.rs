@@ -50,7 +50,7 @@ pub fn drop_in_main() -> ExitCode {
 
 fn run(command: Command) -> Result<u8, CliError> {
     match command {
-        Command::Run(args) => commands::run::run(args),
+        Command::Run(args) => commands::run::run(*args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Marker(args) => commands::marker::run(*args),
     }

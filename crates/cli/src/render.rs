@@ -10,16 +10,16 @@ use crate::error::CliError;
 
 /// An error with its causes in one line, and a hint.
 pub(crate) fn error(error: &CliError) {
-    let line = format!("memcap: error: {}", one_line(error.source.as_ref()));
-    say(&line);
+    let message = one_line(error.source.as_ref());
+    say(&format!("memcap: error: {}", printable(&message)));
     if let Some(hint) = &error.hint {
-        say(&format!("  hint: {hint}"));
+        say(&format!("  hint: {}", printable(hint)));
     }
 }
 
 /// Something the user should know before the job starts.
 pub(crate) fn warning(text: &str) {
-    say(&format!("memcap: warning: {text}"));
+    say(&format!("memcap: warning: {}", printable(text)));
 }
 
 /// Why less than asked for is given.
@@ -90,6 +90,8 @@ fn verdict(outcome: &Outcome) -> String {
         | K::MachineOom
         | K::KilledByOther
         | K::TimeLimit
+        | K::CpuLimit
+        | K::ProcessLimit
         | K::NotStarted
         | K::InternalError
         | K::Unexplained => {

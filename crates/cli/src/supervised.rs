@@ -194,12 +194,14 @@ fn ending(outcome: &Outcome) -> Ending {
         VerdictKind::MachineOom => Ending::MachineOom,
         VerdictKind::KilledByOther => Ending::KilledByOther,
         VerdictKind::PartialKill => Ending::PartialKill,
-        VerdictKind::TimeLimit => Ending::TimeLimit,
+        VerdictKind::TimeLimit | VerdictKind::CpuLimit => Ending::TimeLimit,
         VerdictKind::Interrupted => Ending::Interrupted,
         VerdictKind::NotStarted => Ending::NotStarted {
             reason: outcome.verdict.evidence.join("; "),
         },
-        VerdictKind::InternalError | VerdictKind::Unexplained => Ending::Unexplained,
+        VerdictKind::ProcessLimit | VerdictKind::InternalError | VerdictKind::Unexplained => {
+            Ending::Unexplained
+        }
     }
 }
 

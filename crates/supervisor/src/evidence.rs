@@ -26,6 +26,10 @@ pub(crate) enum Cause {
     KernelOom,
     /// The wall time was over.
     TimeLimit,
+    /// The CPU time was used up.
+    CpuLimit,
+    /// A process more than allowed was wanted.
+    ProcessLimit,
     /// The program that started us asked for it.
     StopAsked,
     /// The program that started us is gone.

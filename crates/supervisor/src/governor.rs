@@ -77,6 +77,10 @@ pub(crate) enum Input {
     },
     /// The kernel killed a member of the group.
     KernelOom,
+    /// The tree has used up its CPU time.
+    CpuUsedUp,
+    /// The tree wanted a process more than it may have.
+    TooManyProcesses,
     /// The main process has ended.
     MainEnded,
     /// The embedding program asks to end the job.
@@ -217,6 +221,8 @@ impl Governor {
             Input::Exact { bytes, sum, took } => self.on_exact(bytes, sum, took, now),
             Input::KernelOom => self.end(Some(Cause::KernelOom)),
             Input::HostGone => self.end(Some(Cause::HostGone)),
+            Input::CpuUsedUp => self.ask_to_end(Cause::CpuLimit, now),
+            Input::TooManyProcesses => self.end(Some(Cause::ProcessLimit)),
             Input::MainEnded => self.end(None),
             Input::StopAsked => self.ask_to_end(Cause::StopAsked, now),
             Input::Tick => Action::Wait,

@@ -22,6 +22,7 @@ mod governor;
 mod handle;
 pub mod keeper;
 mod mechanism;
+mod meters;
 mod outcome;
 mod plan;
 mod report;

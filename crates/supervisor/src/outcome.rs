@@ -135,8 +135,9 @@ impl Outcome {
             | VerdictKind::OuterLimit
             | VerdictKind::MachineOom
             | VerdictKind::KilledByOther
-            | VerdictKind::PartialKill => 137,
-            VerdictKind::TimeLimit => 124,
+            | VerdictKind::PartialKill
+            | VerdictKind::ProcessLimit => 137,
+            VerdictKind::TimeLimit | VerdictKind::CpuLimit => 124,
             VerdictKind::NotStarted => self.start_failure.unwrap_or(126),
             VerdictKind::InternalError | VerdictKind::Unexplained => 125,
         }
@@ -195,6 +196,8 @@ mod tests {
             (K::KilledByOther, Some(Signaled(9)), 137),
             (K::PartialKill, Some(Exited(0)), 137),
             (K::TimeLimit, Some(Exited(0)), 124),
+            (K::CpuLimit, Some(Signaled(15)), 124),
+            (K::ProcessLimit, Some(Exited(0)), 137),
             (K::InternalError, None, 125),
             (K::Unexplained, Some(Exited(0)), 125),
         ];

@@ -96,6 +96,12 @@ pub enum LimitError {
     /// A time limit of nothing.
     #[error("a time limit of zero ends every job before it starts")]
     NoTime,
+    /// A CPU time limit of nothing.
+    #[error("a CPU time limit of zero ends every job before it starts")]
+    NoCpu,
+    /// Not even the main process.
+    #[error("a limit of zero processes leaves no room for the command itself")]
+    NoProcesses,
 }
 
 impl LimitError {
@@ -103,7 +109,8 @@ impl LimitError {
     pub fn hint(self) -> &'static str {
         match self {
             LimitError::MemoryTooSmall(_) => "write a limit such as 512M or 8G",
-            LimitError::NoTime => "write a time such as 90s, 10m or 2h",
+            LimitError::NoTime | LimitError::NoCpu => "write a time such as 90s, 10m or 2h",
+            LimitError::NoProcesses => "write a number of processes and threads such as 64",
         }
     }
 }
@@ -112,7 +119,10 @@ impl LimitError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub(crate) memory: SizeSpec,
+    pub(crate) swap: ByteSize,
     pub(crate) time: Option<Duration>,
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) processes: Option<u64>,
     pub(crate) grace: Duration,
 }
 
@@ -131,7 +141,10 @@ impl Limits {
             }
             SizeSpec::Bytes(_) | SizeSpec::Percent(_) | SizeSpec::Max => Ok(Limits {
                 memory,
+                swap: ByteSize::ZERO,
                 time: None,
+                cpu: None,
+                processes: None,
                 grace: Duration::from_secs(2),
             }),
         }
@@ -148,6 +161,47 @@ impl Limits {
         }
         Ok(Limits {
             time: Some(limit),
+            ..self
+        })
+    }
+
+    /// Lets the tree have this much in swap beside its memory limit; nothing
+    /// unless set. What is swapped beyond it counts as memory.
+    #[must_use]
+    pub fn swap(self, allowance: ByteSize) -> Limits {
+        Limits {
+            swap: allowance,
+            ..self
+        }
+    }
+
+    /// Ends the tree when its processes together have used this much CPU time,
+    /// user and system, on all processors: SIGTERM to the main process, and
+    /// SIGKILL to the tree after the grace.
+    ///
+    /// # Errors
+    /// A time of zero.
+    pub fn cpu(self, limit: Duration) -> Result<Limits, LimitError> {
+        if limit.is_zero() {
+            return Err(LimitError::NoCpu);
+        }
+        Ok(Limits {
+            cpu: Some(limit),
+            ..self
+        })
+    }
+
+    /// Ends the tree at once when it wants more processes than this at a time.
+    /// Threads count, as they do for `pids.max` and systemd's `TasksMax`.
+    ///
+    /// # Errors
+    /// A limit of zero.
+    pub fn processes(self, limit: u64) -> Result<Limits, LimitError> {
+        if limit == 0 {
+            return Err(LimitError::NoProcesses);
+        }
+        Ok(Limits {
+            processes: Some(limit),
             ..self
         })
     }
@@ -209,6 +263,8 @@ mod tests {
         );
         let limits = Limits::memory(bytes(1 << 20)).expect("one MiB is accepted");
         assert_eq!(limits.time(Duration::ZERO), Err(LimitError::NoTime));
+        assert_eq!(limits.cpu(Duration::ZERO), Err(LimitError::NoCpu));
+        assert_eq!(limits.processes(0), Err(LimitError::NoProcesses));
         assert_eq!(
             LimitError::MemoryTooSmall(ByteSize::ZERO).to_string(),
             "a memory limit of 0 B is below 1 MiB, what a process needs to start"

@@ -25,6 +25,10 @@ pub enum VerdictKind {
     PartialKill,
     /// The wall time was over.
     TimeLimit,
+    /// The CPU time of the tree was used up.
+    CpuLimit,
+    /// The tree wanted more processes than it may have.
+    ProcessLimit,
     /// The user stopped us.
     Interrupted,
     /// The command was not found or not executable.
@@ -47,6 +51,8 @@ impl VerdictKind {
             VerdictKind::KilledByOther => "killed-by-other",
             VerdictKind::PartialKill => "partial-kill",
             VerdictKind::TimeLimit => "time-limit",
+            VerdictKind::CpuLimit => "cpu-limit",
+            VerdictKind::ProcessLimit => "process-limit",
             VerdictKind::Interrupted => "interrupted",
             VerdictKind::NotStarted => "not-started",
             VerdictKind::InternalError => "internal-error",
@@ -118,6 +124,13 @@ pub(crate) fn judge(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
             "an OOM kill was seen, but not at the end",
         ),
         Some(Cause::TimeLimit) => Verdict::new(VerdictKind::TimeLimit, "the wall time was over"),
+        Some(Cause::CpuLimit) => {
+            Verdict::new(VerdictKind::CpuLimit, "the tree had used up its CPU time")
+        }
+        Some(Cause::ProcessLimit) => Verdict::new(
+            VerdictKind::ProcessLimit,
+            "the tree wanted more processes than it may have",
+        ),
         Some(Cause::StopAsked | Cause::HostGone) => {
             Verdict::new(VerdictKind::Interrupted, "we were asked to end the job")
         }
@@ -304,6 +317,21 @@ mod tests {
                     ..killed()
                 },
                 K::TimeLimit,
+            ),
+            (
+                Evidence {
+                    cause: Some(Cause::CpuLimit),
+                    ..killed()
+                },
+                K::CpuLimit,
+            ),
+            // It gave up by itself when it got no more processes.
+            (
+                Evidence {
+                    cause: Some(Cause::ProcessLimit),
+                    ..evidence(JobEnd::Exited(0))
+                },
+                K::ProcessLimit,
             ),
             (
                 Evidence {

@@ -78,7 +78,12 @@ pub(crate) struct Spec {
     pub(crate) containment_base: Option<PathBuf>,
     pub(crate) surroundings: Surroundings,
     pub(crate) limit: ByteSize,
+    /// What may be in swap beside it.
+    pub(crate) swap: ByteSize,
     pub(crate) time: Option<Duration>,
+    pub(crate) cpu: Option<Duration>,
+    /// Processes and threads.
+    pub(crate) processes: Option<u64>,
     pub(crate) grace: Duration,
     pub(crate) sample_every: Option<Duration>,
     /// The embedding program, whose death ends the run.

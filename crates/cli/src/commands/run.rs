@@ -2,12 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use memcap_linux::SizeSpec;
+use memcap_linux::{ParseSizeError, SizeSpec};
 use memcap_supervisor::{
-    Job, Limits, MechanismChoice, Outcome, Report, Request, Supervisor, SupervisorError,
+    Job, LimitError, Limits, MechanismChoice, Outcome, Report, Request, Supervisor, SupervisorError,
 };
 
 use crate::error::{CliError, INTERNAL};
@@ -17,8 +18,8 @@ use crate::report_file::ReportFile;
 
 /// Run a command and everything it starts under one memory limit.
 ///
-/// The exit code is the command's own; 137 after a kill for memory, 124 when
-/// the time was over, 125 for a failure of memcap, 126 and 127 when the command
+/// The exit code is the command's own; 137 after a kill for memory or for too
+/// many processes, 124 when the time or the CPU time was over, 125 for a failure of memcap, 126 and 127 when the command
 /// could not be executed or was not found.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -29,9 +30,19 @@ pub(crate) struct RunArgs {
     /// Wall time after which the tree is ended: 90s, 10m, 2h.
     #[arg(long, value_name = "DURATION")]
     time: Option<String>,
+    /// CPU time, of all processes on all processors together, after which the
+    /// tree is ended.
+    #[arg(long, value_name = "DURATION")]
+    cpu: Option<String>,
     /// From SIGTERM to SIGKILL when the time is over.
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     grace: String,
+    /// Processes and threads at a time; a tree that wants more is ended.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    processes: Option<String>,
+    /// What may be in swap beside the memory limit; 0 unless given.
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    swap: Option<String>,
     /// How to hold the limit: auto, cgroup-v2, systemd, cgroup-v1, watchdog or
     /// rlimit.
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -76,21 +87,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
 
 /// Refuses bad input before anything starts.
 fn settings(args: RunArgs) -> Result<Settings, CliError> {
-    let memory: SizeSpec = args
-        .memory
-        .parse()
-        .map_err(|error: memcap_linux::ParseSizeError| {
-            let hint = error.hint().to_owned();
-            refuse(format!("--memory: {error}"), hint)
-        })?;
-    let too_small =
-        |error: memcap_supervisor::LimitError| refuse(error.to_string(), error.hint().to_owned());
-    let mut limits = Limits::memory(memory)
-        .map_err(too_small)?
-        .grace(duration("--grace", &args.grace)?);
-    if let Some(time) = &args.time {
-        limits = limits.time(duration("--time", time)?).map_err(too_small)?;
-    }
+    let limits = limits(&args)?;
     let mechanism: MechanismChoice = args.mechanism.parse().map_err(|error| {
         refuse(
             format!("--mechanism: {error}"),
@@ -110,6 +107,29 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
         report,
         quiet: args.quiet,
     })
+}
+
+fn limits(args: &RunArgs) -> Result<Limits, CliError> {
+    let too_small = |error: LimitError| refuse(error.to_string(), error.hint().to_owned());
+    let memory: SizeSpec = size("--memory", &args.memory)?;
+    let mut limits = Limits::memory(memory)
+        .map_err(too_small)?
+        .grace(duration("--grace", &args.grace)?);
+    if let Some(allowance) = &args.swap {
+        limits = limits.swap(size("--swap", allowance)?);
+    }
+    if let Some(time) = &args.time {
+        limits = limits.time(duration("--time", time)?).map_err(too_small)?;
+    }
+    if let Some(time) = &args.cpu {
+        limits = limits.cpu(duration("--cpu", time)?).map_err(too_small)?;
+    }
+    if let Some(number) = &args.processes {
+        limits = limits
+            .processes(count("--processes", number)?)
+            .map_err(too_small)?;
+    }
+    Ok(limits)
 }
 
 fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> {
@@ -148,6 +168,22 @@ fn conclude(
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
     Ok(outcome.exit_code())
+}
+
+fn size<T: FromStr<Err = ParseSizeError>>(option: &str, text: &str) -> Result<T, CliError> {
+    text.parse().map_err(|error: ParseSizeError| {
+        let hint = error.hint().to_owned();
+        refuse(format!("{option}: {error}"), hint)
+    })
+}
+
+fn count(option: &str, text: &str) -> Result<u64, CliError> {
+    text.parse().map_err(|error| {
+        refuse(
+            format!("{option}: `{text}` is no number of processes: {error}"),
+            "write a number of processes and threads such as 64".to_owned(),
+        )
+    })
 }
 
 fn duration(option: &str, text: &str) -> Result<Duration, CliError> {

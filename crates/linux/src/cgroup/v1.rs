@@ -99,13 +99,22 @@ impl V1Memory {
     /// # Errors
     /// When it cannot be read or understood.
     pub fn peak(&self) -> Result<ByteSize, FileError> {
-        let memory = self.number("memory.max_usage_in_bytes")?;
+        let memory = self.peak_without_swap()?.bytes();
         let with_swap = match self.number("memory.memsw.max_usage_in_bytes") {
             Ok(bytes) => bytes,
             Err(error) if error.is_absent() => 0,
             Err(error) => return Err(error),
         };
         Ok(ByteSize::from_bytes(memory.max(with_swap)))
+    }
+
+    /// The largest charge of memory alone since the group was made.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn peak_without_swap(&self) -> Result<ByteSize, FileError> {
+        self.number("memory.max_usage_in_bytes")
+            .map(ByteSize::from_bytes)
     }
 
     /// OOM kills of processes of this group, by any OOM killer (Linux 4.13).

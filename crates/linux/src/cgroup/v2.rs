@@ -188,26 +188,53 @@ impl V2Group {
         self.write("pids.max", &limit.to_string())
     }
 
-    /// How often a task was refused for this group's own `pids.max`, or for
-    /// that of a group below (`pids.events`, Linux 4.6).
+    /// Reads `pids.max`; `None` inside for `max`.
     ///
     /// # Errors
-    /// When the file is absent or odd.
+    /// ENOENT without the pids controller.
+    pub fn max_tasks(&self) -> Result<Option<u64>, FileError> {
+        let path = self.path.join("pids.max");
+        let text = file::read(&path)?;
+        match text.trim() {
+            "max" => Ok(None),
+            number => number
+                .parse()
+                .map(Some)
+                .map_err(|_| FileError::parse(&path, &text)),
+        }
+    }
+
+    /// How often a task was refused for this group's own `pids.max`. Before
+    /// Linux 6.11 also when a limit around the group refused one of its tasks.
+    ///
+    /// # Errors
+    /// When the file is absent (before Linux 4.6) or odd.
     pub fn tasks_refused(&self) -> Result<u64, FileError> {
-        let path = self.path.join("pids.events");
+        let path = self.task_events_path();
         let text = file::read(&path)?;
         FlatKeyed::parse(&text)
             .get("max")
             .ok_or_else(|| FileError::parse(&path, &text))
     }
 
-    /// Opens `pids.events` for waiting: POLLPRI after a change.
+    /// Opens the file of [`V2Group::tasks_refused`] for waiting: POLLPRI after a
+    /// change.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub fn task_events_file(&self) -> Result<File, FileError> {
-        let path = self.path.join("pids.events");
+        let path = self.task_events_path();
         File::open(&path).map_err(|e| FileError::new(Operation::Read, &path, e))
+    }
+
+    /// Since Linux 6.11 `pids.events` counts groups below too.
+    fn task_events_path(&self) -> PathBuf {
+        let local = self.path.join("pids.events.local");
+        if local.exists() {
+            local
+        } else {
+            self.path.join("pids.events")
+        }
     }
 
     /// Memory charged now, page cache and kernel memory included.

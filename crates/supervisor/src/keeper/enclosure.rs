@@ -35,6 +35,8 @@ enum Enforcement {
         group: V1Memory,
         notifier: Option<OwnedFd>,
         limit: ByteSize,
+        /// What may be in swap beside the limit.
+        swap: ByteSize,
     },
     /// The keeper's own sampling, or an rlimit on each process.
     Nobody,
@@ -46,6 +48,9 @@ pub(crate) struct Enclosure {
     enforcement: Enforcement,
     /// The v2 directory that follows the tree, with or without a limit.
     directory: Option<V2Group>,
+    /// `pids.events` of the directory, where `pids.max` holds the number of
+    /// processes.
+    task_events: Option<File>,
 }
 
 /// Setting up failed.
@@ -61,6 +66,12 @@ pub(crate) enum EnclosureError {
         found: Limit,
         wanted: ByteSize,
     },
+    #[error("`{file}` reads {found:?} after {wanted} was written")]
+    TasksReadBack {
+        file: String,
+        found: Option<u64>,
+        wanted: u64,
+    },
 }
 
 impl Enclosure {
@@ -70,6 +81,7 @@ impl Enclosure {
         let mut enclosure = Enclosure {
             enforcement: Enforcement::Nobody,
             directory: None,
+            task_events: None,
         };
         let mut prepared = Prepared::default();
         match enclosure.build(spec, &mut prepared) {
@@ -90,7 +102,7 @@ impl Enclosure {
                 let room = open_base(base, spec)?;
                 prepared.room = room.as_ref().map(|room| room.path().to_owned());
                 let group = V2Group::create(&base.dir, &names::name(names::LIMIT)?)?;
-                let limits = limit_v2(&group, spec.limit).and_then(|proof| {
+                let limits = limit_v2(&group, spec.limit, spec.swap).and_then(|proof| {
                     prepared.proof = Some(proof);
                     Ok(group.events_file()?)
                 });
@@ -122,14 +134,16 @@ impl Enclosure {
                     group: group.clone(),
                     notifier: None,
                     limit: spec.limit,
+                    swap: spec.swap,
                 };
-                prepared.proof = Some(limit_v1(&group, spec.limit)?);
+                prepared.proof = Some(limit_v1(&group, spec.limit, spec.swap)?);
                 match group.oom_notifier() {
                     Ok(event) => {
                         self.enforcement = Enforcement::V1 {
                             group,
                             notifier: Some(event),
                             limit: spec.limit,
+                            swap: spec.swap,
                         };
                     }
                     Err(error) => return Err(error.into()),
@@ -149,6 +163,9 @@ impl Enclosure {
                     one_line(&error)
                 )),
             }
+        }
+        if let (Some(limit), Some(directory)) = (spec.processes, &self.directory) {
+            self.task_events = limit_tasks(directory, limit, prepared)?;
         }
         Ok(())
     }
@@ -198,6 +215,23 @@ impl Enclosure {
         }
     }
 
+    /// What to poll for a task refused by the directory's `pids.max`.
+    pub(crate) fn task_signal(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.task_events
+            .as_ref()
+            .map(|events| (events.as_fd(), PollFlags::POLLPRI))
+    }
+
+    /// Whether the directory's `pids.max` has refused a task; the next one is
+    /// signalled again. `None` where no `pids.max` holds.
+    pub(crate) fn has_refused_a_task(&self) -> Option<bool> {
+        let events = self.task_events.as_ref()?;
+        // An unread signal only wakes us again.
+        let _ = events.read_at(&mut [0; 64], 0);
+        let refused = self.directory.as_ref()?.tasks_refused().ok()?;
+        Some(refused > 0)
+    }
+
     /// Whether the kernel has killed a member for memory.
     pub(crate) fn kernel_has_killed(&self) -> bool {
         self.counters()
@@ -214,19 +248,22 @@ impl Enclosure {
             }
             Enforcement::V1 { group, limit, .. } => Some(GroupCounters {
                 oom_kills: group.oom_kills().ok()??,
-                own_limit_hit: group
-                    .peak()
-                    .ok()
+                own_limit_hit: self
+                    .kernel_peak()
                     .map(|peak| peak.saturating_add(V1_BATCH) >= *limit),
             }),
             Enforcement::Nobody => None,
         }
     }
 
-    /// The kernel's high-water mark; `None` where it keeps none.
+    /// The kernel's high-water mark of what counts against the limit; `None`
+    /// where it keeps none.
     pub(crate) fn kernel_peak(&self) -> Option<ByteSize> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => group.peak().ok(),
+            Enforcement::V1 { group, swap, .. } if *swap > ByteSize::ZERO => {
+                group.peak_without_swap().ok()
+            }
             Enforcement::V1 { group, .. } => group.peak().ok(),
             Enforcement::Nobody => None,
         }
@@ -346,10 +383,45 @@ fn open_base(base: &MemoryBase, spec: &Spec) -> Result<Option<Room>, EnclosureEr
     Ok(room)
 }
 
+/// Lets `pids.max` hold the number of processes where the directory has it;
+/// elsewhere the keeper counts.
+fn limit_tasks(
+    directory: &V2Group,
+    limit: u64,
+    prepared: &mut Prepared,
+) -> Result<Option<File>, EnclosureError> {
+    match directory.set_max_tasks(limit) {
+        Err(error) if error.is_absent() => return Ok(None),
+        outcome => outcome?,
+    }
+    let found = directory.max_tasks()?;
+    if found != Some(limit) {
+        return Err(EnclosureError::TasksReadBack {
+            file: "pids.max".to_owned(),
+            found,
+            wanted: limit,
+        });
+    }
+    let events = match directory.task_events_file() {
+        // Before Linux 4.6 nobody tells of a refusal: it stands, and is the job's.
+        Err(error) if error.is_absent() => return Ok(None),
+        outcome => outcome?,
+    };
+    let line = format!(
+        "{} = {limit}, read back",
+        directory.path().join("pids.max").display()
+    );
+    prepared.proof = Some(match prepared.proof.take() {
+        Some(proof) => format!("{proof}; {line}"),
+        None => line,
+    });
+    Ok(Some(events))
+}
+
 /// Sets and reads back; returns the proof in words.
-fn limit_v2(group: &V2Group, limit: ByteSize) -> Result<String, EnclosureError> {
+fn limit_v2(group: &V2Group, limit: ByteSize, swap: ByteSize) -> Result<String, EnclosureError> {
     group.set_max(limit)?;
-    match group.set_swap_max(ByteSize::ZERO) {
+    match group.set_swap_max(swap) {
         Err(error) if !error.is_absent() => return Err(error.into()),
         _ => {}
     }
@@ -367,14 +439,14 @@ fn limit_v2(group: &V2Group, limit: ByteSize) -> Result<String, EnclosureError> 
     ))
 }
 
-fn limit_v1(group: &V1Memory, limit: ByteSize) -> Result<String, EnclosureError> {
-    group.set_limit(limit, ByteSize::ZERO)?;
+fn limit_v1(group: &V1Memory, limit: ByteSize, swap: ByteSize) -> Result<String, EnclosureError> {
+    group.set_limit(limit, swap)?;
     check_read_back("memory.limit_in_bytes", group.limit()?, limit)?;
     if group.counts_swap() {
         check_read_back(
             "memory.memsw.limit_in_bytes",
             group.limit_with_swap()?,
-            limit,
+            limit.saturating_add(swap),
         )?;
     }
     Ok(format!(

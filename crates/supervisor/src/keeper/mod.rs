@@ -11,6 +11,7 @@
 //! environment as its own.
 
 mod around;
+mod beside;
 mod enclosure;
 mod names;
 mod room;

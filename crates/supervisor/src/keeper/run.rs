@@ -13,12 +13,12 @@ use memcap_linux::{
     signals,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::{TimeSpec, TimeValLike};
 
 use super::around::Around;
+use super::beside::{self, Beside};
 use super::enclosure::Enclosure;
 use super::sampler::Sampler;
 use super::tree::{self, Reaped};
@@ -93,7 +93,9 @@ impl Keeper {
     fn run(&mut self, spec: &Spec, enclosure: &Enclosure) -> io::Result<FromKeeper> {
         let around = Around::observe(&spec.surroundings);
         let sampler = match spec.placement {
-            Placement::Watchdog | Placement::Rlimit => Sampler::new(enclosure.directory()),
+            Placement::Watchdog | Placement::Rlimit => {
+                Sampler::new(enclosure.directory(), spec.swap)
+            }
             // The group's own counter is read instead.
             Placement::CgroupV2(_) | Placement::CgroupV1(_) => Sampler::unused(),
         };
@@ -181,6 +183,7 @@ impl Keeper {
         keep.extend(self.host.as_ref().map(|host| host.as_fd().as_raw_fd()));
         keep.extend(job.pidfd.as_ref().map(|handle| handle.as_fd().as_raw_fd()));
         keep.extend(enclosure.oom_signal().map(|(fd, _)| fd.as_raw_fd()));
+        keep.extend(enclosure.task_signal().map(|(fd, _)| fd.as_raw_fd()));
         close_all_except(&keep);
         // A job that uses up the directory we stand in must be able to.
         let _ = nix::unistd::chdir("/");
@@ -238,9 +241,15 @@ impl Keeper {
             fds.push(PollFd::new(fd, flags));
             fds.len() - 1
         });
-        let timeout = watch
-            .governor
-            .wake_at()
+        let tasks = watch.enclosure.task_signal().map(|(fd, flags)| {
+            fds.push(PollFd::new(fd, flags));
+            fds.len() - 1
+        });
+        let wake_at = [watch.governor.wake_at(), watch.beside.next_look()];
+        let timeout = wake_at
+            .into_iter()
+            .flatten()
+            .min()
             .map(|at| timespec(at.saturating_sub(watch.now())));
         match ppoll(&mut fds, timeout, None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -252,6 +261,7 @@ impl Keeper {
             stream: spoke(1),
             host: host.is_some_and(spoke),
             oom: oom.is_some_and(spoke),
+            tasks: tasks.is_some_and(spoke),
         })
     }
 
@@ -263,6 +273,9 @@ impl Keeper {
         }
         if (woken.oom || woken.children) && watch.enclosure.kernel_has_killed() {
             inputs.push(Input::KernelOom);
+        }
+        if (woken.tasks || woken.children) && watch.enclosure.has_refused_a_task() == Some(true) {
+            inputs.push(Input::TooManyProcesses);
         }
         if woken.children {
             while let Ok(Some(_)) = self.children.read_signal() {}
@@ -293,6 +306,7 @@ impl Keeper {
                 self.tell(&message);
             }
         }
+        inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
         inputs.push(Input::Tick);
         Ok(inputs)
     }
@@ -327,6 +341,7 @@ struct Woken {
     stream: bool,
     host: bool,
     oom: bool,
+    tasks: bool,
 }
 
 /// One job being watched.
@@ -335,6 +350,7 @@ struct Watch<'a> {
     enclosure: &'a Enclosure,
     governor: Governor,
     sampler: Sampler,
+    beside: Beside,
     main: i32,
     main_handle: Option<&'a PidFd>,
     reaped: Reaped,
@@ -368,6 +384,7 @@ impl<'a> Watch<'a> {
             enclosure,
             governor,
             sampler,
+            beside: Beside::new(spec, enclosure),
             main: job.pid,
             main_handle: job.pidfd.as_ref(),
             reaped: Reaped::default(),
@@ -507,7 +524,7 @@ impl<'a> Watch<'a> {
             peak,
             peak_source,
             wall: self.started.elapsed(),
-            cpu: cpu_of_children(),
+            cpu: beside::cpu_of_reaped(),
             left_running,
             notes: Vec::new(),
         }
@@ -571,13 +588,4 @@ fn can_write(stream: &UnixStream) -> bool {
 
 fn timespec(duration: Duration) -> TimeSpec {
     TimeSpec::nanoseconds(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
-}
-
-/// User and system time of every child that was reaped, and theirs.
-fn cpu_of_children() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
-        return Duration::ZERO;
-    };
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

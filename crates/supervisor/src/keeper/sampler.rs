@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memcap_linux::cgroup::V2Group;
 use memcap_linux::proc::{self, PageCounts, Resident, Stat};
-use memcap_linux::{ByteSize, PidFd, share_memory};
+use memcap_linux::{ByteSize, FileError, PidFd, share_memory};
 use nix::sys::signal::Signal;
 
 use crate::governor::Sum;
@@ -30,6 +30,8 @@ pub(super) struct Sampler {
     strangers: BTreeSet<i32>,
     newest_pid: Option<u64>,
     swap_exists: bool,
+    /// What may be swapped without counting.
+    swap_allowed: ByteSize,
 }
 
 #[derive(Debug)]
@@ -51,13 +53,15 @@ impl Sampler {
             strangers: BTreeSet::new(),
             newest_pid: None,
             swap_exists: true,
+            swap_allowed: ByteSize::ZERO,
         }
     }
 
     /// Where no directory follows the tree, everything that is there already
     /// is taken note of as none of ours: call it before the job starts, when
-    /// that costs no time in which the job grows.
-    pub(super) fn new(directory: Option<&V2Group>) -> Sampler {
+    /// that costs no time in which the job grows. Of what is swapped, only
+    /// what is beyond `swap_allowed` counts.
+    pub(super) fn new(directory: Option<&V2Group>, swap_allowed: ByteSize) -> Sampler {
         let memory = memcap_linux::meminfo::read(std::path::Path::new("/proc"));
         let strangers = match directory {
             Some(_) => BTreeSet::new(),
@@ -65,6 +69,7 @@ impl Sampler {
         };
         Sampler {
             strangers,
+            swap_allowed,
             swap_exists: memory.map_or(true, |memory| memory.swap_total > ByteSize::ZERO),
             ..Sampler::unused()
         }
@@ -80,13 +85,16 @@ impl Sampler {
         let (text, swap_exists) = (&mut self.text, self.swap_exists);
         self.members
             .retain(|pid, member| member.look(*pid, swap_exists, text));
+        let mut swapped = ByteSize::ZERO;
         for member in self.members.values() {
             let private = member.private();
+            swapped = swapped.saturating_add(member.resident.swapped);
             sum.private = sum.private.saturating_add(private);
             sum.shared = sum.shared.saturating_add(member.resident.shared);
             sum.inherited = sum.inherited.saturating_add(member.still_inherited());
             sum.members += usize::from(member.resident.total() > ByteSize::ZERO);
         }
+        sum.private = sum.private.saturating_sub(swapped.min(self.swap_allowed));
         sum.twins = self.has_twins();
         sum
     }
@@ -96,14 +104,21 @@ impl Sampler {
     /// Afterwards no member has inherited anything that is not known.
     pub(super) fn exact(&mut self, directory: Option<&V2Group>) -> ByteSize {
         self.find_members(directory);
-        let mut total = ByteSize::ZERO;
+        let (mut total, mut swapped) = (ByteSize::ZERO, ByteSize::ZERO);
         for (pid, member) in &mut self.members {
-            let bytes = proc::proportional(*pid, &mut self.text)
-                .or_else(|_| Resident::read(*pid, &mut self.text).map(Resident::total));
-            total = total.saturating_add(bytes.unwrap_or_default());
+            let share = proc::Share::read(*pid, &mut self.text).or_else(|_| {
+                let resident = Resident::read(*pid, &mut self.text)?;
+                Ok::<_, FileError>(proc::Share {
+                    resident: resident.anonymous.saturating_add(resident.shared),
+                    swapped: resident.swapped,
+                })
+            });
+            let share = share.unwrap_or_default();
+            total = total.saturating_add(share.resident);
+            swapped = swapped.saturating_add(share.swapped);
             member.inherited = Inherited::Known(ByteSize::ZERO);
         }
-        total
+        total.saturating_add(swapped.saturating_sub(self.swap_allowed))
     }
 
     /// Stops every known member where it is, so that it can neither grow nor
