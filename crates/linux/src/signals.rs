@@ -48,6 +48,28 @@ pub fn keep_dead_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// Gives every signal that has a handler its default disposition, as `exec`
+/// would. The handlers of Rust's runtime, which tell a stack overflow, stay.
+pub(crate) fn forget_handlers() {
+    for signal in 1..=libc::SIGRTMAX() {
+        if matches!(signal, libc::SIGSEGV | libc::SIGBUS) {
+            continue;
+        }
+        let mut old = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: with a null new action this only fills `old`.
+        if unsafe { libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr()) } != 0 {
+            // The C library keeps a few for itself.
+            continue;
+        }
+        // SAFETY: filled by the successful call above.
+        let handler = unsafe { old.assume_init() }.sa_sigaction;
+        if handler != libc::SIG_IGN && handler != libc::SIG_DFL {
+            // SAFETY: a valid signal with its default disposition.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+}
+
 /// The calling thread's signal mask as bits: signal n is bit n - 1.
 pub fn blocked() -> u64 {
     let mut old = SigSet::empty();

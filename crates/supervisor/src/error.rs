@@ -23,6 +23,9 @@ pub enum SupervisorError {
         #[source]
         source: std::io::Error,
     },
+    /// No process could be made for the keeper.
+    #[error("failed to make a process for the keeper")]
+    ForkKeeper(#[source] std::io::Error),
     /// The channel to the keeper failed.
     #[error("failed to talk to the keeper")]
     Channel(#[source] std::io::Error),
@@ -45,7 +48,9 @@ impl SupervisorError {
             SupervisorError::Refused(_) => {
                 Some("`memcap doctor` shows what works on this host".into())
             }
-            SupervisorError::Channel(_) | SupervisorError::KeeperGone => None,
+            SupervisorError::ForkKeeper(_)
+            | SupervisorError::Channel(_)
+            | SupervisorError::KeeperGone => None,
         }
     }
 }

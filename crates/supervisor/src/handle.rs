@@ -1,16 +1,14 @@
 //! Starting a keeper and listening to it.
 
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 
-use memcap_linux::{ByteSize, ProcessId, keep_open, signals};
+use memcap_linux::{ByteSize, ProcessId, signals};
 use memcap_probe::{Host, Roots};
 
 use crate::error::KeeperRefusal;
+use crate::keeper::start::{self, Keeper};
 use crate::plan::plan;
 use crate::rescue::rescue;
 use crate::wire::{self, FromKeeper, Inbox, Prepared, Spec, ToKeeper, Word};
@@ -22,6 +20,7 @@ use crate::{Job, MechanismChoice, Outcome, Plan, Rejected, Request, SupervisorEr
 pub struct Supervisor {
     keeper: PathBuf,
     owns_children: bool,
+    forks_keeper: bool,
 }
 
 impl Default for Supervisor {
@@ -36,6 +35,7 @@ impl Supervisor {
         Supervisor {
             keeper: PathBuf::from("memcap"),
             owns_children: false,
+            forks_keeper: false,
         }
     }
 
@@ -56,6 +56,20 @@ impl Supervisor {
     pub fn owns_all_children(self) -> Supervisor {
         Supervisor {
             owns_children: true,
+            ..self
+        }
+    }
+
+    /// Forks the keeper off this process instead of executing its program,
+    /// which saves most of what starting a run costs. Only while this process
+    /// has a single thread, and for jobs that take its streams, directory and
+    /// environment as they are; otherwise the program is executed all the
+    /// same. The keeper then shares this process's memory until either writes
+    /// to it: for a program that is small when it starts jobs.
+    #[must_use]
+    pub fn forks_keeper(self) -> Supervisor {
+        Supervisor {
+            forks_keeper: true,
             ..self
         }
     }
@@ -158,39 +172,16 @@ impl Supervisor {
         }
     }
 
-    fn start_keeper(&self, job: Job) -> Result<(UnixStream, Child), SupervisorError> {
-        let (near, far) = UnixStream::pair().map_err(SupervisorError::Channel)?;
-        let mut command = Command::new(&self.keeper);
-        command
-            .arg0("memcap-keeper")
-            .arg("__keeper")
-            .arg(far.as_raw_fd().to_string());
-        for (name, value) in &job.env {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
+    fn start_keeper(&self, job: Job) -> Result<(UnixStream, Keeper), SupervisorError> {
+        if self.forks_keeper
+            && let Some(forked) = start::fork(&job).map_err(SupervisorError::ForkKeeper)?
+        {
+            return Ok(forked);
         }
-        if let Some(dir) = &job.current_dir {
-            command.current_dir(dir);
-        }
-        if let Some(stream) = job.stdin {
-            command.stdin(stream);
-        }
-        if let Some(stream) = job.stdout {
-            command.stdout(stream);
-        }
-        if let Some(stream) = job.stderr {
-            command.stderr(stream);
-        }
-        keep_open(&mut command, far.as_raw_fd());
-        let keeper = command
-            .spawn()
-            .map_err(|source| SupervisorError::StartKeeper {
-                path: self.keeper.clone(),
-                source,
-            })?;
-        Ok((near, keeper))
+        start::execute(&self.keeper, job).map_err(|source| SupervisorError::StartKeeper {
+            path: self.keeper.clone(),
+            source,
+        })
     }
 }
 
@@ -214,7 +205,7 @@ pub struct Handle {
     stream: Arc<Mutex<UnixStream>>,
     reader: UnixStream,
     inbox: Inbox,
-    keeper: Child,
+    keeper: Keeper,
     plan: Plan,
     prepared: Prepared,
     forwarded: Arc<Mutex<Vec<i32>>>,
@@ -266,7 +257,7 @@ impl Handle {
 
     /// The keeper's pid.
     pub fn keeper_pid(&self) -> u32 {
-        self.keeper.id()
+        self.keeper.pid()
     }
 
     /// A sender of signals for other threads.
@@ -370,14 +361,14 @@ impl Handle {
     fn finish(&mut self, outcome: Outcome) -> Event {
         self.outcome = Some(outcome);
         // It exits right after its last word.
-        let _ = self.keeper.wait();
+        self.keeper.wait();
         Event::Ended
     }
 
     /// The keeper was killed: end what it kept.
     fn lose_keeper(&mut self) -> Event {
-        let _ = self.keeper.kill();
-        let _ = self.keeper.wait();
+        self.keeper.kill();
+        self.keeper.wait();
         let prepared = std::mem::take(&mut self.prepared);
         let (left, notes) = rescue(&prepared, self.owns_children);
         self.finish(Outcome::keeper_lost(
@@ -396,7 +387,7 @@ impl Drop for Handle {
             if let Ok(stream) = self.stream.lock() {
                 let _ = stream.shutdown(std::net::Shutdown::Both);
             }
-            let _ = self.keeper.wait();
+            self.keeper.wait();
         }
     }
 }

@@ -137,7 +137,8 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
     // The running program itself, even when its file has been replaced.
     let supervisor = Supervisor::new()
         .keeper("/proc/self/exe")
-        .owns_all_children();
+        .owns_all_children()
+        .forks_keeper();
     let handle = supervisor.spawn_as_planned(request, |plan| {
         if let Some(clamp) = plan.clamped.as_ref().filter(|_| !quiet) {
             render::clamp(plan.requested, plan.limit, clamp);

@@ -8,7 +8,8 @@
 //!
 //! The embedding program starts it as `memcap __keeper FD`, with one end of a
 //! socket pair as descriptor FD and with the job's streams, directory and
-//! environment as its own.
+//! environment as its own. A program that has one thread may fork it instead
+//! ([`crate::Supervisor::forks_keeper`]).
 
 mod around;
 mod beside;
@@ -17,6 +18,7 @@ mod names;
 mod room;
 mod run;
 mod sampler;
+pub(crate) mod start;
 mod sweep;
 mod tree;
 

@@ -1,6 +1,7 @@
 //! The keeper's life: receive a spec, prepare, start the job, watch, end,
 //! clean up, tell.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -28,6 +29,8 @@ use crate::governor::{Action, Governor, Input, Rules, Sum};
 use crate::plan::{Placement, Rejected};
 use crate::wire::{self, FromKeeper, Inbox, Spec, ToKeeper};
 
+/// What ps(1) and pgrep(1) show of a keeper.
+pub(super) const NAME: &CStr = c"memcap-keeper";
 /// What the job's `oom_score_adj` is raised to, so that the machine's OOM
 /// killer takes the job and neither us nor the terminal.
 const JOB_OOM_SCORE: i32 = 500;
@@ -39,11 +42,21 @@ const FREEZE_DEADLINE: Duration = Duration::from_millis(20);
 /// Runs the keeper on an inherited socket. For the hidden subcommand only: it
 /// takes the whole process over (descriptors, signal mask, subreaper).
 pub fn main(socket: RawFd) -> ExitCode {
-    match Keeper::receive(socket).and_then(Keeper::serve) {
+    let served = adopt_fd(socket).and_then(|socket| {
+        // For ps and pgrep; the name of our file says nothing.
+        nix::sys::prctl::set_name(NAME)?;
+        serve(UnixStream::from(socket))
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody is left to tell.
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// The keeper's whole life, in a process that is nothing else.
+pub(super) fn serve(stream: UnixStream) -> io::Result<()> {
+    Keeper::receive(stream)?.serve()
 }
 
 struct Keeper {
@@ -55,14 +68,11 @@ struct Keeper {
 
 impl Keeper {
     /// Takes the process over.
-    fn receive(socket: RawFd) -> io::Result<Keeper> {
-        let stream = UnixStream::from(adopt_fd(socket)?);
+    fn receive(stream: UnixStream) -> io::Result<Keeper> {
         // Everything is read from descriptors; the job gets the caller's mask.
         signals::block_all();
         signals::keep_dead_children();
         nix::sys::prctl::set_child_subreaper(true)?;
-        // For ps and pgrep; the name of our file says nothing.
-        nix::sys::prctl::set_name(c"memcap-keeper")?;
         let mut ended = SigSet::empty();
         ended.add(Signal::SIGCHLD);
         let children =
