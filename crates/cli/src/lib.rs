@@ -7,6 +7,7 @@
 mod args;
 mod commands;
 mod error;
+mod explain;
 mod forward;
 mod hidden;
 mod render;

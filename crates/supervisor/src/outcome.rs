@@ -168,6 +168,7 @@ mod tests {
             requested: limit,
             limit,
             clamped: None,
+            beside: Vec::new(),
             rejected: Vec::new(),
             placement: Placement::Watchdog,
             containment_base: None,

@@ -1,11 +1,12 @@
 //! Decides how a request is enforced on this host. Reads no files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use memcap_linux::ByteSize;
 use memcap_probe::{Host, MemoryBase, V1Place, V2Place};
 use serde::{Deserialize, Serialize};
 
+use crate::held::{Held, held};
 use crate::wire::Surroundings;
 use crate::{Containment, Guarantee, Limits, Mechanism, MechanismChoice};
 
@@ -30,6 +31,8 @@ pub struct Plan {
     pub limit: ByteSize,
     /// Why the two differ, if they do.
     pub clamped: Option<Clamp>,
+    /// The limits beside memory, each with what holds it.
+    pub beside: Vec<Held>,
     /// Stronger mechanisms that were not chosen, with the reason.
     pub rejected: Vec<Rejected>,
     #[serde(skip)]
@@ -38,6 +41,24 @@ pub struct Plan {
     pub(crate) containment_base: Option<PathBuf>,
     #[serde(skip)]
     pub(crate) surroundings: Surroundings,
+}
+
+impl Plan {
+    /// The directory below which the group with the limit is made; `None`
+    /// where the limit is on no group.
+    pub fn place(&self) -> Option<&Path> {
+        match &self.placement {
+            Placement::CgroupV2(base) => Some(&base.dir),
+            Placement::CgroupV1(base) => Some(base),
+            Placement::Watchdog | Placement::Rlimit => None,
+        }
+    }
+
+    /// The directory below which the group that only follows the tree is made;
+    /// `None` where the group with the limit follows it too, or the keeper does.
+    pub fn containment_place(&self) -> Option<&Path> {
+        self.containment_base.as_deref()
+    }
 }
 
 /// A request above what an enclosing limit leaves.
@@ -129,7 +150,7 @@ pub(crate) fn plan(
             .find(|refusal| refusal.mechanism == mechanism);
         let placement = match earlier {
             Some(refusal) => Err(refusal.reason.clone()),
-            None => place(mechanism, host),
+            None => place(mechanism, limits, host),
         };
         match placement {
             Ok(placement) => {
@@ -141,6 +162,7 @@ pub(crate) fn plan(
                     requested,
                     limit,
                     clamped,
+                    beside: held(limits, &placement, containment),
                     rejected,
                     placement,
                     containment_base,
@@ -171,7 +193,7 @@ pub(crate) fn plan(
 }
 
 /// Where one mechanism would set the limit on this host.
-fn place(mechanism: Mechanism, host: &Host) -> Result<Placement, String> {
+fn place(mechanism: Mechanism, limits: &Limits, host: &Host) -> Result<Placement, String> {
     match mechanism {
         Mechanism::CgroupV2 => {
             let place = host
@@ -202,6 +224,10 @@ fn place(mechanism: Mechanism, host: &Host) -> Result<Placement, String> {
             Ok(Placement::CgroupV1(base.clone()))
         }
         Mechanism::Watchdog => Ok(Placement::Watchdog),
+        Mechanism::Rlimit if limits.swap > ByteSize::ZERO => Err(
+            "it bounds what is mapped, in memory or in swap, so no swap can be allowed beside it"
+                .into(),
+        ),
         Mechanism::Rlimit => Ok(Placement::Rlimit),
     }
 }
@@ -275,6 +301,8 @@ fn clamp(limits: &Limits, host: &Host) -> (ByteSize, ByteSize, Option<Clamp>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use memcap_linux::SizeSpec;
     use memcap_linux::meminfo::MachineMemory;
     use memcap_probe::{Ceiling, Ceilings, Fact};
@@ -417,6 +445,47 @@ mod tests {
             "mechanism `cgroup-v1` cannot be used here: no v1 memory hierarchy is mounted"
         );
         assert!(only(Mechanism::Systemd).is_err());
+        let with_swap = limits(512).swap(ByteSize::from_mib(1));
+        let rlimit = MechanismChoice::Only(Mechanism::Rlimit);
+        assert!(plan(&with_swap, rlimit, &host(), &[]).is_err());
+    }
+
+    #[test]
+    fn every_limit_is_named_with_what_holds_it() {
+        let time = Duration::from_secs(90);
+        let limits = limits(512)
+            .time(time)
+            .and_then(|limits| limits.cpu(time))
+            .and_then(|limits| limits.processes(8))
+            .expect("limits");
+        let held_by = |host: &Host| -> Vec<&'static str> {
+            let plan = plan(&limits, MechanismChoice::Auto, host, &[]).expect("a plan");
+            plan.beside.iter().map(|held| held.by).collect()
+        };
+        assert_eq!(
+            held_by(&host()),
+            [
+                "the keeper's looks at /proc",
+                "the keeper's clock",
+                "the keeper's looks at /proc",
+                "the keeper's count"
+            ]
+        );
+        let v2 = with_v2(Fact::present(base()), Fact::present("/u".into()));
+        assert_eq!(
+            held_by(&v2),
+            [
+                "memory.swap.max",
+                "the keeper's clock",
+                "the keeper's looks at cpu.stat",
+                "pids.max where the directory has it, else the keeper's count"
+            ]
+        );
+        let json = serde_json::to_value(auto(&host(), &[]).beside).expect("serialises");
+        let swap = serde_json::json!([
+            {"limit": "swap", "bytes": 0, "by": "the keeper's looks at /proc"}
+        ]);
+        assert_eq!(json, swap);
     }
 
     #[test]

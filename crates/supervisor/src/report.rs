@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::evidence::{JobEnd, LeftRunning, PeakSource};
 use crate::plan::{Clamp, Rejected};
 use crate::verdict::Verdict;
-use crate::{Containment, Guarantee, Mechanism, Outcome, Plan, SupervisorError};
+use crate::{Containment, Guarantee, Held, Mechanism, Outcome, Plan, SupervisorError};
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -36,6 +36,8 @@ pub struct Report {
     /// Why the two differ, if they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clamped: Option<Clamp>,
+    /// The limits beside memory, each with what held it.
+    pub limits: Vec<Held>,
     /// The tree's largest memory, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
@@ -121,6 +123,7 @@ impl Report {
             requested_bytes: Some(requested.bytes()),
             limit_bytes: Some(limit.bytes()),
             clamped: outcome.plan.clamped.clone(),
+            limits: outcome.plan.beside.clone(),
             peak_bytes: outcome.peak.map(ByteSize::bytes),
             peak_source: outcome.peak_source,
             overshoot_bytes: outcome.overshoot().map(ByteSize::bytes),
@@ -147,6 +150,7 @@ impl Report {
             requested_bytes: None,
             limit_bytes: None,
             clamped: None,
+            limits: Vec::new(),
             peak_bytes: None,
             peak_source: None,
             overshoot_bytes: None,

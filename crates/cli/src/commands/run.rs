@@ -8,13 +8,14 @@ use std::time::Duration;
 use clap::Args;
 use memcap_linux::{ParseSizeError, SizeSpec};
 use memcap_supervisor::{
-    Job, LimitError, Limits, MechanismChoice, Outcome, Report, Request, Supervisor, SupervisorError,
+    Job, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, Request, SCHEMA_VERSION,
+    Supervisor, SupervisorError,
 };
 
 use crate::error::{CliError, INTERNAL};
 use crate::forward::Forwarder;
-use crate::render;
 use crate::report_file::ReportFile;
+use crate::{explain, render};
 
 /// Run a command and everything it starts under one memory limit.
 ///
@@ -47,19 +48,27 @@ pub(crate) struct RunArgs {
     /// rlimit.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     mechanism: String,
-    /// Write what happened as JSON to this file.
+    /// Print what would be done, and why, and stop; nothing is started.
+    #[arg(long)]
+    explain: bool,
+    /// Write what happened as JSON to this file; with --explain the plan.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Do not print the closing line.
     #[arg(short, long)]
     quiet: bool,
     /// The command and its arguments.
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    #[arg(
+        value_name = "COMMAND",
+        required_unless_present = "explain",
+        trailing_var_arg = true
+    )]
     command: Vec<OsString>,
 }
 
 /// The same with meaning.
 struct Settings {
+    explain: bool,
     request: Request,
     report: Option<ReportFile>,
     quiet: bool,
@@ -68,21 +77,43 @@ struct Settings {
 pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
     let program = args.command.first().cloned().unwrap_or_default();
     let Settings {
+        explain,
         request,
         report,
         quiet,
     } = settings(args)?;
+    if explain {
+        return match Supervisor::new().plan(&request) {
+            Ok(plan) => show(&plan, report),
+            Err(error) => refused(error, report),
+        };
+    }
     match supervise(request, quiet) {
         Ok(outcome) => conclude(&outcome, &program, report, quiet),
-        Err(error) => {
-            if let Some(report) = report {
-                report
-                    .write(&Report::of_refusal(&error))
-                    .map_err(internal)?;
-            }
-            Err(error.into())
-        }
+        Err(error) => refused(error, report),
     }
+}
+
+/// A plan instead of a run.
+fn show(plan: &Plan, report: Option<ReportFile>) -> Result<u8, CliError> {
+    for line in explain::lines(plan) {
+        render::data(&line);
+    }
+    if let Some(report) = report {
+        let explained = serde_json::json!({"schema_version": SCHEMA_VERSION, "plan": plan});
+        report.write(&explained).map_err(internal)?;
+    }
+    Ok(0)
+}
+
+/// A refusal before the start has a report too.
+fn refused(error: SupervisorError, report: Option<ReportFile>) -> Result<u8, CliError> {
+    if let Some(report) = report {
+        report
+            .write(&Report::of_refusal(&error))
+            .map_err(internal)?;
+    }
+    Err(error.into())
 }
 
 /// Refuses bad input before anything starts.
@@ -103,6 +134,7 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
         .transpose()
         .map_err(internal)?;
     Ok(Settings {
+        explain: args.explain,
         request: Request::new(job, limits).mechanism(mechanism),
         report,
         quiet: args.quiet,
