@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use memcap_linux::ByteSize;
 use memcap_linux::meminfo::MachineMemory;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Fact, V1Place, V2Place, v1, v2};
 
 /// One limit that is there already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ceiling {
     /// How much.
     pub bytes: ByteSize,
@@ -32,6 +32,12 @@ impl Ceilings {
     /// The one that would be met first; `None` when nothing could be read.
     pub fn lowest(&self) -> Option<&Ceiling> {
         self.0.first()
+    }
+
+    /// These and more.
+    #[must_use]
+    pub fn and(&self, more: &[Ceiling]) -> Ceilings {
+        Ceilings::new(self.0.iter().chain(more).cloned().collect())
     }
 
     /// All of them, lowest first.

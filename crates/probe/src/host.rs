@@ -7,7 +7,7 @@ use memcap_linux::meminfo::{self, MachineMemory};
 use memcap_linux::mounts::{self, Mount};
 use serde::Serialize;
 
-use crate::{Ceilings, Fact, V1Place, V2Place, ceiling, v1, v2};
+use crate::{Ceilings, Fact, SystemdPlace, V1Place, V2Place, ceiling, systemd, v1, v2};
 
 /// Where to read: the real root, or a folder with a captured host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,11 @@ impl Roots {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// Whether this is a captured host, where nobody can be asked.
+    pub(crate) fn is_captured(&self) -> bool {
+        self.captured
+    }
+
     /// Whether this process may write there, by the kernel's own answer.
     pub(crate) fn is_writable(&self, path: &Path) -> bool {
         use nix::unistd::{AccessFlags, eaccess};
@@ -69,6 +74,9 @@ pub struct Host {
     pub cgroup_v2: Fact<V2Place>,
     /// The v1 memory hierarchy.
     pub cgroup_v1: Fact<V1Place>,
+    /// A scope that systemd would give us; `None` before [`Host::ask_systemd`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<Fact<SystemdPlace>>,
     /// Every limit this process already lives under.
     pub ceilings: Ceilings,
 }
@@ -99,7 +107,16 @@ impl Host {
             memory,
             cgroup_v2,
             cgroup_v1,
+            systemd: None,
             ceilings,
+        }
+    }
+
+    /// Asks systemd for what it would give us, once. A living manager answers in
+    /// milliseconds, a dead one not within seconds: only for who needs it.
+    pub fn ask_systemd(&mut self, roots: &Roots) {
+        if self.systemd.is_none() {
+            self.systemd = Some(systemd::observe(roots, &self.cgroup_v2));
         }
     }
 }

@@ -98,8 +98,7 @@ fn promise(trial: MechanismTrial) -> MechanismReport {
         | Verdict::Throttled
         | Verdict::KilledByOther
         | Verdict::NotAvailable
-        | Verdict::NotTried
-        | Verdict::NotBuilt => Guarantee::None,
+        | Verdict::NotTried => Guarantee::None,
     };
     MechanismReport { trial, guarantee }
 }
@@ -107,7 +106,8 @@ fn promise(trial: MechanismTrial) -> MechanismReport {
 /// Observes, tries, and diagnoses. Without a `program` (see
 /// [`trial::run_all`]) nothing is tried.
 pub fn examine(roots: &Roots, program: Option<&Path>) -> DoctorReport {
-    let host = Host::observe(roots);
+    let mut host = Host::observe(roots);
+    host.ask_systemd(roots);
     let trials = match program {
         Some(program) => trial::run_all(&host, program),
         None => trial::facts_only(&host, "no trials were asked for"),

@@ -168,7 +168,7 @@ fn containment_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<PathB
 }
 
 /// A finite memory limit set on exactly this group, for people.
-fn own_limit(dir: &Path) -> Option<String> {
+pub(crate) fn own_limit(dir: &Path) -> Option<String> {
     const FILES: [&str; 3] = ["memory.max", "memory.high", "memory.swap.max"];
     FILES.iter().find_map(|name| {
         let text = std::fs::read_to_string(dir.join(name)).ok()?;
@@ -179,10 +179,13 @@ fn own_limit(dir: &Path) -> Option<String> {
 
 /// Finite `memory.max` of our own group and every ancestor.
 pub(crate) fn limits(place: &V2Place) -> Vec<(PathBuf, memcap_linux::ByteSize)> {
-    place
-        .lineage()
-        .into_iter()
-        .filter_map(|dir| match V2Group::at(&dir).max() {
+    limits_at(&place.lineage())
+}
+
+/// Finite `memory.max` of these groups, as far as they are there.
+pub(crate) fn limits_at(dirs: &[PathBuf]) -> Vec<(PathBuf, memcap_linux::ByteSize)> {
+    dirs.iter()
+        .filter_map(|dir| match V2Group::at(dir).max() {
             Ok(Limit::At(bytes)) => Some((dir.join("memory.max"), bytes)),
             Ok(Limit::Unlimited) | Err(_) => None,
         })

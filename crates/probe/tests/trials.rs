@@ -36,7 +36,7 @@ const CASES: &[(&str, Case)] = &[
     ("watchdog_ends_its_child", watchdog_ends_its_child),
     ("rlimit_refuses", rlimit_refuses),
     ("containment_follows_and_ends", containment_follows_and_ends),
-    ("systemd_is_listed", systemd_is_listed),
+    ("systemd_is_enforced", systemd_is_enforced),
     ("no_group_stays", no_group_stays),
     ("a_missing_program_is_told", a_missing_program_is_told),
     ("low_memory_forbids_trials", low_memory_forbids_trials),
@@ -71,7 +71,8 @@ fn main() -> ExitCode {
         .iter()
         .filter_map(|arg| arg.to_str())
         .find(|arg| !arg.starts_with('-'));
-    let host = Host::observe(&Roots::default());
+    let mut host = Host::observe(&Roots::default());
+    host.ask_systemd(&Roots::default());
     let trials = run_all(&host, &this_program());
     let seen = Seen { host, trials };
     let mut failures = 0;
@@ -185,8 +186,16 @@ fn containment_follows_and_ends(seen: &Seen) -> Outcome {
     Outcome::Passed
 }
 
-fn systemd_is_listed(seen: &Seen) -> Outcome {
-    assert_eq!(seen.of(Mechanism::Systemd).verdict, Verdict::NotBuilt);
+fn systemd_is_enforced(seen: &Seen) -> Outcome {
+    let trial = seen.of(Mechanism::Systemd);
+    if trial.verdict == Verdict::NotAvailable {
+        let reason = trial.because.clone().expect("a reason");
+        return Outcome::Skipped {
+            facility: "systemd",
+            reason,
+        };
+    }
+    assert_eq!(trial.verdict, Verdict::Enforced, "{trial:?}");
     Outcome::Passed
 }
 

@@ -9,10 +9,10 @@ use memcap_probe::{Host, Roots};
 
 use crate::error::KeeperRefusal;
 use crate::keeper::start::{self, Keeper};
-use crate::plan::plan;
+use crate::plan::{needs_systemd, plan};
 use crate::rescue::rescue;
 use crate::wire::{self, FromKeeper, Inbox, Prepared, Spec, ToKeeper, Word};
-use crate::{Job, MechanismChoice, Outcome, Plan, Rejected, Request, SupervisorError};
+use crate::{Job, Limits, MechanismChoice, Outcome, Plan, Rejected, Request, SupervisorError};
 
 /// Starts runs. One is enough for a whole program; it may be shared between
 /// threads.
@@ -79,8 +79,8 @@ impl Supervisor {
     /// # Errors
     /// When no mechanism fits.
     pub fn plan(&self, request: &Request) -> Result<Plan, SupervisorError> {
-        let host = Host::observe(&Roots::default());
-        Ok(plan(&request.limits, request.mechanism, &host, &[])?)
+        let mut host = Host::observe(&Roots::default());
+        choose(&request.limits, request.mechanism, &mut host, &[])
     }
 
     /// Runs a job to its end.
@@ -121,9 +121,9 @@ impl Supervisor {
             nix::sys::prctl::set_child_subreaper(true)
                 .map_err(|errno| SupervisorError::Channel(errno.into()))?;
         }
-        let host = Host::observe(&Roots::default());
+        let mut host = Host::observe(&Roots::default());
         let mut refused: Vec<Rejected> = Vec::new();
-        let mut chosen = plan(&limits, mechanism, &host, &refused)?;
+        let mut chosen = choose(&limits, mechanism, &mut host, &refused)?;
         tell(&chosen);
         let (program, args) = (Word(job.program.clone()), job.args.clone());
         let (stream, keeper) = self.start_keeper(job)?;
@@ -167,7 +167,7 @@ impl Supervisor {
             if let (MechanismChoice::Only(_), Some(refusal)) = (mechanism, refused.last()) {
                 return Err(KeeperRefusal(refusal.clone()).into());
             }
-            chosen = plan(&limits, mechanism, &host, &refused)?;
+            chosen = choose(&limits, mechanism, &mut host, &refused)?;
             handle.plan = chosen.clone();
         }
     }
@@ -183,6 +183,19 @@ impl Supervisor {
             source,
         })
     }
+}
+
+/// Plans, and asks systemd first where the plan depends on it.
+fn choose(
+    limits: &Limits,
+    mechanism: MechanismChoice,
+    host: &mut Host,
+    refused: &[Rejected],
+) -> Result<Plan, SupervisorError> {
+    if needs_systemd(limits, mechanism, host, refused) {
+        host.ask_systemd(&Roots::default());
+    }
+    Ok(plan(limits, mechanism, host, refused)?)
 }
 
 /// Something happened to a running job.

@@ -73,7 +73,7 @@ pub(crate) fn held(limits: &Limits, placement: &Placement, containment: Containm
 /// `None` where swapped and resident memory are not told apart.
 fn swap_holder(placement: &Placement) -> Option<&'static str> {
     match placement {
-        Placement::CgroupV2(_) => Some("memory.swap.max"),
+        Placement::CgroupV2(_) | Placement::Systemd(_) => Some("memory.swap.max"),
         Placement::CgroupV1(_) => Some("memory.memsw.limit_in_bytes"),
         Placement::Watchdog => Some("the keeper's looks at /proc"),
         Placement::Rlimit => None,

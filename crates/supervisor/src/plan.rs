@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use memcap_linux::ByteSize;
-use memcap_probe::{Host, MemoryBase, V1Place, V2Place};
+use memcap_probe::{Ceilings, Host, MemoryBase, SystemdPlace, V1Place, V2Place};
 use serde::{Deserialize, Serialize};
 
 use crate::held::{Held, held};
@@ -49,6 +49,7 @@ impl Plan {
     pub fn place(&self) -> Option<&Path> {
         match &self.placement {
             Placement::CgroupV2(base) => Some(&base.dir),
+            Placement::Systemd(place) => Some(&place.parent),
             Placement::CgroupV1(base) => Some(base),
             Placement::Watchdog | Placement::Rlimit => None,
         }
@@ -86,6 +87,8 @@ pub struct Rejected {
 pub(crate) enum Placement {
     /// A leaf below this base.
     CgroupV2(MemoryBase),
+    /// A leaf in a scope that systemd makes.
+    Systemd(SystemdPlace),
     /// A group below this directory.
     CgroupV1(PathBuf),
     /// Nowhere: the keeper samples.
@@ -117,10 +120,6 @@ impl PlanError {
     /// What the user can do.
     pub fn hint(&self) -> &'static str {
         match self {
-            PlanError::NotAvailable {
-                mechanism: Mechanism::Systemd,
-                ..
-            } => "leave `--mechanism` out to take the strongest one that works here",
             PlanError::NotAvailable { .. } => {
                 "`memcap doctor` shows what works on this host; leave `--mechanism` out to take it"
             }
@@ -137,7 +136,6 @@ pub(crate) fn plan(
     host: &Host,
     refused: &[Rejected],
 ) -> Result<Plan, PlanError> {
-    let (requested, limit, clamped) = clamp(limits, host);
     let mut rejected = Vec::new();
     for mechanism in Mechanism::ALL {
         if let MechanismChoice::Only(wanted) = choice
@@ -154,6 +152,7 @@ pub(crate) fn plan(
         };
         match placement {
             Ok(placement) => {
+                let (requested, limit, clamped) = clamp(limits, &ceilings(&placement, host));
                 let (containment, containment_base) = containment(&placement, host, refused);
                 return Ok(Plan {
                     mechanism,
@@ -192,6 +191,25 @@ pub(crate) fn plan(
     })
 }
 
+/// Whether the plan depends on what systemd says: only where the rung above it
+/// is closed is anybody asked.
+pub(crate) fn needs_systemd(
+    limits: &Limits,
+    choice: MechanismChoice,
+    host: &Host,
+    refused: &[Rejected],
+) -> bool {
+    match choice {
+        MechanismChoice::Only(mechanism) => mechanism == Mechanism::Systemd,
+        MechanismChoice::Auto => {
+            place(Mechanism::CgroupV2, limits, host).is_err()
+                || refused
+                    .iter()
+                    .any(|refusal| refusal.mechanism == Mechanism::CgroupV2)
+        }
+    }
+}
+
 /// Where one mechanism would set the limit on this host.
 fn place(mechanism: Mechanism, limits: &Limits, host: &Host) -> Result<Placement, String> {
     match mechanism {
@@ -206,7 +224,11 @@ fn place(mechanism: Mechanism, limits: &Limits, host: &Host) -> Result<Placement
                 .ok_or_else(|| reason(&place.memory_base))?;
             Ok(Placement::CgroupV2(base.clone()))
         }
-        Mechanism::Systemd => Err("systemd scopes are not built into memcap yet".into()),
+        Mechanism::Systemd => {
+            let asked = host.systemd.as_ref().ok_or("systemd was not asked")?;
+            let place = asked.value().ok_or_else(|| reason(asked))?;
+            Ok(Placement::Systemd(place.clone()))
+        }
         Mechanism::CgroupV1 => {
             let place = host
                 .cgroup_v1
@@ -243,7 +265,7 @@ fn containment(
     host: &Host,
     refused: &[Rejected],
 ) -> (Containment, Option<PathBuf>) {
-    if matches!(placement, Placement::CgroupV2(_)) {
+    if matches!(placement, Placement::CgroupV2(_) | Placement::Systemd(_)) {
         return (Containment::CgroupV2, None);
     }
     let was_refused = refused.iter().any(|r| r.mechanism == Mechanism::CgroupV2);
@@ -272,9 +294,21 @@ fn surroundings(host: &Host) -> Surroundings {
     }
 }
 
+/// The limits around the place: ours, and those of the slice where systemd makes
+/// a scope.
+fn ceilings(placement: &Placement, host: &Host) -> Ceilings {
+    match placement {
+        Placement::Systemd(place) => host.ceilings.and(&place.ceilings),
+        Placement::CgroupV2(_)
+        | Placement::CgroupV1(_)
+        | Placement::Watchdog
+        | Placement::Rlimit => host.ceilings.clone(),
+    }
+}
+
 /// The limit asked for and the one that fits below every enclosing limit.
-fn clamp(limits: &Limits, host: &Host) -> (ByteSize, ByteSize, Option<Clamp>) {
-    let Some(lowest) = host.ceilings.lowest() else {
+fn clamp(limits: &Limits, ceilings: &Ceilings) -> (ByteSize, ByteSize, Option<Clamp>) {
+    let Some(lowest) = ceilings.lowest() else {
         let asked = limits.memory.resolve(ByteSize::MAX);
         return (asked, asked, None);
     };
@@ -318,6 +352,7 @@ mod tests {
             }),
             cgroup_v2: Fact::absent("no cgroup2 file system is mounted"),
             cgroup_v1: Fact::absent("no v1 memory hierarchy is mounted"),
+            systemd: Some(Fact::absent("this machine is not run by systemd")),
             ceilings: Ceilings::new(vec![Ceiling {
                 bytes: machine,
                 file: None,
@@ -417,6 +452,65 @@ mod tests {
             ..dry
         };
         assert_eq!(auto(&swapping, &[]).mechanism, Mechanism::Watchdog);
+    }
+
+    fn with_systemd(host: Host, ceiling: Option<ByteSize>) -> Host {
+        // Only the probe makes such places.
+        let ceilings: Vec<Ceiling> = ceiling
+            .map(|bytes| Ceiling { bytes, file: None })
+            .into_iter()
+            .collect();
+        let place = serde_json::json!({
+            "instance": "user",
+            "address": {"socket": "/run/user/7/bus", "is_bus": true, "owner": 7},
+            "slice": "app.slice",
+            "parent": "/sys/fs/cgroup/app.slice",
+            "ceilings": serde_json::to_value(ceilings).expect("serialises"),
+        });
+        let place: SystemdPlace = serde_json::from_value(place).expect("a place");
+        Host {
+            systemd: Some(Fact::present(place)),
+            ..host
+        }
+    }
+
+    #[test]
+    fn systemd_is_asked_only_where_v2_is_closed() {
+        let usable = with_v2(Fact::present(base()), Fact::present("/u".into()));
+        let refusal = Rejected {
+            mechanism: Mechanism::CgroupV2,
+            reason: "failed to write `memory.max`".into(),
+        };
+        let needs = |choice, host: &Host, refused: &[Rejected]| {
+            needs_systemd(&limits(512), choice, host, refused)
+        };
+        let only = MechanismChoice::Only;
+        assert!(!needs(MechanismChoice::Auto, &usable, &[]));
+        assert!(needs(MechanismChoice::Auto, &host(), &[]));
+        assert!(needs(MechanismChoice::Auto, &usable, &[refusal]));
+        assert!(needs(only(Mechanism::Systemd), &usable, &[]));
+        assert!(!needs(only(Mechanism::Watchdog), &host(), &[]));
+        let not_asked = Host {
+            systemd: None,
+            ..host()
+        };
+        assert_eq!(
+            auto(&not_asked, &[]).rejected[1].reason,
+            "systemd was not asked"
+        );
+    }
+
+    #[test]
+    fn a_scope_is_below_the_limits_of_its_slice() {
+        let free = auto(&with_systemd(host(), None), &[]);
+        assert_eq!(free.mechanism, Mechanism::Systemd);
+        assert_eq!(
+            (free.containment, free.containment_base),
+            (Containment::CgroupV2, None)
+        );
+        assert_eq!((free.limit.mib(), free.clamped), (512, None));
+        let slice = auto(&with_systemd(host(), Some(ByteSize::from_mib(512))), &[]);
+        assert_eq!(slice.limit.mib(), 448);
     }
 
     #[test]

@@ -24,8 +24,6 @@ pub enum Verdict {
     NotAvailable,
     /// Nothing was tried, or the trial itself failed.
     NotTried,
-    /// This version of memcap does not have it.
-    NotBuilt,
 }
 
 impl Verdict {
@@ -39,7 +37,6 @@ impl Verdict {
             Verdict::KilledByOther => "other killer",
             Verdict::NotAvailable => "not available",
             Verdict::NotTried => "not tried",
-            Verdict::NotBuilt => "not built yet",
         }
     }
 }

@@ -144,10 +144,10 @@ fn obstacle(host: &Host, mechanism: Mechanism) -> Option<MechanismTrial> {
             Fact::Present { value } => against(&value.base),
             missing => against(missing),
         },
-        Mechanism::Systemd => Some((
-            Verdict::NotBuilt,
-            "this version does not ask systemd for scopes yet",
-        )),
+        Mechanism::Systemd => match &host.systemd {
+            Some(place) => against(place),
+            None => Some((Verdict::NotTried, "systemd was not asked")),
+        },
         Mechanism::Watchdog | Mechanism::Rlimit => None,
     };
     against.map(|(verdict, because)| without(mechanism, verdict, because))

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
 use memcap_linux::{ByteSize, FileError, PidFd, one_line};
@@ -14,10 +15,11 @@ use nix::sys::signal::Signal;
 
 use super::names;
 use super::room::{self, Room};
+use super::scope::{Scope, sweep_scopes};
 use super::sweep::sweep;
 use crate::evidence::GroupCounters;
 use crate::plan::Placement;
-use crate::wire::{Prepared, Spec};
+use crate::wire::{Prepared, Spec, Surroundings};
 
 /// How far below its limit a v1 group's peak may stay when the limit was what
 /// was hit: charges come in batches of 64 pages per CPU.
@@ -51,6 +53,8 @@ pub(crate) struct Enclosure {
     /// `pids.events` of the directory, where `pids.max` holds the number of
     /// processes.
     task_events: Option<File>,
+    /// The scope around keeper and job, which systemd removes.
+    scope: Option<Scope>,
 }
 
 /// Setting up failed.
@@ -58,6 +62,8 @@ pub(crate) struct Enclosure {
 pub(crate) enum EnclosureError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Scope(#[from] memcap_probe::systemd::ScopeError),
     #[error("failed to name a group")]
     Name(#[source] io::Error),
     #[error("`{file}` reads {found:?} after {wanted} was written")]
@@ -82,6 +88,7 @@ impl Enclosure {
             enforcement: Enforcement::Nobody,
             directory: None,
             task_events: None,
+            scope: None,
         };
         let mut prepared = Prepared::default();
         match enclosure.build(spec, &mut prepared) {
@@ -101,30 +108,13 @@ impl Enclosure {
                 let _lock = room::lock(&V2Group::at(&base.dir));
                 let room = open_base(base, spec)?;
                 prepared.room = room.as_ref().map(|room| room.path().to_owned());
-                let group = V2Group::create(&base.dir, &names::name(names::LIMIT)?)?;
-                let limits = limit_v2(&group, spec.limit, spec.swap).and_then(|proof| {
-                    prepared.proof = Some(proof);
-                    Ok(group.events_file()?)
-                });
-                match limits {
-                    Ok(events) => {
-                        prepared.v2.push(group.path().to_owned());
-                        self.directory = Some(group.clone());
-                        self.enforcement = Enforcement::V2 {
-                            group,
-                            events,
-                            room,
-                        };
-                    }
-                    Err(error) => {
-                        // As in `prepare`.
-                        let _ = group.remove();
-                        if let Some(room) = room {
-                            let _ = room.close();
-                        }
-                        return Err(error);
-                    }
-                }
+                self.hold_by_v2(&base.dir, room, spec, prepared)?;
+            }
+            Placement::Systemd(place) => {
+                prepared.notes.extend(sweep_scopes(&place.parent));
+                let scope = self.scope.insert(Scope::enter(place, spec)?);
+                let base = scope.path().to_owned();
+                self.hold_by_v2(&base, None, spec, prepared)?;
             }
             Placement::CgroupV1(base) => {
                 prepared.notes.extend(sweep(base));
@@ -168,6 +158,50 @@ impl Enclosure {
             self.task_events = limit_tasks(directory, limit, prepared)?;
         }
         Ok(())
+    }
+
+    /// A leaf with the limit, below a directory that can take one.
+    fn hold_by_v2(
+        &mut self,
+        base: &Path,
+        room: Option<Room>,
+        spec: &Spec,
+        prepared: &mut Prepared,
+    ) -> Result<(), EnclosureError> {
+        let group = V2Group::create(base, &names::name(names::LIMIT)?)?;
+        let limits = limit_v2(&group, spec.limit, spec.swap).and_then(|proof| {
+            prepared.proof = Some(proof);
+            Ok(group.events_file()?)
+        });
+        match limits {
+            Ok(events) => {
+                prepared.v2.push(group.path().to_owned());
+                self.directory = Some(group.clone());
+                self.enforcement = Enforcement::V2 {
+                    group,
+                    events,
+                    room,
+                };
+                Ok(())
+            }
+            Err(error) => {
+                // As in `prepare`.
+                let _ = group.remove();
+                if let Some(room) = room {
+                    let _ = room.close();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The groups around the job, where those are not the ones around the
+    /// embedding program.
+    pub(crate) fn surroundings(&self) -> Option<Surroundings> {
+        self.scope.as_ref().map(|scope| Surroundings {
+            v2: scope.lineage(),
+            v1: Vec::new(),
+        })
     }
 
     /// The groups' `cgroup.procs`, for the child to enter before `exec`.
@@ -471,7 +505,7 @@ fn check_read_back(file: &str, found: Limit, wanted: ByteSize) -> Result<(), Enc
     }
 }
 
-fn make_directory(base: &std::path::Path) -> Result<V2Group, EnclosureError> {
+fn make_directory(base: &Path) -> Result<V2Group, EnclosureError> {
     Ok(V2Group::create(base, &names::name(names::DIRECTORY)?)?)
 }
 

@@ -18,6 +18,7 @@ mod names;
 mod room;
 mod run;
 mod sampler;
+mod scope;
 pub(crate) mod start;
 mod sweep;
 mod tree;

@@ -10,6 +10,10 @@ pub(super) const LIMIT: u32 = 0;
 pub(super) const ROOM: u32 = 1;
 /// The serial of a group that only follows the tree.
 pub(super) const DIRECTORY: u32 = 2;
+/// The serial of a scope that systemd makes for us.
+pub(super) const SCOPE: u32 = 3;
+/// The serial of the keeper's own leaf in such a scope.
+pub(super) const KEEPER: u32 = 4;
 
 /// This keeper's group of one kind.
 pub(super) fn name(serial: u32) -> Result<String, EnclosureError> {

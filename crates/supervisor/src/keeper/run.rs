@@ -107,7 +107,9 @@ impl Keeper {
                 Sampler::new(enclosure.directory(), spec.swap)
             }
             // The group's own counter is read instead.
-            Placement::CgroupV2(_) | Placement::CgroupV1(_) => Sampler::unused(),
+            Placement::CgroupV2(_) | Placement::Systemd(_) | Placement::CgroupV1(_) => {
+                Sampler::unused()
+            }
         };
         let job = match start(spec, enclosure) {
             Ok(job) => job,
@@ -142,12 +144,15 @@ impl Keeper {
     /// away, or gave up.
     fn prepare(&mut self) -> io::Result<Option<(Spec, Enclosure)>> {
         loop {
-            let Some(spec) = self.next_spec()? else {
+            let Some(mut spec) = self.next_spec()? else {
                 return Ok(None);
             };
             self.host = spec.host.and_then(|host| PidFd::open_verified(host).ok());
             match Enclosure::prepare(&spec) {
                 Ok((enclosure, prepared)) => {
+                    if let Some(surroundings) = enclosure.surroundings() {
+                        spec.surroundings = surroundings;
+                    }
                     if let Err(error) = wire::send(&self.stream, &FromKeeper::Prepared(prepared)) {
                         self.dispose(&enclosure);
                         return Err(error);
@@ -585,6 +590,7 @@ fn not_started(error: &StartError) -> FromKeeper {
 fn mechanism(placement: &Placement) -> Mechanism {
     match placement {
         Placement::CgroupV2(_) => Mechanism::CgroupV2,
+        Placement::Systemd(_) => Mechanism::Systemd,
         Placement::CgroupV1(_) => Mechanism::CgroupV1,
         Placement::Watchdog => Mechanism::Watchdog,
         Placement::Rlimit => Mechanism::Rlimit,

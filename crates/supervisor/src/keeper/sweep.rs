@@ -13,7 +13,7 @@ use super::room::is_room;
 
 /// How long all leftovers below one base may take to die; a job waits for it,
 /// but only where there are some.
-const DEADLINE: Duration = Duration::from_secs(1);
+pub(super) const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Sweeps below one directory; returns a note for each group that stayed.
 pub(super) fn sweep(base: &Path) -> Vec<String> {
@@ -58,7 +58,8 @@ fn remove(group: &V2Group, deadline: Instant) -> Result<(), FileError> {
     }
 }
 
-fn empty(path: &Path) {
+/// Kills everything in a group, if need be one by one.
+pub(super) fn empty(path: &Path) {
     if V2Group::at(path).kill().is_ok() {
         return;
     }
