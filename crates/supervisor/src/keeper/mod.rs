@@ -15,6 +15,7 @@ mod around;
 mod beside;
 mod enclosure;
 mod names;
+mod recorder;
 mod room;
 mod run;
 mod sampler;
