@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use integration_tests::each_setting;
 use integration_tests::harness::{
-    Mechanism, Running, Scene, memcap_groups, poll_until, wait_until,
+    Mechanism, Process, Running, Scene, memcap_groups, poll_until, wait_until,
 };
 use integration_tests::job::hold;
 use nix::sys::signal::Signal;
@@ -225,6 +225,9 @@ fn the_next_run_sweeps_what_two_kills_left(scene: &Scene) {
     keeper.signal(Signal::SIGKILL);
     running.kill();
     running.wait().expect_code(137);
+    wait_until("the keeper has ended", || {
+        Process::of(keeper.pid).is_none_or(|process| process.is_dead())
+    });
 
     let next = scene.memcap().memory("200M").job("exit-with", ["0"]).run();
     next.expect_code(0);

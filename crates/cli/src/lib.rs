@@ -10,7 +10,6 @@ mod error;
 mod explain;
 mod forward;
 mod hidden;
-mod plot;
 mod render;
 mod report_file;
 mod supervised;

@@ -1,6 +1,9 @@
 //! /proc/PID as the sampler needs it: who is whose child, and how much memory
 //! each process holds. Parsers take text; buffers are kept between looks.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -86,9 +89,10 @@ impl Stat {
         }
     }
 
-    /// Whether it has ended and waits to be reaped.
+    /// Whether it has ended and waits to be reaped. A process whose first
+    /// thread has ended looks the same, but its other threads go on.
     pub fn is_dead(&self) -> bool {
-        matches!(self.state, 'Z' | 'X' | 'x')
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
     }
 }
 
@@ -114,10 +118,15 @@ impl Resident {
     /// # Errors
     /// When the process is gone or hidden.
     pub fn read(pid: i32, buffer: &mut Vec<u8>) -> Result<Resident, FileError> {
-        Ok(Resident::parse(file::read_into(
-            &pid_file(pid, "status"),
-            buffer,
-        )?))
+        let status = file::read_into(&pid_file(pid, "status"), buffer)?;
+        if !has_lost_its_first_thread(status) {
+            return Ok(Resident::parse(status));
+        }
+        let seen = other_threads(pid, "status").find_map(|path| {
+            let status = file::read_into(&path, buffer).ok()?;
+            Some(Resident::parse(status)).filter(|resident| resident.high_water > ByteSize::ZERO)
+        });
+        Ok(seen.unwrap_or_default())
     }
 
     /// Understands the text of a status file; absent lines count as nothing.
@@ -147,9 +156,34 @@ impl Resident {
     }
 }
 
+/// A process with threads and without memory of its own: the memory is seen
+/// through another thread than the first.
+fn has_lost_its_first_thread(status: &[u8]) -> bool {
+    let mut lines = status.split(|byte| *byte == b'\n');
+    !status.windows(6).any(|word| word == b"VmRSS:")
+        && lines.any(|line| {
+            line.strip_prefix(b"Threads:")
+                .is_some_and(|count| kib(count) > ByteSize::from_kib(1))
+        })
+}
+
 /// /proc/PID/statm held open: the cheapest look there is, a microsecond.
 #[derive(Debug)]
-pub struct PageCounts(std::fs::File);
+pub struct PageCounts {
+    pid: i32,
+    counts: File,
+    beyond_first: RefCell<BeyondFirst>,
+}
+
+/// Through which thread the memory of a process is seen once its first thread
+/// has ended: /proc/PID itself shows nothing then.
+#[derive(Debug)]
+enum BeyondFirst {
+    NotAsked,
+    Thread(File),
+    /// There is no other: it has ended for good.
+    Nobody,
+}
 
 /// What a look at [`PageCounts`] tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -167,7 +201,11 @@ impl PageCounts {
     /// # Errors
     /// When the process is gone or hidden, or descriptors run out.
     pub fn open(pid: i32) -> io::Result<PageCounts> {
-        std::fs::File::open(pid_file(pid, "statm")).map(PageCounts)
+        Ok(PageCounts {
+            pid,
+            counts: File::open(pid_file(pid, "statm"))?,
+            beyond_first: RefCell::new(BeyondFirst::NotAsked),
+        })
     }
 
     /// Reads it.
@@ -175,15 +213,52 @@ impl PageCounts {
     /// # Errors
     /// ESRCH when the process is gone.
     pub fn read(&self) -> io::Result<Pages> {
-        use std::os::unix::fs::FileExt;
-        let mut text = [0; 128];
-        let length = self.0.read_at(&mut text, 0)?;
-        Pages::parse(&text[..length])
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "odd statm"))
+        let pages = Pages::read(&self.counts)?;
+        if pages == Pages::default() {
+            return Ok(self.read_beyond_first());
+        }
+        Ok(pages)
+    }
+
+    /// The process is still there, so its pid is its own.
+    fn read_beyond_first(&self) -> Pages {
+        let mut beyond = self.beyond_first.borrow_mut();
+        if let BeyondFirst::Thread(counts) = &*beyond
+            && let Ok(pages) = Pages::read(counts)
+            && pages != Pages::default()
+        {
+            return pages;
+        }
+        if matches!(&*beyond, BeyondFirst::Nobody) {
+            return Pages::default();
+        }
+        let open = |path: PathBuf| {
+            let counts = File::open(path).ok()?;
+            let pages = Pages::read(&counts).ok()?;
+            (pages != Pages::default()).then_some((counts, pages))
+        };
+        match other_threads(self.pid, "statm").find_map(open) {
+            Some((counts, pages)) => {
+                *beyond = BeyondFirst::Thread(counts);
+                pages
+            }
+            None => {
+                *beyond = BeyondFirst::Nobody;
+                Pages::default()
+            }
+        }
     }
 }
 
 impl Pages {
+    fn read(statm: &File) -> io::Result<Pages> {
+        use std::os::unix::fs::FileExt;
+        let mut text = [0; 128];
+        let length = statm.read_at(&mut text, 0)?;
+        Pages::parse(&text[..length])
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "odd statm"))
+    }
+
     /// Understands `size resident shared …`, in pages.
     pub fn parse(statm: &[u8]) -> Option<Pages> {
         let mut numbers = std::str::from_utf8(statm).ok()?.split_ascii_whitespace();
@@ -291,24 +366,27 @@ pub fn all() -> io::Result<Vec<Stat>> {
         .collect())
 }
 
-/// The descendants of `ancestor` among `processes`, it itself left out, in the
-/// order of their distance.
+/// The descendants of `ancestor` among `processes`, it itself left out, parents
+/// before their children.
 pub fn descendants(processes: &[Stat], ancestor: i32) -> Vec<Stat> {
-    let mut found: Vec<Stat> = Vec::new();
-    let mut parents = vec![ancestor];
-    while let Some(parent) = parents.pop() {
-        for stat in processes
-            .iter()
-            .filter(|stat| stat.ppid == parent && stat.pid != ancestor)
-        {
-            // A pid recycled while the list was read could close a circle.
-            if !found.iter().any(|known| known.pid == stat.pid) {
-                parents.push(stat.pid);
-                found.push(stat.clone());
-            }
-        }
+    let mut children: BTreeMap<i32, Vec<&Stat>> = BTreeMap::new();
+    for stat in processes.iter().filter(|stat| stat.pid != ancestor) {
+        children.entry(stat.ppid).or_default().push(stat);
     }
-    found
+    let mut found: Vec<Stat> = Vec::new();
+    let mut next = 0;
+    let mut parent = ancestor;
+    loop {
+        // Taken out, so that a circle (a pid recycled while the list was read)
+        // is walked once.
+        let born = children.remove(&parent).unwrap_or_default();
+        found.extend(born.into_iter().cloned());
+        let Some(stat) = found.get(next) else {
+            return found;
+        };
+        parent = stat.pid;
+        next += 1;
+    }
 }
 
 /// A process's command line for people, at most 200 characters; its short name
@@ -321,6 +399,18 @@ pub fn command_line(pid: i32) -> Option<String> {
         return Stat::read(pid).ok().map(|stat| format!("[{}]", stat.comm));
     }
     Some(line.chars().take(200).collect())
+}
+
+/// One file of every thread but the first.
+fn other_threads(pid: i32, name: &str) -> impl Iterator<Item = PathBuf> {
+    let threads = std::fs::read_dir(pid_file(pid, "task"));
+    let first = pid.to_string();
+    threads
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter(move |thread| thread.file_name() != first.as_str())
+        .map(move |thread| thread.path().join(name))
 }
 
 fn pid_file(pid: i32, name: &str) -> PathBuf {

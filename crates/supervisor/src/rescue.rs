@@ -5,9 +5,8 @@
 use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::{V1Memory, V2Group};
-use memcap_linux::{PidFd, ProcessId, proc};
+use memcap_linux::{ProcessId, proc};
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -50,11 +49,9 @@ pub(crate) fn rescue(prepared: &Prepared, adopted: bool) -> (Vec<LeftRunning>, V
             break left;
         }
         for pid in &left {
-            if let Some(process) = ProcessId::of(*pid)
-                && let Ok(handle) = PidFd::open_verified(process)
-            {
+            if let Some(process) = ProcessId::of(*pid) {
                 // Gone is what we want; what stays is listed.
-                let _ = handle.send(Signal::SIGKILL as i32);
+                let _ = process.kill();
             }
         }
         wait_a_moment();

@@ -217,8 +217,6 @@ mod tests {
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
             left_running: Vec::new(),
-            timeline: None,
-            processes: None,
             notes: Vec::new(),
         }
     }

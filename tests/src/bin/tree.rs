@@ -1,5 +1,6 @@
-//! `tree N BYTES [--hold SECONDS] [--rate BYTES_PER_S] [--progress FILE]`:
-//! forks N children (at most 512) that each touch BYTES and hold them.
+//! `tree N BYTES [--hold SECONDS] [--rate BYTES_PER_S] [--at-once M]
+//! [--progress FILE]`: forks N children (at most 512 with a ledger) that each
+//! touch BYTES and hold them, M of them at a time (default all).
 //!
 //! Child number i writes slot i of the ledger. Exits 0 where every child
 //! exited 0, else 4: a supervisor that ends only some of them is seen.
@@ -19,6 +20,7 @@ fn main() {
     let mut arguments = Arguments::of_process();
     let rate = arguments.option("--rate");
     let seconds = arguments.option("--hold").unwrap_or(0.0);
+    let at_once: usize = arguments.option("--at-once").unwrap_or(usize::MAX);
     let progress: Option<PathBuf> = arguments.option("--progress");
     let children: usize = arguments.positional("N");
     let bytes = arguments.positional("BYTES");
@@ -33,17 +35,21 @@ fn main() {
         ..Appetite::of(bytes)
     };
     let holding = Duration::from_secs_f64(seconds);
-    // All are started before the first is waited for.
-    let started: Vec<_> = (0..children)
-        .map(|slot| fork_job(|| eat(appetite, ledger.as_ref(), slot, holding)))
-        .collect();
-    let ended_well = started
-        .into_iter()
-        .filter(|child| {
-            let end = child.as_ref().ok().map(|pid| end_of(*pid));
-            matches!(end, Some(Ok(End::Exited(0))))
-        })
-        .count();
+    let mut ended_well = 0;
+    for first in (0..children).step_by(at_once.clamp(1, children.max(1))) {
+        let last = children.min(first.saturating_add(at_once));
+        // All are started before the first is waited for.
+        let started: Vec<_> = (first..last)
+            .map(|slot| fork_job(|| eat(appetite, ledger.as_ref(), slot, holding)))
+            .collect();
+        ended_well += started
+            .into_iter()
+            .filter(|child| {
+                let end = child.as_ref().ok().map(|pid| end_of(*pid));
+                matches!(end, Some(Ok(End::Exited(0))))
+            })
+            .count();
+    }
     std::process::exit(if ended_well == children {
         0
     } else {

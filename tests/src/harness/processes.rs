@@ -94,11 +94,23 @@ pub(super) fn children_of(parent: i32) -> Vec<Process> {
 /// Whether the environment of `pid` holds `mark`; false for a process that is
 /// gone, a zombie (its environment went with its memory), or not ours to read.
 fn carries(pid: i32, mark: &str) -> bool {
-    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
     let wanted = format!("{MARK_VARIABLE}={mark}");
-    environment
-        .split(|byte| *byte == 0)
-        .any(|variable| variable == wanted.as_bytes())
+    let has_mark = |path: String| {
+        let environment = fs::read(path).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == wanted.as_bytes())
+    };
+    // The memory of a process whose first thread has ended is seen through the
+    // others only.
+    let threads = || {
+        fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+    };
+    has_mark(format!("/proc/{pid}/environ"))
+        || threads()
+            .flatten()
+            .filter(|thread| thread.file_name().to_str() != Some(&pid.to_string()))
+            .any(|thread| has_mark(thread.path().join("environ").display().to_string()))
 }

@@ -9,6 +9,6 @@ pub use arguments::{Arguments, EXIT_USAGE};
 pub use ledger::Ledger;
 pub use memory::{Appetite, EXIT_REFUSED, Refused, consume};
 pub use process::{
-    End, alarm, detach, end_of, fork_job, hold, ignore_signals, raise_default, run_forked,
-    stop_dumping_core,
+    End, alarm, continue_in_child, detach, end_first_thread, end_of, end_of_any, fork_job, hold,
+    ignore_signals, raise_default, run_forked, share_memory_with_child, stop_dumping_core,
 };

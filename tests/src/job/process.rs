@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, clone};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, raise, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -77,6 +78,60 @@ pub fn end_of(child: Pid) -> io::Result<End> {
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Waits until any child has ended.
+///
+/// # Errors
+/// The errno of `waitpid`, `EINTR` excepted.
+pub fn end_of_any() -> io::Result<()> {
+    loop {
+        match waitpid(None, None) {
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => return Ok(()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Forks and ends the parent: who returns is the child, an orphan.
+///
+/// # Errors
+/// The errno of `fork`, in the parent.
+pub fn continue_in_child() -> io::Result<()> {
+    // SAFETY: as in `fork_job`.
+    match unsafe { fork() }? {
+        // Without the exit handlers: a link of a chain does as little as it can.
+        // SAFETY: ends the process; nothing of it is needed any more.
+        ForkResult::Parent { .. } => unsafe { libc::_exit(0) },
+        ForkResult::Child => Ok(()),
+    }
+}
+
+/// Ends the calling thread and no other. Called in the first one, the process
+/// goes on and /proc shows it as a zombie.
+pub fn end_first_thread() -> ! {
+    // SAFETY: ends this thread alone; the others own whatever they use.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("exit(2) does not return")
+}
+
+/// Starts a child that runs `body` in this process's own memory, while this
+/// process waits, as `vfork` does. Returns when the child has ended.
+///
+/// # Errors
+/// The errno of `clone`.
+pub fn share_memory_with_child(body: impl Fn() -> i32) -> io::Result<()> {
+    let mut stack = vec![0; 256 << 10];
+    let run = || {
+        alarm();
+        isize::try_from(body()).unwrap_or(1)
+    };
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: the child has a stack of its own, and nobody else touches the
+    // shared memory while it lives: this thread, the only one, waits.
+    unsafe { clone(Box::new(run), &mut stack, flags, Some(libc::SIGCHLD)) }?;
+    Ok(())
 }
 
 /// Forks `body` and waits for its end.

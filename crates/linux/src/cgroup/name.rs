@@ -52,7 +52,8 @@ impl GroupName {
     }
 
     /// Whether the owner is certainly gone. A name from another pid namespace
-    /// says nothing about processes here, so its owner counts as alive.
+    /// says nothing about processes here, so its owner counts as alive. One that
+    /// waits to be reaped is gone.
     pub fn owner_is_dead(&self) -> bool {
         let (Ok(namespace), Ok(boot)) = (pid_namespace(), boot_id()) else {
             return false;
@@ -60,7 +61,7 @@ impl GroupName {
         if self.pid_namespace != namespace {
             return false;
         }
-        self.boot != boot || !self.owner.exists()
+        self.boot != boot || !self.owner.is_alive()
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::enclosure::Enclosure;
-use super::sampler::descendants;
+use super::tree::descendants;
 use crate::governor::Input;
 use crate::meters::{CpuMeter, TaskMeter};
 use crate::wire::Spec;

@@ -8,11 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
-use memcap_linux::{ByteSize, FileError, PidFd, one_line};
+use memcap_linux::{ByteSize, FileError, one_line};
 use memcap_probe::MemoryBase;
 use nix::poll::PollFlags;
-use nix::sys::signal::Signal;
 
+use super::members::kill_listed;
 use super::names;
 use super::room::{self, Room};
 use super::scope::{Scope, sweep_scopes};
@@ -339,16 +339,7 @@ impl Enclosure {
             // A frozen group dies too, and stays empty.
             return;
         }
-        for pid in self.members() {
-            let Ok(process) = PidFd::open(pid) else {
-                continue;
-            };
-            // Still a member after the handle was taken: it is the one meant.
-            if self.members().contains(&pid) {
-                // Gone meanwhile is what we want; others are listed at the end.
-                let _ = process.send(Signal::SIGKILL as i32);
-            }
-        }
+        kill_listed(|| self.members());
         if let Some(directory) = &self.directory {
             // Before Linux 5.14 a frozen process dies once it runs.
             let _ = directory.set_frozen(false);

@@ -14,8 +14,8 @@
 mod around;
 mod beside;
 mod enclosure;
+mod members;
 mod names;
-mod recorder;
 mod room;
 mod run;
 mod sampler;

@@ -105,7 +105,12 @@ impl Sampler {
     pub(super) fn exact(&mut self, directory: Option<&V2Group>) -> ByteSize {
         self.find_members(directory);
         let (mut total, mut swapped) = (ByteSize::ZERO, ByteSize::ZERO);
+        let doubles = self.doubles();
         for (pid, member) in &mut self.members {
+            member.inherited = Inherited::Known(ByteSize::ZERO);
+            if doubles.contains(pid) {
+                continue;
+            }
             let share = proc::Share::read(*pid, &mut self.text).or_else(|_| {
                 let resident = Resident::read(*pid, &mut self.text)?;
                 Ok::<_, FileError>(proc::Share {
@@ -116,14 +121,8 @@ impl Sampler {
             let share = share.unwrap_or_default();
             total = total.saturating_add(share.resident);
             swapped = swapped.saturating_add(share.swapped);
-            member.inherited = Inherited::Known(ByteSize::ZERO);
         }
         total.saturating_add(swapped.saturating_sub(self.swap_allowed))
-    }
-
-    /// The members that are known.
-    pub(super) fn member_pids(&self) -> Vec<i32> {
-        self.members.keys().copied().collect()
     }
 
     /// Stops every known member where it is, so that it can neither grow nor
@@ -141,6 +140,21 @@ impl Sampler {
     /// Members of the same size are asked for; where the kernel does not
     /// answer they may be one.
     fn has_twins(&self) -> bool {
+        self.pairs()
+            .any(|(one, other)| share_memory(one, other).unwrap_or(true))
+    }
+
+    /// Members whose address space is another's too, as that of a parent and
+    /// its child after `vfork`: each shows the whole as its own share.
+    fn doubles(&self) -> BTreeSet<i32> {
+        self.pairs()
+            .filter(|(one, other)| share_memory(*one, *other).unwrap_or(false))
+            .map(|(one, _)| one)
+            .collect()
+    }
+
+    /// Neighbours in size that hold the same amount, and not a small one.
+    fn pairs(&self) -> impl Iterator<Item = (i32, i32)> {
         let mut large: Vec<(ByteSize, i32)> = self
             .members
             .iter()
@@ -148,9 +162,10 @@ impl Sampler {
             .filter(|(size, _)| *size > SMALL)
             .collect();
         large.sort_unstable();
-        large.windows(2).any(|pair| {
-            pair[0].0 == pair[1].0 && share_memory(pair[0].1, pair[1].1).unwrap_or(true)
-        })
+        let same =
+            |pair: &[(ByteSize, i32)]| (pair[0].0 == pair[1].0).then_some((pair[0].1, pair[1].1));
+        let pairs: Vec<(i32, i32)> = large.windows(2).filter_map(same).collect();
+        pairs.into_iter()
     }
 
     /// Brings the members up to date; true when somebody joined.
@@ -290,17 +305,6 @@ impl Member {
             .anonymous
             .saturating_add(self.resident.swapped)
     }
-}
-
-/// Everything below this process that has not ended.
-pub(super) fn descendants() -> Vec<Stat> {
-    let Ok(all) = proc::all() else {
-        return Vec::new();
-    };
-    let ourselves = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut below = proc::descendants(&all, ourselves);
-    below.retain(|stat| !stat.is_dead());
-    below
 }
 
 /// The last field of /proc/loadavg: the pid given out last in our namespace.

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::{GroupName, V1Memory, V2Group};
-use memcap_linux::{FileError, PidFd, one_line};
-use nix::sys::signal::Signal;
+use memcap_linux::{FileError, one_line};
 
+use super::members::kill_listed;
 use super::room::is_room;
 
 /// How long all leftovers below one base may take to die; a job waits for it,
@@ -60,18 +60,9 @@ fn remove(group: &V2Group, deadline: Instant) -> Result<(), FileError> {
 
 /// Kills everything in a group, if need be one by one.
 pub(super) fn empty(path: &Path) {
-    if V2Group::at(path).kill().is_ok() {
-        return;
-    }
-    // v1, or a kernel without cgroup.kill. Both list processes alike.
-    for pid in V1Memory::at(path).processes().unwrap_or_default() {
-        if let Ok(process) = PidFd::open(pid) {
-            // Still listed after the handle was taken: it is the one meant.
-            let listed = V1Memory::at(path).processes().unwrap_or_default();
-            if listed.contains(&pid) {
-                // Gone meanwhile is what we want.
-                let _ = process.send(Signal::SIGKILL as i32);
-            }
-        }
-    }
+    // Absent in v1, and before Linux 5.14.
+    let _ = V2Group::at(path).kill();
+    // Both versions list processes alike. This is also for one whose first
+    // thread has ended: cgroup.kill sends its signal to that thread alone.
+    kill_listed(|| V1Memory::at(path).processes().unwrap_or_default());
 }

@@ -1,21 +1,24 @@
 //! Ending a whole tree: kill, reap, look again, until nothing is left.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::time::{Duration, Instant};
 
-use memcap_linux::proc;
-use memcap_linux::{PidFd, ProcessId};
+use memcap_linux::ProcessId;
+use memcap_linux::proc::{self, Stat};
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::enclosure::Enclosure;
-use super::sampler::descendants;
 use crate::evidence::{JobEnd, LeftRunning};
 
 /// How long a killed tree may take to be gone. A process in uninterruptible
-/// sleep, or of another user, outlasts it and is listed.
+/// sleep outlasts it and is listed.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long it is waited for processes that are not ours to end (of another
+/// user): they may be ending by themselves, as the rest of the tree is gone.
+const REFUSAL_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Children that have ended, as far as they have.
 #[derive(Debug, Default)]
@@ -56,61 +59,84 @@ pub(super) fn end(
     reaped: &mut Reaped,
     mut pause: impl FnMut(Duration),
 ) -> Vec<LeftRunning> {
-    let deadline = Instant::now() + DEADLINE;
+    let begun = Instant::now();
+    let mut hunt = Hunt::default();
     loop {
         reap(main, reaped);
         if reaped.childless && enclosure.is_empty() {
             return Vec::new();
         }
         enclosure.kill_members();
-        let below = if reaped.childless {
-            Vec::new()
+        if reaped.childless {
+            hunt.prey.clear();
         } else {
-            descendants()
-        };
-        for stat in &below {
-            kill(stat.id());
+            hunt.round();
         }
-        if Instant::now() >= deadline {
-            return left_running(enclosure, &below);
+        if begun.elapsed() >= DEADLINE || hunt.is_refused() {
+            return left_running(enclosure, &hunt.prey);
         }
-        pause(Duration::from_millis(5));
+        if !hunt.is_hot {
+            pause(Duration::from_millis(5));
+        }
     }
 }
 
-fn kill(process: ProcessId) {
-    let handle = match PidFd::open_verified(process) {
-        Ok(handle) => handle,
-        Err(error) if error.raw_os_error() == Some(Errno::ENOSYS as i32) => {
-            return kill_by_number(process);
-        }
-        // Gone.
-        Err(_) => return,
-    };
-    // A process of another user stays and is listed at the end.
-    if handle.send(Signal::SIGKILL as i32).is_ok() {
-        // Memory comes back sooner; nothing depends on it.
-        let _ = handle.release_memory();
+/// Everything below this process that has not ended; nothing where /proc
+/// cannot be listed.
+pub(super) fn descendants() -> Vec<Stat> {
+    let all = proc::all().unwrap_or_default();
+    let ourselves = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut below = proc::descendants(&all, ourselves);
+    below.retain(|stat| !stat.is_dead());
+    below
+}
+
+/// Killing round by round. A tree may fork while it is looked at, and where no
+/// group holds it, a process that forks and leaves at once must be found
+/// within its short life: as long as a round meets newcomers, the next one
+/// follows at once, and looks at newcomers only.
+#[derive(Debug, Default)]
+struct Hunt {
+    /// What the last whole round found.
+    prey: Vec<Stat>,
+    /// The last round met somebody new.
+    is_hot: bool,
+    /// When everything that is left was first not ours to end.
+    refused: Option<Instant>,
+}
+
+impl Hunt {
+    fn round(&mut self) {
+        let known: BTreeSet<ProcessId> = self.prey.iter().map(Stat::id).collect();
+        self.prey = descendants();
+        self.is_hot = self.prey.iter().any(|stat| !known.contains(&stat.id()));
+        let refused = self.prey.iter().filter(|stat| is_refused(stat.id().kill()));
+        let all_refused = refused.count() == self.prey.len() && !self.prey.is_empty();
+        self.refused = self
+            .refused
+            .or(Some(Instant::now()))
+            .filter(|_| all_refused);
+    }
+
+    /// Whether waiting longer would change nothing.
+    fn is_refused(&self) -> bool {
+        self.refused
+            .is_some_and(|since| since.elapsed() >= REFUSAL_DEADLINE)
     }
 }
 
-/// Before Linux 5.3: the number, checked a moment before.
-fn kill_by_number(process: ProcessId) {
-    if process.exists() {
-        // As in `kill`.
-        let _ = nix::sys::signal::kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-    }
+/// Gone is what we want; a process of another user stays.
+fn is_refused(killed: io::Result<()>) -> bool {
+    killed.is_err_and(|error| error.raw_os_error() == Some(Errno::EPERM as i32))
 }
 
-fn left_running(enclosure: &Enclosure, below: &[proc::Stat]) -> Vec<LeftRunning> {
-    let mut left: Vec<ProcessId> = below.iter().map(proc::Stat::id).collect();
+fn left_running(enclosure: &Enclosure, below: &[Stat]) -> Vec<LeftRunning> {
+    let mut left: Vec<ProcessId> = below.iter().map(Stat::id).collect();
     left.extend(enclosure.members().into_iter().filter_map(ProcessId::of));
     left.sort_unstable();
     left.dedup();
     left.into_iter()
-        .filter(|process| {
-            proc::Stat::read(process.pid).is_ok_and(|s| s.id() == *process && !s.is_dead())
-        })
+        .filter(|process| process.is_alive())
         .map(|process| LeftRunning {
             process,
             command: proc::command_line(process.pid),
