@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod forward;
 mod hidden;
+mod plot;
 mod render;
 mod report_file;
 mod supervised;

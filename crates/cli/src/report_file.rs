@@ -1,5 +1,5 @@
-//! The report's file: known to be writable before the job starts, whole or not
-//! there afterwards.
+//! The files of a report and of a plot: known to be writable before the job
+//! starts, whole or not there afterwards.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-/// A place for a report that will be written.
+/// A place for a report, or a plot, that will be written.
 #[derive(Debug)]
 pub(crate) enum ReportFile {
     /// Written beside its name and renamed.
@@ -19,7 +19,7 @@ pub(crate) enum ReportFile {
 
 /// The report cannot be written where it was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write the report `{}`", path.display())]
+#[error("failed to write `{}`", path.display())]
 pub(crate) struct ReportError {
     path: PathBuf,
     #[source]
@@ -67,8 +67,26 @@ impl ReportFile {
         Ok(ReportFile::Aside { file, name })
     }
 
-    /// Writes it.
+    /// Writes a value as JSON.
     pub(crate) fn write(self, report: &impl Serialize) -> Result<(), ReportError> {
+        match serde_json::to_string_pretty(report) {
+            Ok(text) => self.write_text(&text),
+            Err(error) => Err(ReportError {
+                path: self.name(),
+                source: io::Error::other(error),
+            }),
+        }
+    }
+
+    fn name(&self) -> PathBuf {
+        match self {
+            ReportFile::Aside { name, .. } => name.clone(),
+            ReportFile::Direct(_) => PathBuf::from("(device)"),
+        }
+    }
+
+    /// Writes text.
+    pub(crate) fn write_text(self, report: &str) -> Result<(), ReportError> {
         match self {
             ReportFile::Aside { mut file, name } => {
                 let failed = |source| ReportError {
@@ -100,10 +118,12 @@ fn names_a_descriptor(path: &Path) -> bool {
         || absolute.starts_with("/proc")
 }
 
-fn put(file: &mut File, report: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(report).map_err(io::Error::other)?;
-    text.push(b'\n');
-    file.write_all(&text)
+fn put(file: &mut File, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
+    if text.ends_with('\n') {
+        return Ok(());
+    }
+    file.write_all(b"\n")
 }
 
 #[cfg(test)]

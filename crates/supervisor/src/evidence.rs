@@ -6,6 +6,9 @@ use std::time::Duration;
 use memcap_linux::{ByteSize, ProcessId};
 use serde::{Deserialize, Serialize};
 
+use crate::processes::Processes;
+use crate::timeline::Timeline;
+
 /// How the job's main process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +37,13 @@ pub(crate) enum Cause {
     StopAsked,
     /// The program that started us is gone.
     HostGone,
+}
+
+impl Cause {
+    /// Whether one of our limits was reached, rather than somebody's wish.
+    pub(crate) fn is_a_limit(self) -> bool {
+        !matches!(self, Cause::StopAsked | Cause::HostGone)
+    }
 }
 
 /// Who measured the peak.
@@ -90,6 +100,10 @@ pub struct Evidence {
     pub cpu: Duration,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
+    /// Memory over time, where it was asked for.
+    pub timeline: Option<Timeline>,
+    /// The largest processes, where they were asked for.
+    pub processes: Option<Processes>,
     /// Side effects that did not work out, for the report.
     pub notes: Vec<String>,
 }

@@ -115,6 +115,7 @@ impl Supervisor {
             limits,
             mechanism,
             sample_every,
+            record,
         } = request;
         if self.owns_children {
             signals::keep_dead_children();
@@ -154,6 +155,7 @@ impl Supervisor {
                 processes: limits.processes,
                 grace: limits.grace,
                 sample_every,
+                record,
                 host: ProcessId::current(),
                 signal_mask: signals::blocked(),
                 ignored_signals: signals::ignored_at_start(),

@@ -6,6 +6,8 @@ use memcap_linux::ByteSize;
 
 use crate::Plan;
 use crate::evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
+use crate::processes::Processes;
+use crate::timeline::Timeline;
 use crate::verdict::{Verdict, VerdictKind, judge};
 use crate::wire::Prepared;
 
@@ -31,6 +33,10 @@ pub struct Outcome {
     pub cpu: Option<Duration>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
+    /// Memory over time, where [`crate::Request::record`] asked for it.
+    pub timeline: Option<Timeline>,
+    /// The largest processes, where [`crate::Request::record`] asked for them.
+    pub processes: Option<Processes>,
     /// Things that went less well than hoped.
     pub notes: Vec<String>,
     /// 126 or 127 when the job was not started for the user's reason.
@@ -57,6 +63,8 @@ impl Outcome {
             wall: Some(evidence.wall),
             cpu: Some(evidence.cpu),
             left_running: evidence.left_running,
+            timeline: evidence.timeline,
+            processes: evidence.processes,
             notes,
             start_failure: None,
         }
@@ -109,6 +117,8 @@ impl Outcome {
             wall: None,
             cpu: None,
             left_running: Vec::new(),
+            timeline: None,
+            processes: None,
             notes: prepared.notes,
             start_failure,
         }

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::evidence::{JobEnd, LeftRunning, PeakSource};
 use crate::plan::{Clamp, Rejected};
+use crate::processes::{ProcessPeak, Processes};
+use crate::timeline::{Happening, Interval, TimedEvent, Timeline};
 use crate::verdict::Verdict;
 use crate::{Containment, Guarantee, Held, Mechanism, Outcome, Plan, SupervisorError};
 
@@ -60,6 +62,12 @@ pub struct Report {
     /// User and system time of every reaped process, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
+    /// Memory over time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<ReportedTimeline>,
+    /// The largest processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<ReportedProcesses>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Stronger mechanisms that were not chosen.
@@ -79,6 +87,92 @@ pub struct ReportedJob {
     /// By a signal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+}
+
+/// Memory over time in intervals of equal length.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReportedTimeline {
+    /// How long each interval is.
+    pub interval_seconds: f64,
+    /// Begin in seconds since the job's start, least and largest bytes of each
+    /// interval that has samples.
+    pub points: Vec<(f64, u64, u64)>,
+    /// What happened.
+    pub events: Vec<ReportedEvent>,
+    /// How many more events there were.
+    pub events_left_out: u64,
+}
+
+/// Something that happened to the job.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ReportedEvent {
+    /// Since the job's start.
+    pub seconds: f64,
+    /// What.
+    pub what: Happening,
+}
+
+/// The largest processes of the job.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReportedProcesses {
+    /// Largest first, at most 64.
+    pub largest: Vec<ReportedProcess>,
+    /// How many more were seen.
+    pub others: u64,
+}
+
+/// One process, as it was when it was last looked at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReportedProcess {
+    /// Its pid.
+    pub pid: i32,
+    /// Its start in clock ticks since boot.
+    pub start: u64,
+    /// Its short name.
+    pub name: String,
+    /// Its command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Its largest resident set, file pages included (VmHWM).
+    pub peak_bytes: u64,
+    /// User and system time.
+    pub cpu_seconds: f64,
+}
+
+impl From<&Timeline> for ReportedTimeline {
+    fn from(timeline: &Timeline) -> ReportedTimeline {
+        let point = |interval: Interval| {
+            let begin = interval.begin.as_secs_f64();
+            (begin, interval.least.bytes(), interval.most.bytes())
+        };
+        let event = |event: &TimedEvent| ReportedEvent {
+            seconds: event.at.as_secs_f64(),
+            what: event.what,
+        };
+        ReportedTimeline {
+            interval_seconds: timeline.interval().as_secs_f64(),
+            points: timeline.intervals().map(point).collect(),
+            events: timeline.events().iter().map(event).collect(),
+            events_left_out: timeline.events_left_out(),
+        }
+    }
+}
+
+impl From<&Processes> for ReportedProcesses {
+    fn from(processes: &Processes) -> ReportedProcesses {
+        let told = |process: &ProcessPeak| ReportedProcess {
+            pid: process.process.pid,
+            start: process.process.start,
+            name: process.name.clone(),
+            command: process.command.clone(),
+            peak_bytes: process.peak.bytes(),
+            cpu_seconds: process.cpu.as_secs_f64(),
+        };
+        ReportedProcesses {
+            largest: processes.largest.iter().map(told).collect(),
+            others: processes.others,
+        }
+    }
 }
 
 /// Who wrote the report.
@@ -104,6 +198,19 @@ impl From<JobEnd> for ReportedJob {
 }
 
 impl Report {
+    /// The same without what people typed: command lines go, names of programs
+    /// stay.
+    #[must_use]
+    pub fn redacted(mut self) -> Report {
+        for process in self.processes.iter_mut().flat_map(|all| &mut all.largest) {
+            process.command = None;
+        }
+        for left in &mut self.left_running {
+            left.command = None;
+        }
+        self
+    }
+
     /// The report of a run.
     pub fn of(outcome: &Outcome) -> Report {
         let Plan {
@@ -132,6 +239,8 @@ impl Report {
             exit_code: outcome.exit_code(),
             wall_seconds: outcome.wall.map(|wall| wall.as_secs_f64()),
             cpu_seconds: outcome.cpu.map(|cpu| cpu.as_secs_f64()),
+            timeline: outcome.timeline.as_ref().map(ReportedTimeline::from),
+            processes: outcome.processes.as_ref().map(ReportedProcesses::from),
             left_running: outcome.left_running.clone(),
             rejected: outcome.plan.rejected.clone(),
             notes: outcome.notes.clone(),
@@ -159,6 +268,8 @@ impl Report {
             exit_code: 125,
             wall_seconds: None,
             cpu_seconds: None,
+            timeline: None,
+            processes: None,
             left_running: Vec::new(),
             rejected: Vec::new(),
             notes: Vec::new(),

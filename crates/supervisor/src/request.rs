@@ -221,6 +221,7 @@ pub struct Request {
     pub(crate) limits: Limits,
     pub(crate) mechanism: MechanismChoice,
     pub(crate) sample_every: Option<Duration>,
+    pub(crate) record: bool,
 }
 
 impl Request {
@@ -231,7 +232,16 @@ impl Request {
             limits,
             mechanism: MechanismChoice::Auto,
             sample_every: None,
+            record: false,
         }
+    }
+
+    /// Keeps a [`crate::Timeline`] and the [`crate::Processes`] of the run.
+    /// Where the kernel holds the limit, the keeper then wakes up to look, at
+    /// most every 5 ms at first and every half second in a long run.
+    #[must_use]
+    pub fn record(self, record: bool) -> Request {
+        Request { record, ..self }
     }
 
     /// Asks for one mechanism, or leaves the choice open.

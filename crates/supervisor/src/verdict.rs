@@ -217,6 +217,8 @@ mod tests {
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
             left_running: Vec::new(),
+            timeline: None,
+            processes: None,
             notes: Vec::new(),
         }
     }

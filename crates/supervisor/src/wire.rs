@@ -86,6 +86,8 @@ pub(crate) struct Spec {
     pub(crate) processes: Option<u64>,
     pub(crate) grace: Duration,
     pub(crate) sample_every: Option<Duration>,
+    /// Keep a timeline and the largest processes.
+    pub(crate) record: bool,
     /// The embedding program, whose death ends the run.
     pub(crate) host: Option<ProcessId>,
     pub(crate) signal_mask: u64,

@@ -1,12 +1,12 @@
 //! `memcap run`: a command under a limit.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use memcap_linux::{ParseSizeError, SizeSpec};
+use memcap_linux::{ParseSizeError, SizeSpec, one_line};
 use memcap_supervisor::{
     Job, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, Request, SCHEMA_VERSION,
     Supervisor, SupervisorError,
@@ -15,7 +15,7 @@ use memcap_supervisor::{
 use crate::error::{CliError, INTERNAL};
 use crate::forward::Forwarder;
 use crate::report_file::ReportFile;
-use crate::{explain, render};
+use crate::{explain, plot, render};
 
 /// Run a command and everything it starts under one memory limit.
 ///
@@ -54,6 +54,13 @@ pub(crate) struct RunArgs {
     /// Write what happened as JSON to this file; with --explain the plan.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Draw memory over time, with the limit and what happened, to this SVG
+    /// file.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Leave command lines out of the report; names of programs stay.
+    #[arg(long, requires = "report")]
+    redact: bool,
     /// Do not print the closing line.
     #[arg(short, long)]
     quiet: bool,
@@ -70,8 +77,41 @@ pub(crate) struct RunArgs {
 struct Settings {
     explain: bool,
     request: Request,
-    report: Option<ReportFile>,
+    files: Files,
     quiet: bool,
+}
+
+/// What is written about the run.
+struct Files {
+    report: Option<ReportFile>,
+    redact: bool,
+    plot: Option<ReportFile>,
+}
+
+impl Files {
+    fn write_outcome(self, outcome: &Outcome, program: &OsStr) -> Result<(), CliError> {
+        let plot = || plot::draw(outcome, &program.to_string_lossy());
+        self.write(|| Report::of(outcome), plot)
+    }
+
+    fn write_refusal(self, error: &SupervisorError) -> Result<(), CliError> {
+        let plot = || plot::draw_refusal(&one_line(error));
+        self.write(|| Report::of_refusal(error), plot)
+    }
+
+    /// Each is written, also when the other cannot be.
+    fn write(
+        self,
+        report: impl FnOnce() -> Report,
+        plot: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
+        let redact = self.redact;
+        let redacted = |report: Report| if redact { report.redacted() } else { report };
+        let reported = self.report.map(|file| file.write(&redacted(report())));
+        let plotted = self.plot.map(|file| file.write_text(&plot()));
+        let failed = [reported, plotted].into_iter().flatten();
+        failed.collect::<Result<(), _>>().map_err(internal)
+    }
 }
 
 pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
@@ -79,18 +119,18 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
     let Settings {
         explain,
         request,
-        report,
+        files,
         quiet,
     } = settings(args)?;
     if explain {
         return match Supervisor::new().plan(&request) {
-            Ok(plan) => show(&plan, report),
-            Err(error) => refused(error, report),
+            Ok(plan) => show(&plan, files.report),
+            Err(error) => refused(error, files),
         };
     }
     match supervise(request, quiet) {
-        Ok(outcome) => conclude(&outcome, &program, report, quiet),
-        Err(error) => refused(error, report),
+        Ok(outcome) => conclude(&outcome, &program, files, quiet),
+        Err(error) => refused(error, files),
     }
 }
 
@@ -107,12 +147,8 @@ fn show(plan: &Plan, report: Option<ReportFile>) -> Result<u8, CliError> {
 }
 
 /// A refusal before the start has a report too.
-fn refused(error: SupervisorError, report: Option<ReportFile>) -> Result<u8, CliError> {
-    if let Some(report) = report {
-        report
-            .write(&Report::of_refusal(&error))
-            .map_err(internal)?;
-    }
+fn refused(error: SupervisorError, files: Files) -> Result<u8, CliError> {
+    files.write_refusal(&error)?;
     Err(error.into())
 }
 
@@ -127,16 +163,19 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
     })?;
     let mut words = args.command.into_iter();
     let job = Job::new(words.next().unwrap_or_default()).args(words);
-    let report = args
-        .report
-        .as_deref()
-        .map(ReportFile::open)
-        .transpose()
-        .map_err(internal)?;
+    let open = |path: Option<&Path>| path.map(ReportFile::open).transpose().map_err(internal);
+    let files = Files {
+        report: open(args.report.as_deref())?,
+        redact: args.redact,
+        plot: open(args.plot.as_deref())?,
+    };
+    let record = files.report.is_some() || files.plot.is_some();
     Ok(Settings {
         explain: args.explain,
-        request: Request::new(job, limits).mechanism(mechanism),
-        report,
+        request: Request::new(job, limits)
+            .mechanism(mechanism)
+            .record(record),
+        files,
         quiet: args.quiet,
     })
 }
@@ -184,18 +223,11 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
     handle.wait()
 }
 
-fn conclude(
-    outcome: &Outcome,
-    program: &OsStr,
-    report: Option<ReportFile>,
-    quiet: bool,
-) -> Result<u8, CliError> {
+fn conclude(outcome: &Outcome, program: &OsStr, files: Files, quiet: bool) -> Result<u8, CliError> {
     if !quiet {
         render::ending(outcome, program);
     }
-    if let Some(report) = report {
-        report.write(&Report::of(outcome)).map_err(internal)?;
-    }
+    files.write_outcome(outcome, program)?;
     if let Some(signal) = outcome.signal_to_raise() {
         // Should it not end us, the exit code says the same.
         let _ = signal_hook::low_level::emulate_default_handler(signal);

@@ -16,6 +16,7 @@ mod beside;
 mod enclosure;
 mod members;
 mod names;
+mod recorder;
 mod room;
 mod run;
 mod sampler;

@@ -21,12 +21,14 @@ use nix::sys::time::{TimeSpec, TimeValLike};
 use super::around::Around;
 use super::beside::{self, Beside};
 use super::enclosure::Enclosure;
+use super::recorder::Recorder;
 use super::sampler::Sampler;
 use super::tree::{self, Reaped};
 use crate::Mechanism;
 use crate::evidence::{Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Rules, Sum};
 use crate::plan::{Placement, Rejected};
+use crate::timeline::Happening;
 use crate::wire::{self, FromKeeper, Inbox, Spec, ToKeeper};
 
 /// What ps(1) and pgrep(1) show of a keeper.
@@ -221,7 +223,10 @@ impl Keeper {
             for input in self.inputs(&woken, watch)? {
                 match watch.governor.on(input, watch.now()) {
                     Action::Wait => {}
-                    Action::AskToEnd => watch.signal_main(Signal::SIGTERM as i32),
+                    Action::AskToEnd => {
+                        watch.record(Happening::AskedToEnd);
+                        watch.signal_main(Signal::SIGTERM as i32);
+                    }
                     Action::MeasureExactly => {
                         if watch.measure_exactly(|pause| self.pause(pause)) {
                             return Ok(());
@@ -235,6 +240,7 @@ impl Keeper {
 
     fn end(&self, mut watch: Watch<'_>) -> Evidence {
         watch.last_measurement();
+        watch.record_ending();
         let left = tree::end(watch.enclosure, watch.main, &mut watch.reaped, |pause| {
             self.pause(pause);
         });
@@ -260,11 +266,8 @@ impl Keeper {
             fds.push(PollFd::new(fd, flags));
             fds.len() - 1
         });
-        let wake_at = [watch.governor.wake_at(), watch.beside.next_look()];
-        let timeout = wake_at
-            .into_iter()
-            .flatten()
-            .min()
+        let timeout = watch
+            .wake_at()
             .map(|at| timespec(at.saturating_sub(watch.now())));
         match ppoll(&mut fds, timeout, None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -322,6 +325,7 @@ impl Keeper {
             }
         }
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
+        watch.record_what_is_due();
         inputs.push(Input::Tick);
         Ok(inputs)
     }
@@ -373,6 +377,7 @@ struct Watch<'a> {
     current: ByteSize,
     peak: ByteSize,
     next_sample: Duration,
+    recorder: Option<Recorder>,
 }
 
 impl<'a> Watch<'a> {
@@ -407,6 +412,74 @@ impl<'a> Watch<'a> {
             current: ByteSize::ZERO,
             peak: ByteSize::ZERO,
             next_sample: Duration::ZERO,
+            recorder: spec.record.then(Recorder::default),
+        }
+    }
+
+    /// When something is to be done at the latest.
+    fn wake_at(&self) -> Option<Duration> {
+        let samples_itself = !self.is_sampled();
+        let recorder = self.recorder.as_ref();
+        [
+            self.governor.wake_at(),
+            self.beside.next_look(),
+            recorder.map(|recorder| recorder.wake_at(samples_itself)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether the governor asks for looks of its own accord.
+    fn is_sampled(&self) -> bool {
+        matches!(self.spec.placement, Placement::Watchdog)
+    }
+
+    fn record(&mut self, what: Happening) {
+        let now = self.now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(now, what);
+        }
+    }
+
+    fn record_what_is_due(&mut self) {
+        let now = self.now();
+        let Some(recorder) = &self.recorder else {
+            return;
+        };
+        let (sample, processes) = (recorder.wants_sample(now), recorder.wants_processes(now));
+        if sample && !self.is_sampled() {
+            self.look();
+        }
+        if processes {
+            self.look_at_processes(now);
+        }
+    }
+
+    fn look_at_processes(&mut self, now: Duration) {
+        let in_groups = self.enclosure.members();
+        let pids = match in_groups.as_slice() {
+            [] => self.sampler.member_pids(),
+            _ => in_groups,
+        };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.look(now, &pids);
+        }
+    }
+
+    /// The last look at the processes, where there is time for one: none is
+    /// lost to a tree that could grow meanwhile.
+    fn record_ending(&mut self) {
+        use crate::evidence::Cause;
+        let now = self.now();
+        let what = match self.governor.cause() {
+            Some(cause) if cause.is_a_limit() => Happening::LimitReached,
+            Some(_) => Happening::Ending,
+            None => Happening::MainEnded,
+        };
+        self.record(what);
+        if self.governor.cause() != Some(Cause::KernelOom) {
+            self.look_at_processes(now);
         }
     }
 
@@ -449,6 +522,10 @@ impl<'a> Watch<'a> {
     fn note(&mut self, current: ByteSize) {
         self.current = current;
         self.peak = self.peak.max(current);
+        let now = self.started.elapsed();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.sample(now, current);
+        }
     }
 
     fn due_sample(&mut self) -> Option<FromKeeper> {
@@ -523,6 +600,9 @@ impl<'a> Watch<'a> {
         if let Some(charged) = self.enclosure.charged() {
             self.note(charged);
         }
+        self.record(Happening::Ended);
+        let recorded = self.recorder.take().map(Recorder::close);
+        let (timeline, processes) = recorded.unzip();
         let (peak, peak_source) = match self.enclosure.kernel_peak() {
             Some(peak) => (Some(peak), PeakSource::Kernel),
             None => (
@@ -541,6 +621,8 @@ impl<'a> Watch<'a> {
             wall: self.started.elapsed(),
             cpu: beside::cpu_of_reaped(),
             left_running,
+            timeline,
+            processes,
             notes: Vec::new(),
         }
     }

@@ -125,6 +125,11 @@ impl Sampler {
         total.saturating_add(swapped.saturating_sub(self.swap_allowed))
     }
 
+    /// The members that are known.
+    pub(super) fn member_pids(&self) -> Vec<i32> {
+        self.members.keys().copied().collect()
+    }
+
     /// Stops every known member where it is, so that it can neither grow nor
     /// fork while it is measured for the last time. Only before a kill: unlike
     /// a frozen group, stopped processes are seen by their parents.
