@@ -118,7 +118,7 @@ fn grace_is_bounded_in_bytes(scene: &Scene) {
     assert!(finished.wall < SOON, "{finished}");
     let touched = ledger.total().unwrap();
     let bound = match scene.setting().mechanism {
-        Mechanism::CgroupV1 | Mechanism::CgroupV2 => limit,
+        Mechanism::CgroupV1 | Mechanism::CgroupV2 | Mechanism::Systemd => limit,
         Mechanism::Watchdog | Mechanism::Rlimit => limit * 2,
     };
     assert!(touched <= bound, "touched {touched}\n{finished}");

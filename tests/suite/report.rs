@@ -241,15 +241,6 @@ fn usage_errors_are_refused_before_the_start(scene: &Scene) {
     assert_refused(scene, &finished);
     assert!(finished.stderr_text().contains("magic"), "{finished}");
 
-    let finished = scene
-        .memcap()
-        .memory("64M")
-        .mechanism("systemd")
-        .command("touch", [&proof])
-        .run();
-    assert_refused(scene, &finished);
-    assert!(finished.stderr_text().contains("systemd"), "{finished}");
-
     for time in ["0", "-1s", "soon"] {
         let finished = scene
             .memcap()

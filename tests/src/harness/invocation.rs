@@ -171,7 +171,7 @@ impl<'scene> Invocation<'scene> {
     /// # Panics
     /// Where there is no pseudo-terminal or it cannot be started.
     pub fn start_on_terminal(self) -> Terminal {
-        let mut words: Vec<OsString> = ["setsid", "--ctty"].map(OsString::from).into();
+        let mut words: Vec<OsString> = ["setsid", "-c"].map(OsString::from).into();
         words.extend(self.words());
         Terminal::start(self.build(&words))
     }

@@ -21,6 +21,11 @@ pub enum Requirement {
     CgroupV1,
     /// A writable cgroup version 2 with the memory controller.
     CgroupV2,
+    /// A cgroup version 2 with the memory controller that was delegated to the
+    /// ordinary user who runs the suite, who is in it.
+    DelegatedCgroupV2,
+    /// A systemd manager of the ordinary user who runs the suite.
+    Systemd,
     /// A writable cgroup version 2 directory, with or without controllers.
     CgroupV2Dir,
     /// The ability to run as an ordinary user.
@@ -38,6 +43,8 @@ impl Requirement {
             Requirement::Root => "root",
             Requirement::CgroupV1 => "cgroup-v1",
             Requirement::CgroupV2 => "cgroup-v2",
+            Requirement::DelegatedCgroupV2 => "delegated-cgroup-v2",
+            Requirement::Systemd => "systemd",
             Requirement::CgroupV2Dir => "cgroup-v2-dir",
             Requirement::Unprivileged => "unprivileged",
             Requirement::Marker => "marker",
@@ -58,6 +65,8 @@ impl Requirement {
                 }
                 mount => unwritable("cgroup v2", mount),
             },
+            Requirement::DelegatedCgroupV2 => not_delegated(),
+            Requirement::Systemd => no_manager(),
             Requirement::CgroupV2Dir => unwritable("cgroup v2", v2_mount()),
             // Root can become an ordinary user, and an ordinary user is one.
             Requirement::Unprivileged => None,
@@ -118,6 +127,31 @@ fn v2_mount() -> Option<PathBuf> {
     mounts()
         .find(|mount| mount.kind == "cgroup2")
         .map(|mount| mount.path)
+}
+
+fn no_manager() -> Option<String> {
+    let socket = format!("/run/user/{}/systemd/private", geteuid());
+    if geteuid().is_root() {
+        return Some("an ordinary user has a manager, and this is root".to_owned());
+    }
+    (!std::path::Path::new(&socket).exists()).then(|| format!("there is no {socket}"))
+}
+
+fn not_delegated() -> Option<String> {
+    if geteuid().is_root() {
+        return Some("a group is delegated to an ordinary user, and this is root".to_owned());
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+    let (Some(mount), Some(own)) = (v2_mount(), own) else {
+        return Some("cgroup v2 is not mounted".to_owned());
+    };
+    let own = mount.join(own);
+    let delegated = own
+        .ancestors()
+        .take_while(|group| group.starts_with(&mount))
+        .any(|group| access(group, AccessFlags::W_OK).is_ok() && has_memory(group));
+    (!delegated).then(|| format!("nothing around {} is writable", own.display()))
 }
 
 fn has_memory(mount: &std::path::Path) -> bool {

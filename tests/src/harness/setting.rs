@@ -17,6 +17,8 @@ pub enum Account {
 pub enum Mechanism {
     /// cgroup v2.
     CgroupV2,
+    /// A scope of the user's systemd manager.
+    Systemd,
     /// cgroup v1.
     CgroupV1,
     /// Sampling.
@@ -30,6 +32,7 @@ impl Mechanism {
     pub fn name(self) -> &'static str {
         match self {
             Mechanism::CgroupV2 => "cgroup-v2",
+            Mechanism::Systemd => "systemd",
             Mechanism::CgroupV1 => "cgroup-v1",
             Mechanism::Watchdog => "watchdog",
             Mechanism::Rlimit => "rlimit",
@@ -39,7 +42,7 @@ impl Mechanism {
     /// Whether the kernel keeps the limit of the tree to the page.
     pub fn is_exact(self) -> bool {
         match self {
-            Mechanism::CgroupV2 | Mechanism::CgroupV1 => true,
+            Mechanism::CgroupV2 | Mechanism::Systemd | Mechanism::CgroupV1 => true,
             Mechanism::Watchdog | Mechanism::Rlimit => false,
         }
     }
@@ -48,7 +51,7 @@ impl Mechanism {
     /// the job is refused memory and ends by itself.
     pub fn judge(self) -> Option<&'static str> {
         match self {
-            Mechanism::CgroupV2 | Mechanism::CgroupV1 => Some("kernel"),
+            Mechanism::CgroupV2 | Mechanism::Systemd | Mechanism::CgroupV1 => Some("kernel"),
             Mechanism::Watchdog => Some("watchdog"),
             Mechanism::Rlimit => None,
         }
@@ -57,7 +60,7 @@ impl Mechanism {
     /// The report's `guarantee`.
     pub fn guarantee(self) -> &'static str {
         match self {
-            Mechanism::CgroupV2 | Mechanism::CgroupV1 => "tree-exact",
+            Mechanism::CgroupV2 | Mechanism::Systemd | Mechanism::CgroupV1 => "tree-exact",
             Mechanism::Watchdog => "tree-sampled",
             Mechanism::Rlimit => "process-exact",
         }
@@ -84,7 +87,11 @@ impl Setting {
             Account::Ordinary => Requirement::Unprivileged,
         };
         let mechanism = match self.mechanism {
-            Mechanism::CgroupV2 => Some(Requirement::CgroupV2),
+            Mechanism::CgroupV2 => Some(match self.account {
+                Account::Root => Requirement::CgroupV2,
+                Account::Ordinary => Requirement::DelegatedCgroupV2,
+            }),
+            Mechanism::Systemd => Some(Requirement::Systemd),
             Mechanism::CgroupV1 => Some(Requirement::CgroupV1),
             Mechanism::Watchdog | Mechanism::Rlimit => None,
         };
@@ -99,6 +106,8 @@ macro_rules! each_setting {
     ($($check:ident),+ $(,)?) => {
         $crate::each_setting!(@setting root_cgroup_v2, Root, CgroupV2, $($check)+);
         $crate::each_setting!(@setting root_cgroup_v1, Root, CgroupV1, $($check)+);
+        $crate::each_setting!(@setting ordinary_cgroup_v2, Ordinary, CgroupV2, $($check)+);
+        $crate::each_setting!(@setting ordinary_systemd, Ordinary, Systemd, $($check)+);
         $crate::each_setting!(@setting root_watchdog, Root, Watchdog, $($check)+);
         $crate::each_setting!(@setting ordinary_watchdog, Ordinary, Watchdog, $($check)+);
     };
