@@ -52,6 +52,7 @@ fn clamped(plan: &Plan, clamp: &Clamp) -> String {
 fn beside(held: &Held) -> String {
     let (name, value) = match held.limit {
         OtherLimit::Swap { bytes } => ("swap", bytes.to_string()),
+        OtherLimit::Soft { bytes } => ("soft limit", bytes.to_string()),
         OtherLimit::Time { seconds } => ("time", humantime::format_duration(seconds).to_string()),
         OtherLimit::Cpu { seconds } => {
             ("cpu time", humantime::format_duration(seconds).to_string())

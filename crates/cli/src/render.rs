@@ -92,6 +92,7 @@ fn verdict(outcome: &Outcome) -> String {
         | K::TimeLimit
         | K::CpuLimit
         | K::ProcessLimit
+        | K::Stalled
         | K::NotStarted
         | K::InternalError
         | K::Unexplained => {

@@ -194,7 +194,7 @@ fn ending(outcome: &Outcome) -> Ending {
         VerdictKind::MachineOom => Ending::MachineOom,
         VerdictKind::KilledByOther => Ending::KilledByOther,
         VerdictKind::PartialKill => Ending::PartialKill,
-        VerdictKind::TimeLimit | VerdictKind::CpuLimit => Ending::TimeLimit,
+        VerdictKind::TimeLimit | VerdictKind::CpuLimit | VerdictKind::Stalled => Ending::TimeLimit,
         VerdictKind::Interrupted => Ending::Interrupted,
         VerdictKind::NotStarted => Ending::NotStarted {
             reason: outcome.verdict.evidence.join("; "),

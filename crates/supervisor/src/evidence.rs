@@ -31,6 +31,8 @@ pub(crate) enum Cause {
     TimeLimit,
     /// The CPU time was used up.
     CpuLimit,
+    /// The tree made no progress above its soft limit.
+    Stalled,
     /// A process more than allowed was wanted.
     ProcessLimit,
     /// The program that started us asked for it.
@@ -98,6 +100,9 @@ pub struct Evidence {
     pub wall: Duration,
     /// User and system time of every reaped process.
     pub cpu: Duration,
+    /// How long the tree was held back above its soft limit; `None` without
+    /// one, or where the kernel does not tell.
+    pub throttled: Option<Duration>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Memory over time, where it was asked for.

@@ -79,6 +79,8 @@ pub(crate) enum Input {
     KernelOom,
     /// The tree has used up its CPU time.
     CpuUsedUp,
+    /// The tree made no progress above its soft limit.
+    Stalled,
     /// The tree wanted a process more than it may have.
     TooManyProcesses,
     /// The main process has ended.
@@ -222,6 +224,7 @@ impl Governor {
             Input::KernelOom => self.end(Some(Cause::KernelOom)),
             Input::HostGone => self.end(Some(Cause::HostGone)),
             Input::CpuUsedUp => self.ask_to_end(Cause::CpuLimit, now),
+            Input::Stalled => self.ask_to_end(Cause::Stalled, now),
             Input::TooManyProcesses => self.end(Some(Cause::ProcessLimit)),
             Input::MainEnded => self.end(None),
             Input::StopAsked => self.ask_to_end(Cause::StopAsked, now),

@@ -150,6 +150,7 @@ impl Supervisor {
                 surroundings: chosen.surroundings.clone(),
                 limit: chosen.limit,
                 swap: limits.swap,
+                soft: chosen.throttle,
                 time: limits.time,
                 cpu: limits.cpu,
                 processes: limits.processes,

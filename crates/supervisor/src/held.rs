@@ -6,6 +6,7 @@ use memcap_linux::ByteSize;
 use serde::{Serialize, Serializer};
 
 use crate::plan::Placement;
+use crate::throttle::{Rules, ThrottleBy};
 use crate::{Containment, Limits};
 
 /// A limit beside the memory limit.
@@ -14,6 +15,11 @@ use crate::{Containment, Limits};
 pub enum OtherLimit {
     /// What may be in swap beside memory.
     Swap {
+        /// So much.
+        bytes: ByteSize,
+    },
+    /// From here on the tree is slowed down.
+    Soft {
         /// So much.
         bytes: ByteSize,
     },
@@ -51,7 +57,12 @@ fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S:
 }
 
 /// Names what will hold each limit.
-pub(crate) fn held(limits: &Limits, placement: &Placement, containment: Containment) -> Vec<Held> {
+pub(crate) fn held(
+    limits: &Limits,
+    placement: &Placement,
+    containment: Containment,
+    throttle: Option<Rules>,
+) -> Vec<Held> {
     let bytes = limits.swap;
     let swap = swap_holder(placement).map(|by| (OtherLimit::Swap { bytes }, by));
     let time = limits
@@ -63,7 +74,13 @@ pub(crate) fn held(limits: &Limits, placement: &Placement, containment: Containm
     let processes = limits
         .processes
         .map(|count| (OtherLimit::Processes { count }, task_holder(containment)));
-    [swap, time, cpu, processes]
+    let soft = throttle.map(|rules| {
+        (
+            OtherLimit::Soft { bytes: rules.soft },
+            soft_holder(rules.by),
+        )
+    });
+    [swap, soft, time, cpu, processes]
         .into_iter()
         .flatten()
         .map(|(limit, by)| Held { limit, by })
@@ -77,6 +94,13 @@ fn swap_holder(placement: &Placement) -> Option<&'static str> {
         Placement::CgroupV1(_) => Some("memory.memsw.limit_in_bytes"),
         Placement::Watchdog => Some("the keeper's looks at /proc"),
         Placement::Rlimit => None,
+    }
+}
+
+fn soft_holder(by: ThrottleBy) -> &'static str {
+    match by {
+        ThrottleBy::MemoryHigh => "memory.high",
+        ThrottleBy::Freezes => "the keeper, by short freezes",
     }
 }
 

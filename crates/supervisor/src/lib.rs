@@ -30,6 +30,7 @@ mod processes;
 mod report;
 mod request;
 mod rescue;
+mod throttle;
 mod timeline;
 mod verdict;
 mod wire;

@@ -31,6 +31,9 @@ pub struct Outcome {
     pub wall: Option<Duration>,
     /// User and system time of every reaped process.
     pub cpu: Option<Duration>,
+    /// How long the tree was held back above its soft limit; `None` without
+    /// one, or where the kernel does not tell.
+    pub throttled: Option<Duration>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Memory over time, where [`crate::Request::record`] asked for it.
@@ -62,6 +65,7 @@ impl Outcome {
             peak_source: evidence.peak.map(|_| evidence.peak_source),
             wall: Some(evidence.wall),
             cpu: Some(evidence.cpu),
+            throttled: evidence.throttled,
             left_running: evidence.left_running,
             timeline: evidence.timeline,
             processes: evidence.processes,
@@ -116,6 +120,7 @@ impl Outcome {
             peak_source: None,
             wall: None,
             cpu: None,
+            throttled: None,
             left_running: Vec::new(),
             timeline: None,
             processes: None,
@@ -147,7 +152,7 @@ impl Outcome {
             | VerdictKind::KilledByOther
             | VerdictKind::PartialKill
             | VerdictKind::ProcessLimit => 137,
-            VerdictKind::TimeLimit | VerdictKind::CpuLimit => 124,
+            VerdictKind::TimeLimit | VerdictKind::CpuLimit | VerdictKind::Stalled => 124,
             VerdictKind::NotStarted => self.start_failure.unwrap_or(126),
             VerdictKind::InternalError | VerdictKind::Unexplained => 125,
         }
@@ -181,6 +186,7 @@ mod tests {
             beside: Vec::new(),
             rejected: Vec::new(),
             placement: Placement::Watchdog,
+            throttle: None,
             containment_base: None,
             surroundings: crate::wire::Surroundings::default(),
         };
@@ -208,6 +214,7 @@ mod tests {
             (K::PartialKill, Some(Exited(0)), 137),
             (K::TimeLimit, Some(Exited(0)), 124),
             (K::CpuLimit, Some(Signaled(15)), 124),
+            (K::Stalled, Some(Signaled(9)), 124),
             (K::ProcessLimit, Some(Exited(0)), 137),
             (K::InternalError, None, 125),
             (K::Unexplained, Some(Exited(0)), 125),

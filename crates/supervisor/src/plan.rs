@@ -7,6 +7,7 @@ use memcap_probe::{Ceilings, Host, MemoryBase, SystemdPlace, V1Place, V2Place};
 use serde::{Deserialize, Serialize};
 
 use crate::held::{Held, held};
+use crate::throttle::{Rules, ThrottleBy};
 use crate::wire::Surroundings;
 use crate::{Containment, Guarantee, Limits, Mechanism, MechanismChoice};
 
@@ -37,6 +38,8 @@ pub struct Plan {
     pub rejected: Vec<Rejected>,
     #[serde(skip)]
     pub(crate) placement: Placement,
+    #[serde(skip)]
+    pub(crate) throttle: Option<Rules>,
     #[serde(skip)]
     pub(crate) containment_base: Option<PathBuf>,
     #[serde(skip)]
@@ -97,6 +100,19 @@ pub(crate) enum Placement {
     Rlimit,
 }
 
+impl Placement {
+    /// What holds the limit there.
+    pub(crate) fn mechanism(&self) -> Mechanism {
+        match self {
+            Placement::CgroupV2(_) => Mechanism::CgroupV2,
+            Placement::Systemd(_) => Mechanism::Systemd,
+            Placement::CgroupV1(_) => Mechanism::CgroupV1,
+            Placement::Watchdog => Mechanism::Watchdog,
+            Placement::Rlimit => Mechanism::Rlimit,
+        }
+    }
+}
+
 /// No plan is possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -106,6 +122,25 @@ pub enum PlanError {
         /// The one asked for.
         mechanism: Mechanism,
         /// Why not.
+        reason: String,
+    },
+    /// The soft limit is not below the limit that fits here.
+    #[error("a soft limit of {soft} is not below the limit of {limit}")]
+    SoftNotBelow {
+        /// The soft limit.
+        soft: ByteSize,
+        /// The limit that would be set.
+        limit: ByteSize,
+    },
+    /// A tree cannot be slowed down here.
+    #[error(
+        "a soft limit cannot be held here: {mechanism} has no memory.high, \
+         and there is no cgroup v2 directory to freeze: {reason}"
+    )]
+    NoThrottle {
+        /// What would hold the limit.
+        mechanism: Mechanism,
+        /// Why there is no directory.
         reason: String,
     },
     /// None works at all.
@@ -122,6 +157,11 @@ impl PlanError {
         match self {
             PlanError::NotAvailable { .. } => {
                 "`memcap doctor` shows what works on this host; leave `--mechanism` out to take it"
+            }
+            PlanError::SoftNotBelow { .. } => "write a soft limit below the limit",
+            PlanError::NoThrottle { .. } => {
+                "leave `--soft` out, or run where a cgroup v2 directory is ours to write: \
+                 `memcap doctor` shows what is missing"
             }
             PlanError::Nothing { .. } => "`memcap doctor` shows what is missing on this host",
         }
@@ -154,6 +194,7 @@ pub(crate) fn plan(
             Ok(placement) => {
                 let (requested, limit, clamped) = clamp(limits, &ceilings(&placement, host));
                 let (containment, containment_base) = containment(&placement, host, refused);
+                let throttle = throttle(limits, limit, &placement, containment, host)?;
                 return Ok(Plan {
                     mechanism,
                     containment,
@@ -161,9 +202,10 @@ pub(crate) fn plan(
                     requested,
                     limit,
                     clamped,
-                    beside: held(limits, &placement, containment),
+                    beside: held(limits, &placement, containment, throttle),
                     rejected,
                     placement,
+                    throttle,
                     containment_base,
                     surroundings: surroundings(host),
                 });
@@ -277,6 +319,41 @@ fn containment(
         Some(base) if !was_refused => (Containment::CgroupV2, Some(base.clone())),
         _ => (Containment::Keeper, None),
     }
+}
+
+/// How a tree above its soft limit is slowed down, where one is asked for.
+fn throttle(
+    limits: &Limits,
+    limit: ByteSize,
+    placement: &Placement,
+    containment: Containment,
+    host: &Host,
+) -> Result<Option<Rules>, PlanError> {
+    let Some(soft) = limits.soft else {
+        return Ok(None);
+    };
+    if soft >= limit {
+        return Err(PlanError::SoftNotBelow { soft, limit });
+    }
+    let by = match (placement, containment) {
+        (Placement::CgroupV2(_) | Placement::Systemd(_), _) => ThrottleBy::MemoryHigh,
+        (_, Containment::CgroupV2) => ThrottleBy::Freezes,
+        (_, Containment::Keeper) => {
+            return Err(PlanError::NoThrottle {
+                mechanism: placement.mechanism(),
+                reason: host.cgroup_v2.value().map_or_else(
+                    || reason(&host.cgroup_v2),
+                    |place| reason(&place.containment_base),
+                ),
+            });
+        }
+    };
+    Ok(Some(Rules {
+        soft,
+        limit,
+        by,
+        stall: limits.stall,
+    }))
 }
 
 fn surroundings(host: &Host) -> Surroundings {
@@ -580,6 +657,35 @@ mod tests {
             {"limit": "swap", "bytes": 0, "by": "the keeper's looks at /proc"}
         ]);
         assert_eq!(json, swap);
+    }
+
+    #[test]
+    fn a_soft_limit_is_held_by_the_kernel_by_freezes_or_not_at_all() {
+        let soft = |mib| limits(512).soft(ByteSize::from_mib(mib)).expect("below");
+        let by = |host: &Host| {
+            plan(&soft(400), MechanismChoice::Auto, host, &[])
+                .map(|plan| plan.throttle.map(|rules| rules.by))
+        };
+        let v2 = with_v2(Fact::present(base()), Fact::present("/u".into()));
+        assert_eq!(by(&v2), Ok(Some(ThrottleBy::MemoryHigh)));
+        let hybrid = with_v2(Fact::absent("no memory"), Fact::present("/u".into()));
+        assert_eq!(by(&hybrid), Ok(Some(ThrottleBy::Freezes)));
+        assert_eq!(by(&with_v1(hybrid, true)), Ok(Some(ThrottleBy::Freezes)));
+        let undelegated = with_v2(Fact::absent("not ours"), Fact::absent("not ours"));
+        assert_eq!(
+            by(&undelegated).map_err(|error| error.to_string()),
+            Err(
+                "a soft limit cannot be held here: watchdog has no memory.high, \
+                 and there is no cgroup v2 directory to freeze: not ours"
+                    .to_owned()
+            )
+        );
+        // What fits here may be less than what was asked for.
+        let max = Limits::memory(SizeSpec::Max)
+            .and_then(|limits| limits.soft(ByteSize::from_gib(16)))
+            .expect("limits");
+        let error = plan(&max, MechanismChoice::Auto, &v2, &[]).expect_err("above");
+        assert!(matches!(error, PlanError::SoftNotBelow { .. }), "{error}");
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub struct Report {
     /// The largest processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<ReportedProcesses>,
+    /// How long the tree was held back above its soft limit, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_seconds: Option<f64>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Stronger mechanisms that were not chosen.
@@ -241,6 +244,7 @@ impl Report {
             cpu_seconds: outcome.cpu.map(|cpu| cpu.as_secs_f64()),
             timeline: outcome.timeline.as_ref().map(ReportedTimeline::from),
             processes: outcome.processes.as_ref().map(ReportedProcesses::from),
+            throttled_seconds: outcome.throttled.map(|time| time.as_secs_f64()),
             left_running: outcome.left_running.clone(),
             rejected: outcome.plan.rejected.clone(),
             notes: outcome.notes.clone(),
@@ -270,6 +274,7 @@ impl Report {
             cpu_seconds: None,
             timeline: None,
             processes: None,
+            throttled_seconds: None,
             left_running: Vec::new(),
             rejected: Vec::new(),
             notes: Vec::new(),

@@ -99,6 +99,20 @@ pub enum LimitError {
     /// A CPU time limit of nothing.
     #[error("a CPU time limit of zero ends every job before it starts")]
     NoCpu,
+    /// A soft limit that would never be reached, or is no limit.
+    #[error("a soft limit of {soft} is not between {min} and the memory limit of {memory}", min = Limits::SMALLEST)]
+    SoftOutOfRange {
+        /// The soft limit.
+        soft: ByteSize,
+        /// The memory limit.
+        memory: ByteSize,
+    },
+    /// A deadline for a soft limit that is not there.
+    #[error("a stall deadline means nothing without a soft limit")]
+    StallWithoutSoft,
+    /// A stall deadline of nothing.
+    #[error("a stall deadline of zero ends every job that reaches its soft limit")]
+    NoStall,
     /// Not even the main process.
     #[error("a limit of zero processes leaves no room for the command itself")]
     NoProcesses,
@@ -109,7 +123,13 @@ impl LimitError {
     pub fn hint(self) -> &'static str {
         match self {
             LimitError::MemoryTooSmall(_) => "write a limit such as 512M or 8G",
-            LimitError::NoTime | LimitError::NoCpu => "write a time such as 90s, 10m or 2h",
+            LimitError::SoftOutOfRange { .. } => {
+                "write a soft limit below the memory limit, such as `--memory 8G --soft 6G`"
+            }
+            LimitError::StallWithoutSoft => "give `--soft SIZE` too, or leave `--stall` out",
+            LimitError::NoTime | LimitError::NoCpu | LimitError::NoStall => {
+                "write a time such as 90s, 10m or 2h"
+            }
             LimitError::NoProcesses => "write a number of processes and threads such as 64",
         }
     }
@@ -120,6 +140,8 @@ impl LimitError {
 pub struct Limits {
     pub(crate) memory: SizeSpec,
     pub(crate) swap: ByteSize,
+    pub(crate) soft: Option<ByteSize>,
+    pub(crate) stall: Option<Duration>,
     pub(crate) time: Option<Duration>,
     pub(crate) cpu: Option<Duration>,
     pub(crate) processes: Option<u64>,
@@ -142,6 +164,8 @@ impl Limits {
             SizeSpec::Bytes(_) | SizeSpec::Percent(_) | SizeSpec::Max => Ok(Limits {
                 memory,
                 swap: ByteSize::ZERO,
+                soft: None,
+                stall: None,
                 time: None,
                 cpu: None,
                 processes: None,
@@ -173,6 +197,46 @@ impl Limits {
             swap: allowance,
             ..self
         }
+    }
+
+    /// Slows the tree down from here on, so that others keep their memory and
+    /// their turn: by `memory.high` in a cgroup v2 leaf, else by short freezes.
+    /// A tree that makes no progress so for a minute is let go, unless
+    /// [`Limits::stall`] asks for its end.
+    ///
+    /// # Errors
+    /// Below [`Limits::SMALLEST`], or not below the memory limit.
+    pub fn soft(self, soft: ByteSize) -> Result<Limits, LimitError> {
+        let memory = match self.memory {
+            SizeSpec::Bytes(bytes) => bytes,
+            // Compared with what comes of it by the plan.
+            SizeSpec::Percent(_) | SizeSpec::Max => ByteSize::MAX,
+        };
+        if soft < Limits::SMALLEST || soft >= memory {
+            return Err(LimitError::SoftOutOfRange { soft, memory });
+        }
+        Ok(Limits {
+            soft: Some(soft),
+            ..self
+        })
+    }
+
+    /// Ends a tree that has made no progress above its soft limit for so long:
+    /// SIGTERM to the main process, and SIGKILL to the tree after the grace.
+    ///
+    /// # Errors
+    /// Without a soft limit; a time of zero.
+    pub fn stall(self, deadline: Duration) -> Result<Limits, LimitError> {
+        if self.soft.is_none() {
+            return Err(LimitError::StallWithoutSoft);
+        }
+        if deadline.is_zero() {
+            return Err(LimitError::NoStall);
+        }
+        Ok(Limits {
+            stall: Some(deadline),
+            ..self
+        })
     }
 
     /// Ends the tree when its processes together have used this much CPU time,
@@ -274,6 +338,16 @@ mod tests {
         let limits = Limits::memory(bytes(1 << 20)).expect("one MiB is accepted");
         assert_eq!(limits.time(Duration::ZERO), Err(LimitError::NoTime));
         assert_eq!(limits.cpu(Duration::ZERO), Err(LimitError::NoCpu));
+        let second = Duration::from_secs(1);
+        assert_eq!(limits.stall(second), Err(LimitError::StallWithoutSoft));
+        let memory = ByteSize::from_mib(8);
+        let limits = Limits::memory(SizeSpec::Bytes(memory)).expect("a limit");
+        for soft in [ByteSize::ZERO, memory] {
+            let refused = Err(LimitError::SoftOutOfRange { soft, memory });
+            assert_eq!(limits.soft(soft), refused);
+        }
+        let soft = limits.soft(ByteSize::from_mib(7)).expect("below the limit");
+        assert_eq!(soft.stall(Duration::ZERO), Err(LimitError::NoStall));
         assert_eq!(limits.processes(0), Err(LimitError::NoProcesses));
         assert_eq!(
             LimitError::MemoryTooSmall(ByteSize::ZERO).to_string(),

@@ -27,6 +27,8 @@ pub enum VerdictKind {
     TimeLimit,
     /// The CPU time of the tree was used up.
     CpuLimit,
+    /// The tree made no progress above its soft limit.
+    Stalled,
     /// The tree wanted more processes than it may have.
     ProcessLimit,
     /// The user stopped us.
@@ -53,6 +55,7 @@ impl VerdictKind {
             VerdictKind::TimeLimit => "time-limit",
             VerdictKind::CpuLimit => "cpu-limit",
             VerdictKind::ProcessLimit => "process-limit",
+            VerdictKind::Stalled => "stalled",
             VerdictKind::Interrupted => "interrupted",
             VerdictKind::NotStarted => "not-started",
             VerdictKind::InternalError => "internal-error",
@@ -127,6 +130,10 @@ pub(crate) fn judge(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
         Some(Cause::CpuLimit) => {
             Verdict::new(VerdictKind::CpuLimit, "the tree had used up its CPU time")
         }
+        Some(Cause::Stalled) => Verdict::new(
+            VerdictKind::Stalled,
+            "the tree made no progress above its soft limit",
+        ),
         Some(Cause::ProcessLimit) => Verdict::new(
             VerdictKind::ProcessLimit,
             "the tree wanted more processes than it may have",
@@ -216,6 +223,7 @@ mod tests {
             peak_source: PeakSource::Sampled,
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
+            throttled: None,
             left_running: Vec::new(),
             timeline: None,
             processes: None,
@@ -326,6 +334,13 @@ mod tests {
                     ..killed()
                 },
                 K::CpuLimit,
+            ),
+            (
+                Evidence {
+                    cause: Some(Cause::Stalled),
+                    ..killed()
+                },
+                K::Stalled,
             ),
             // It gave up by itself when it got no more processes.
             (

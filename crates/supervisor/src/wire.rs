@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::Rejected;
 use crate::evidence::Evidence;
 use crate::plan::Placement;
+use crate::throttle::Rules;
 
 /// A word of a command line: a string where it is UTF-8, `{"hex": "…"}` of its
 /// bytes otherwise. The encoding of reports too.
@@ -80,6 +81,7 @@ pub(crate) struct Spec {
     pub(crate) limit: ByteSize,
     /// What may be in swap beside it.
     pub(crate) swap: ByteSize,
+    pub(crate) soft: Option<Rules>,
     pub(crate) time: Option<Duration>,
     pub(crate) cpu: Option<Duration>,
     /// Processes and threads.

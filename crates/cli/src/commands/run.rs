@@ -20,7 +20,7 @@ use crate::{explain, plot, render};
 /// Run a command and everything it starts under one memory limit.
 ///
 /// The exit code is the command's own; 137 after a kill for memory or for too
-/// many processes, 124 when the time or the CPU time was over, 125 for a failure of memcap, 126 and 127 when the command
+/// many processes, 124 when the time or the CPU time was over or it made no progress, 125 for a failure of memcap, 126 and 127 when the command
 /// could not be executed or was not found.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -28,6 +28,13 @@ pub(crate) struct RunArgs {
     /// 1.5GiB, 75% or max.
     #[arg(short, long, value_name = "SIZE", allow_negative_numbers = true)]
     memory: String,
+    /// Slow the tree down from this size on, well before its limit.
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    soft: Option<String>,
+    /// End a tree that makes no progress above --soft for so long; it is let go
+    /// after a minute unless given.
+    #[arg(long, value_name = "DURATION")]
+    stall: Option<String>,
     /// Wall time after which the tree is ended: 90s, 10m, 2h.
     #[arg(long, value_name = "DURATION")]
     time: Option<String>,
@@ -181,24 +188,34 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
 }
 
 fn limits(args: &RunArgs) -> Result<Limits, CliError> {
-    let too_small = |error: LimitError| refuse(error.to_string(), error.hint().to_owned());
+    let out_of_range = |error: LimitError| refuse(error.to_string(), error.hint().to_owned());
     let memory: SizeSpec = size("--memory", &args.memory)?;
     let mut limits = Limits::memory(memory)
-        .map_err(too_small)?
+        .map_err(out_of_range)?
         .grace(duration("--grace", &args.grace)?);
     if let Some(allowance) = &args.swap {
         limits = limits.swap(size("--swap", allowance)?);
     }
+    if let Some(soft) = &args.soft {
+        limits = limits.soft(size("--soft", soft)?).map_err(out_of_range)?;
+    }
+    if let Some(deadline) = &args.stall {
+        limits = limits
+            .stall(duration("--stall", deadline)?)
+            .map_err(out_of_range)?;
+    }
     if let Some(time) = &args.time {
-        limits = limits.time(duration("--time", time)?).map_err(too_small)?;
+        limits = limits
+            .time(duration("--time", time)?)
+            .map_err(out_of_range)?;
     }
     if let Some(time) = &args.cpu {
-        limits = limits.cpu(duration("--cpu", time)?).map_err(too_small)?;
+        limits = limits.cpu(duration("--cpu", time)?).map_err(out_of_range)?;
     }
     if let Some(number) = &args.processes {
         limits = limits
             .processes(count("--processes", number)?)
-            .map_err(too_small)?;
+            .map_err(out_of_range)?;
     }
     Ok(limits)
 }

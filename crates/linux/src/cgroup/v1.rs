@@ -93,6 +93,22 @@ impl V1Memory {
             .map(ByteSize::from_bytes)
     }
 
+    /// What the kernel cannot simply drop of the memory of this group and those
+    /// below: anonymous memory and, where it is told (Linux 4.20), shared memory.
+    ///
+    /// # Errors
+    /// When `memory.stat` cannot be read or has no `total_rss`.
+    pub fn unreclaimable(&self) -> Result<ByteSize, FileError> {
+        let path = self.path.join("memory.stat");
+        let text = file::read(&path)?;
+        let stat = FlatKeyed::parse(&text);
+        let anonymous = stat
+            .get("total_rss")
+            .ok_or_else(|| FileError::parse(&path, &text))?;
+        let shared = stat.get("total_shmem").unwrap_or(0);
+        Ok(ByteSize::from_bytes(anonymous.saturating_add(shared)))
+    }
+
     /// The largest charge since the group was made, swap included where it is
     /// counted.
     ///

@@ -19,6 +19,7 @@ use super::scope::{Scope, sweep_scopes};
 use super::sweep::sweep;
 use crate::evidence::GroupCounters;
 use crate::plan::Placement;
+use crate::throttle::{Rules, ThrottleBy};
 use crate::wire::{Prepared, Spec, Surroundings};
 
 /// How far below its limit a v1 group's peak may stay when the limit was what
@@ -95,7 +96,7 @@ impl Enclosure {
             Ok(()) => Ok((enclosure, prepared)),
             Err(error) => {
                 // The first failure is what counts; leftovers are swept later.
-                let _ = enclosure.dispose();
+                let _ = enclosure.dispose().and_then(|()| enclosure.leave_room());
                 Err(error)
             }
         }
@@ -148,11 +149,16 @@ impl Enclosure {
                     prepared.v2.push(group.path().to_owned());
                     self.directory = Some(group);
                 }
+                // Nothing else could be frozen.
+                Err(error) if spec.soft.is_some() => return Err(error),
                 Err(error) => prepared.notes.push(format!(
                     "{}; the keeper follows the tree instead",
                     one_line(&error)
                 )),
             }
+        }
+        if let (Some(rules), Some(directory)) = (&spec.soft, &self.directory) {
+            limit_softly(directory, rules, prepared)?;
         }
         if let (Some(limit), Some(directory)) = (spec.processes, &self.directory) {
             self.task_events = limit_tasks(directory, limit, prepared)?;
@@ -312,6 +318,16 @@ impl Enclosure {
         }
     }
 
+    /// What of it the kernel cannot simply drop, for a soft limit that it does
+    /// not hold itself; `None` where there is no such group.
+    pub(crate) fn charged_for_good(&self) -> Option<ByteSize> {
+        match &self.enforcement {
+            Enforcement::V2 { group, .. } => group.current().ok(),
+            Enforcement::V1 { group, .. } => group.unreclaimable().ok(),
+            Enforcement::Nobody => None,
+        }
+    }
+
     /// Pids in the groups.
     pub(crate) fn members(&self) -> Vec<i32> {
         let v1 = match &self.enforcement {
@@ -432,15 +448,35 @@ fn limit_tasks(
         Err(error) if error.is_absent() => return Ok(None),
         outcome => outcome?,
     };
-    let line = format!(
-        "{} = {limit}, read back",
-        directory.path().join("pids.max").display()
-    );
+    prove(prepared, directory, "pids.max", limit);
+    Ok(Some(events))
+}
+
+/// Sets `memory.high`, or makes sure that the directory can be frozen.
+fn limit_softly(
+    directory: &V2Group,
+    rules: &Rules,
+    prepared: &mut Prepared,
+) -> Result<(), EnclosureError> {
+    match rules.by {
+        ThrottleBy::MemoryHigh => {
+            directory.set_high(Limit::At(rules.soft))?;
+            check_read_back("memory.high", directory.high()?, rules.soft)?;
+            prove(prepared, directory, "memory.high", rules.soft.bytes());
+        }
+        // Before Linux 5.2 there is no such file.
+        ThrottleBy::Freezes => directory.set_frozen(false)?,
+    }
+    Ok(())
+}
+
+/// Adds what was read back to the proof.
+fn prove(prepared: &mut Prepared, group: &V2Group, file: &str, value: u64) {
+    let line = format!("{} = {value}, read back", group.path().join(file).display());
     prepared.proof = Some(match prepared.proof.take() {
         Some(proof) => format!("{proof}; {line}"),
         None => line,
     });
-    Ok(Some(events))
 }
 
 /// Sets and reads back; returns the proof in words.

@@ -21,6 +21,7 @@ mod room;
 mod run;
 mod sampler;
 mod scope;
+mod soft;
 pub(crate) mod start;
 mod sweep;
 mod tree;

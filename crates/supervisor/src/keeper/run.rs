@@ -23,8 +23,8 @@ use super::beside::{self, Beside};
 use super::enclosure::Enclosure;
 use super::recorder::Recorder;
 use super::sampler::Sampler;
+use super::soft::SoftLimit;
 use super::tree::{self, Reaped};
-use crate::Mechanism;
 use crate::evidence::{Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Rules, Sum};
 use crate::plan::{Placement, Rejected};
@@ -163,7 +163,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     let refusal = Rejected {
-                        mechanism: mechanism(&spec.placement),
+                        mechanism: spec.placement.mechanism(),
                         reason: one_line(&error),
                     };
                     wire::send(&self.stream, &FromKeeper::Refused(refusal))?;
@@ -225,6 +225,9 @@ impl Keeper {
                     Action::Wait => {}
                     Action::AskToEnd => {
                         watch.record(Happening::AskedToEnd);
+                        if let Some(soft) = &mut watch.soft {
+                            soft.give_up();
+                        }
                         watch.signal_main(Signal::SIGTERM as i32);
                     }
                     Action::MeasureExactly => {
@@ -325,6 +328,7 @@ impl Keeper {
             }
         }
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
+        inputs.extend(watch.throttle());
         watch.record_what_is_due();
         inputs.push(Input::Tick);
         Ok(inputs)
@@ -370,6 +374,7 @@ struct Watch<'a> {
     governor: Governor,
     sampler: Sampler,
     beside: Beside,
+    soft: Option<SoftLimit>,
     main: i32,
     main_handle: Option<&'a PidFd>,
     reaped: Reaped,
@@ -405,6 +410,7 @@ impl<'a> Watch<'a> {
             governor,
             sampler,
             beside: Beside::new(spec, enclosure),
+            soft: spec.soft.and_then(|rules| SoftLimit::new(rules, enclosure)),
             main: job.pid,
             main_handle: job.pidfd.as_ref(),
             reaped: Reaped::default(),
@@ -423,6 +429,7 @@ impl<'a> Watch<'a> {
         [
             self.governor.wake_at(),
             self.beside.next_look(),
+            self.soft.as_ref().and_then(SoftLimit::next_look),
             recorder.map(|recorder| recorder.wake_at(samples_itself)),
         ]
         .into_iter()
@@ -519,6 +526,22 @@ impl<'a> Watch<'a> {
         Input::Sum(sum)
     }
 
+    /// Holds the tree back above its soft limit.
+    fn throttle(&mut self) -> Option<Input> {
+        let now = self.now();
+        let soft = self.soft.as_mut()?;
+        let (enclosure, sampler, current) = (self.enclosure, &mut self.sampler, self.current);
+        let size = || match self.spec.placement {
+            Placement::CgroupV2(_) | Placement::Systemd(_) | Placement::CgroupV1(_) => {
+                enclosure.charged_for_good()
+            }
+            // The governor's looks come often enough, and are its own.
+            Placement::Watchdog => Some(current),
+            Placement::Rlimit => Some(sampler.look(enclosure.directory()).total()),
+        };
+        soft.look(size, now)
+    }
+
     fn note(&mut self, current: ByteSize) {
         self.current = current;
         self.peak = self.peak.max(current);
@@ -610,6 +633,8 @@ impl<'a> Watch<'a> {
                 PeakSource::Sampled,
             ),
         };
+        let throttled = self.soft.as_ref().and_then(SoftLimit::held_back);
+        let notes = self.soft.as_mut().map(SoftLimit::notes);
         Evidence {
             main: self.reaped.main,
             cause: self.governor.cause(),
@@ -620,10 +645,11 @@ impl<'a> Watch<'a> {
             peak_source,
             wall: self.started.elapsed(),
             cpu: beside::cpu_of_reaped(),
+            throttled,
             left_running,
             timeline,
             processes,
-            notes: Vec::new(),
+            notes: notes.unwrap_or_default(),
         }
     }
 }
@@ -666,16 +692,6 @@ fn not_started(error: &StartError) -> FromKeeper {
         step: step.to_string(),
         errno,
         reason: one_line(error),
-    }
-}
-
-fn mechanism(placement: &Placement) -> Mechanism {
-    match placement {
-        Placement::CgroupV2(_) => Mechanism::CgroupV2,
-        Placement::Systemd(_) => Mechanism::Systemd,
-        Placement::CgroupV1(_) => Mechanism::CgroupV1,
-        Placement::Watchdog => Mechanism::Watchdog,
-        Placement::Rlimit => Mechanism::Rlimit,
     }
 }
 

@@ -65,4 +65,6 @@ pub(super) fn empty(path: &Path) {
     // Both versions list processes alike. This is also for one whose first
     // thread has ended: cgroup.kill sends its signal to that thread alone.
     kill_listed(|| V1Memory::at(path).processes().unwrap_or_default());
+    // Before Linux 5.14 a frozen process dies once it runs. v1 has no such file.
+    let _ = V2Group::at(path).set_frozen(false);
 }
