@@ -10,6 +10,13 @@ use crate::process::ProcessId;
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
+impl From<OwnedFd> for PidFd {
+    /// Takes a descriptor that clone3(2) has made (CLONE_PIDFD).
+    fn from(handle: OwnedFd) -> PidFd {
+        PidFd(handle)
+    }
+}
+
 impl PidFd {
     /// Opens a handle on whatever process has this pid now. Safe against
     /// recycling only for an unreaped child of the caller; for others use

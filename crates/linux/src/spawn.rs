@@ -8,8 +8,8 @@
 //! Order in the child:
 //! 1. join the process group, so that the terminal's signals reach the job;
 //! 2. ask for SIGKILL when the parent dies, and check that it has not;
-//! 3. enter the cgroups (write `0` to each `cgroup.procs`), so that nothing
-//!    the job ever touches is charged elsewhere;
+//! 3. enter the cgroups, unless it was born in them, so that nothing the job
+//!    ever touches is charged elsewhere;
 //! 4. rlimits and `oom_score_adj`;
 //! 5. default dispositions and the caller's signal mask;
 //! 6. `exec`; a file that is no program but executable is given to `/bin/sh`,
@@ -24,6 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::sys::signal::SigSet;
 
+use crate::cgroup::Entrance;
 use crate::{ByteSize, PidFd, signals};
 
 /// Everything that decides how a job starts.
@@ -37,8 +38,8 @@ pub struct SpawnRequest<'a> {
     pub env: &'a [(OsString, OsString)],
     /// A process group of this session to join; the parent's when `None`.
     pub process_group: Option<i32>,
-    /// `cgroup.procs` files, opened for writing, to enter before `exec`.
-    pub entrances: &'a [File],
+    /// Groups to enter before `exec`, one to a hierarchy.
+    pub entrances: &'a [Entrance],
     /// Fixed RLIMIT_DATA, soft and hard.
     pub data_limit: Option<ByteSize>,
     /// Raised `oom_score_adj` (never lowered), -1000 to 1000.
@@ -127,15 +128,10 @@ pub fn spawn(request: &SpawnRequest<'_>) -> Result<Spawned, SpawnError> {
     };
     let prepared = Prepared::new(request).map_err(at_fork)?;
     let (mut report, report_end) = pipe().map_err(at_fork)?;
-    // SAFETY: the child only runs `Prepared::run_child`, which makes
-    // async-signal-safe calls on memory prepared above and never returns.
-    let pid = match unsafe { libc::fork() } {
-        -1 => return Err(at_fork(io::Error::last_os_error())),
-        0 => prepared.run_child(report_end.as_raw_fd()),
-        pid => pid,
-    };
+    let (pid, pidfd) = prepared
+        .make_child(report_end.as_raw_fd())
+        .map_err(at_fork)?;
     drop(report_end);
-    let pidfd = PidFd::open(pid).ok();
     let mut message = Vec::new();
     // EOF without a byte: `exec` closed the pipe.
     let read = report.read_to_end(&mut message);
@@ -208,7 +204,10 @@ struct Prepared<'a> {
     shell_argv: Vec<Cell<*const libc::c_char>>,
     envp: Vec<*const libc::c_char>,
     process_group: Option<i32>,
-    entrances: Vec<RawFd>,
+    /// The v2 group's directory and list.
+    birthplace: Option<(RawFd, RawFd)>,
+    /// Lists of other groups.
+    lists: Vec<RawFd>,
     data_limit: Option<libc::rlimit>,
     oom_score_adj: Option<Vec<u8>>,
     mask: SigSet,
@@ -253,7 +252,16 @@ impl<'a> Prepared<'a> {
             envp: pointers(&strings[arg_count..]),
             _strings: strings,
             process_group: request.process_group,
-            entrances: request.entrances.iter().map(AsRawFd::as_raw_fd).collect(),
+            birthplace: request
+                .entrances
+                .iter()
+                .find_map(|entrance| Some((entrance.directory()?, entrance.list()))),
+            lists: request
+                .entrances
+                .iter()
+                .filter(|entrance| entrance.directory().is_none())
+                .map(Entrance::list)
+                .collect(),
             data_limit: data_limit(request.data_limit)?,
             oom_score_adj: raised_oom_score(request.oom_score_adj),
             mask: signals::set_from_bits(request.signal_mask),
@@ -263,9 +271,55 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    /// The child's whole life up to `exec`.
-    fn run_child(&self, report: RawFd) -> ! {
-        let step = self.place_and_exec();
+    /// Makes the child, in its v2 group where the kernel can do that, else
+    /// outside and on its way there.
+    fn make_child(&self, report: RawFd) -> io::Result<(i32, Option<PidFd>)> {
+        // Refused by an older kernel, a filter of system calls, or the group:
+        // then the child finds out, which step failed included.
+        if let Some((directory, _)) = self.birthplace
+            && let Ok((pid, pidfd)) = self.bear_in(directory, report)
+        {
+            return Ok((pid, Some(pidfd)));
+        }
+        // SAFETY: the child only runs `run_child`, which makes
+        // async-signal-safe calls on memory prepared before and never returns.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => self.run_child(report, self.birthplace.map(|(_, list)| list)),
+            pid => Ok((pid, PidFd::open(pid).ok())),
+        }
+    }
+
+    /// clone3(2) into a v2 group, and a handle on what it made.
+    fn bear_in(&self, directory: RawFd, report: RawFd) -> io::Result<(i32, PidFd)> {
+        /// The constant of the libc crate has lost this bit.
+        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+        let mut handle: RawFd = -1;
+        // SAFETY: plain numbers; all zero is a valid value.
+        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+        arguments.flags = CLONE_INTO_CGROUP | u64::from(libc::CLONE_PIDFD.unsigned_abs());
+        arguments.pidfd = &raw mut handle as u64;
+        arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+        arguments.cgroup = u64::from(directory.unsigned_abs());
+        let size = size_of::<libc::clone_args>();
+        // SAFETY: points to a live structure of the size it states; without a
+        // stack of its own and without CLONE_VM the child goes on from here
+        // with a copy of our memory, as after `fork`, and does as there.
+        match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => self.run_child(report, None),
+            pid => {
+                let pid = i32::try_from(pid).map_err(io::Error::other)?;
+                // SAFETY: the kernel has just made this descriptor for us.
+                Ok((pid, PidFd::from(unsafe { OwnedFd::from_raw_fd(handle) })))
+            }
+        }
+    }
+
+    /// The child's whole life up to `exec`. `v2`: a list that is still to be
+    /// entered.
+    fn run_child(&self, report: RawFd, v2: Option<RawFd>) -> ! {
+        let step = self.place_and_exec(v2);
         let errno = io::Error::last_os_error()
             .raw_os_error()
             .unwrap_or(libc::EIO);
@@ -278,7 +332,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// The step that failed, with errno still set. Returning is failing.
-    fn place_and_exec(&self) -> SpawnStep {
+    fn place_and_exec(&self, v2: Option<RawFd>) -> SpawnStep {
         if let Some(group) = self.process_group {
             // SAFETY: plain numbers.
             if unsafe { libc::setpgid(0, group) } == -1 {
@@ -294,9 +348,9 @@ impl<'a> Prepared<'a> {
             // The parent died before the tie was made.
             return SpawnStep::ParentDeathSignal;
         }
-        for entrance in &self.entrances {
+        for list in v2.iter().chain(&self.lists) {
             // SAFETY: one byte from a static to a descriptor the caller holds.
-            if unsafe { libc::write(*entrance, c"0".as_ptr().cast(), 1) } != 1 {
+            if unsafe { libc::write(*list, c"0".as_ptr().cast(), 1) } != 1 {
                 return SpawnStep::EnterCgroup;
             }
         }

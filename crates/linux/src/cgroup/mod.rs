@@ -2,6 +2,7 @@
 //!
 //! A handle is a path; every read that fails is an error, never a zero.
 
+mod entrance;
 mod flat_keyed;
 mod membership;
 mod name;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::ByteSize;
 use crate::file::{FileError, Operation};
 
+pub use entrance::Entrance;
 pub use flat_keyed::FlatKeyed;
 pub use membership::{Membership, own_memberships, parse_memberships};
 pub use name::GroupName;

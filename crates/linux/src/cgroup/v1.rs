@@ -1,13 +1,13 @@
 //! One directory of a cgroup v1 memory hierarchy
 //! (Documentation/admin-guide/cgroup-v1/memory.rst).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::{FlatKeyed, Limit};
+use super::{Entrance, FlatKeyed, Limit};
 use crate::ByteSize;
 use crate::file::{self, FileError, Operation};
 
@@ -172,16 +172,12 @@ impl V1Memory {
         Ok(found)
     }
 
-    /// Opens `cgroup.procs` for a child that is to place itself (write `0`).
+    /// Opens the way in for a child that is to be born.
     ///
     /// # Errors
-    /// When it is not ours to write.
-    pub fn entrance(&self) -> Result<File, FileError> {
-        let path = self.path.join("cgroup.procs");
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .map_err(|e| FileError::new(Operation::Write, &path, e))
+    /// When the group is not ours to enter.
+    pub fn entrance(&self) -> Result<Entrance, FileError> {
+        Entrance::v1(&self.path)
     }
 
     /// Removes the group and the groups below it.

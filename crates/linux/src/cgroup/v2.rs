@@ -1,11 +1,11 @@
 //! One directory of the unified hierarchy
 //! (Documentation/admin-guide/cgroup-v2.rst).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{FlatKeyed, Limit};
+use super::{Entrance, FlatKeyed, Limit};
 use crate::ByteSize;
 use crate::file::{self, FileError, Operation};
 
@@ -331,16 +331,12 @@ impl V2Group {
             .collect()
     }
 
-    /// Opens `cgroup.procs` for a child that is to place itself (write `0`).
+    /// Opens the way in for a child that is to be born.
     ///
     /// # Errors
-    /// When it is not ours to write.
-    pub fn entrance(&self) -> Result<File, FileError> {
-        let path = self.path.join("cgroup.procs");
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .map_err(|e| FileError::new(Operation::Write, &path, e))
+    /// When the group is not ours to enter.
+    pub fn entrance(&self) -> Result<Entrance, FileError> {
+        Entrance::v2(&self.path)
     }
 
     /// Moves a process here. Memory it holds already stays charged elsewhere.

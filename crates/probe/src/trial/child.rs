@@ -1,13 +1,13 @@
 //! The parent's side of a trial's child: start, listen, let go, reap.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use memcap_linux::cgroup::Entrance;
 use memcap_linux::spawn::{SpawnRequest, Spawned, spawn};
 use memcap_linux::{ByteSize, PidFd, ProcessId, signals};
 use nix::errno::Errno;
@@ -28,8 +28,8 @@ const DEATH: Duration = Duration::from_secs(2);
 /// What the child is to do, and within what.
 #[derive(Debug, Default)]
 pub(super) struct Setup<'a> {
-    /// `cgroup.procs` files to enter.
-    pub(super) entrances: &'a [File],
+    /// Ways into groups, to be taken.
+    pub(super) entrances: &'a [Entrance],
     /// A fixed RLIMIT_DATA.
     pub(super) data_limit: Option<ByteSize>,
     /// Memory to touch; `None` for a tree that touches next to nothing.

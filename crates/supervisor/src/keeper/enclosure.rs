@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
+use memcap_linux::cgroup::{Entrance, FlatKeyed, Limit, V1Memory, V2Group};
 use memcap_linux::{ByteSize, FileError, one_line};
 use memcap_probe::MemoryBase;
 use nix::poll::PollFlags;
@@ -210,8 +210,8 @@ impl Enclosure {
         })
     }
 
-    /// The groups' `cgroup.procs`, for the child to enter before `exec`.
-    pub(crate) fn entrances(&self) -> Result<Vec<File>, FileError> {
+    /// The ways into the groups, for the child to take before `exec`.
+    pub(crate) fn entrances(&self) -> Result<Vec<Entrance>, FileError> {
         let v1 = match &self.enforcement {
             Enforcement::V1 { group, .. } => Some(group.entrance()),
             Enforcement::V2 { .. } | Enforcement::Nobody => None,
