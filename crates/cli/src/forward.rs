@@ -1,13 +1,20 @@
 //! Signals sent to memcap alone are passed on to the job. Those of the
 //! terminal reach the job by themselves, since it is in our process group.
+//!
+//! SIGTSTP is taken over too: a program that tidies the terminal up before it
+//! stops (an editor, a pager) must have done so before the shell takes the
+//! terminal back, which it does as soon as we stop. So we stop when the job has
+//! (`Supervisor::mirrors_stops`).
 
 use memcap_supervisor::Control;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+const FORWARDED: [i32; 8] = [
+    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT,
+];
 
 /// Handlers that are in place before the job starts, so that no signal is lost.
 pub(crate) struct Forwarder(SignalsInfo<WithOrigin>);

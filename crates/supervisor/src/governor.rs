@@ -89,6 +89,10 @@ pub(crate) enum Input {
     StopAsked,
     /// The embedding program is gone.
     HostGone,
+    /// The main process was stopped: its wall time stands still.
+    MainStopped,
+    /// It goes on.
+    MainContinued,
     /// Nothing but time passed.
     Tick,
 }
@@ -194,6 +198,10 @@ pub(crate) struct Governor {
     next_look: Duration,
     /// The longest wait for now; doubles while nobody joins.
     calm: Duration,
+    /// Since when the main process is stopped, if it is.
+    stopped_at: Option<Duration>,
+    /// How long it was stopped before.
+    stopped_for: Duration,
 }
 
 impl Governor {
@@ -208,6 +216,8 @@ impl Governor {
             last_total: ByteSize::ZERO,
             next_look: Duration::ZERO,
             calm: RESTLESS,
+            stopped_at: None,
+            stopped_for: Duration::ZERO,
         }
     }
 
@@ -228,6 +238,16 @@ impl Governor {
             Input::TooManyProcesses => self.end(Some(Cause::ProcessLimit)),
             Input::MainEnded => self.end(None),
             Input::StopAsked => self.ask_to_end(Cause::StopAsked, now),
+            Input::MainStopped => {
+                self.stopped_at.get_or_insert(now);
+                Action::Wait
+            }
+            Input::MainContinued => {
+                if let Some(since) = self.stopped_at.take() {
+                    self.stopped_for += now.saturating_sub(since);
+                }
+                Action::Wait
+            }
             Input::Tick => Action::Wait,
         };
         if action == Action::Wait {
@@ -240,7 +260,8 @@ impl Governor {
     /// When [`Governor::on`] must be called again at the latest.
     pub(crate) fn wake_at(&self) -> Option<Duration> {
         let time = match self.phase {
-            Phase::Running => self.rules.time,
+            Phase::Running if self.stopped_at.is_some() => None,
+            Phase::Running => self.rules.time.map(|limit| limit + self.stopped_for),
             Phase::Terminating { until } => Some(until),
             Phase::Ending => return None,
         };
@@ -334,12 +355,18 @@ impl Governor {
 
     fn on_time(&mut self, now: Duration) -> Action {
         match self.phase {
-            Phase::Running if self.rules.time.is_some_and(|limit| now >= limit) => {
-                self.ask_to_end(Cause::TimeLimit, now)
-            }
+            Phase::Running if self.time_is_over(now) => self.ask_to_end(Cause::TimeLimit, now),
             Phase::Terminating { until } if now >= until => self.end(self.cause),
             Phase::Running | Phase::Terminating { .. } | Phase::Ending => Action::Wait,
         }
+    }
+
+    /// Time in which the main process was stopped does not count.
+    fn time_is_over(&self, now: Duration) -> bool {
+        let not_counted = self.stopped_for + self.stopped_at.map_or(Duration::ZERO, |at| now - at);
+        self.rules
+            .time
+            .is_some_and(|limit| now >= limit + not_counted)
     }
 
     fn ask_to_end(&mut self, cause: Cause, now: Duration) -> Action {
@@ -573,6 +600,25 @@ mod tests {
         assert_eq!(governor.wake_at(), Some(at(2100)));
         assert_eq!(governor.on(Input::Tick, at(2100)), Action::EndTree);
         assert_eq!(governor.cause(), Some(Cause::TimeLimit));
+    }
+
+    #[test]
+    fn time_stands_still_while_the_main_process_is_stopped() {
+        let rules = Rules {
+            time: Some(at(100)),
+            sampled_limit: None,
+            ..watchdog().rules
+        };
+        let mut governor = Governor::new(rules);
+        assert_eq!(governor.on(Input::MainStopped, at(60)), Action::Wait);
+        // Told twice, as by SIGTSTP on SIGSTOP.
+        assert_eq!(governor.on(Input::MainStopped, at(80)), Action::Wait);
+        assert_eq!(governor.wake_at(), None);
+        assert_eq!(governor.on(Input::Tick, at(5000)), Action::Wait);
+        assert_eq!(governor.on(Input::MainContinued, at(6060)), Action::Wait);
+        assert_eq!(governor.wake_at(), Some(at(6100)));
+        assert_eq!(governor.on(Input::Tick, at(6099)), Action::Wait);
+        assert_eq!(governor.on(Input::Tick, at(6100)), Action::AskToEnd);
     }
 
     #[test]

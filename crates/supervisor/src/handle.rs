@@ -21,6 +21,7 @@ pub struct Supervisor {
     keeper: PathBuf,
     owns_children: bool,
     forks_keeper: bool,
+    mirrors_stops: bool,
 }
 
 impl Default for Supervisor {
@@ -36,6 +37,7 @@ impl Supervisor {
             keeper: PathBuf::from("memcap"),
             owns_children: false,
             forks_keeper: false,
+            mirrors_stops: false,
         }
     }
 
@@ -70,6 +72,18 @@ impl Supervisor {
     pub fn forks_keeper(self) -> Supervisor {
         Supervisor {
             forks_keeper: true,
+            ..self
+        }
+    }
+
+    /// Stops this process when the job's main process stops (Ctrl-Z, SIGSTOP, a
+    /// background job that reads the terminal) and continues it with the job,
+    /// so that whoever waits for this process sees what it would see of the
+    /// job. For a program that stands in for one job, as a shell's child.
+    #[must_use]
+    pub fn mirrors_stops(self) -> Supervisor {
+        Supervisor {
+            mirrors_stops: true,
             ..self
         }
     }
@@ -158,6 +172,7 @@ impl Supervisor {
                 sample_every,
                 record,
                 host: ProcessId::current(),
+                mirrors_stops: self.mirrors_stops,
                 signal_mask: signals::blocked(),
                 ignored_signals: signals::ignored_at_start(),
             };

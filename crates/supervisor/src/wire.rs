@@ -92,6 +92,8 @@ pub(crate) struct Spec {
     pub(crate) record: bool,
     /// The embedding program, whose death ends the run.
     pub(crate) host: Option<ProcessId>,
+    /// Whether the embedding program stops and goes on with the job.
+    pub(crate) mirrors_stops: bool,
     pub(crate) signal_mask: u64,
     pub(crate) ignored_signals: u64,
 }

@@ -226,7 +226,8 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
     let supervisor = Supervisor::new()
         .keeper("/proc/self/exe")
         .owns_all_children()
-        .forks_keeper();
+        .forks_keeper()
+        .mirrors_stops();
     let handle = supervisor.spawn_as_planned(request, |plan| {
         if let Some(clamp) = plan.clamped.as_ref().filter(|_| !quiet) {
             render::clamp(plan.requested, plan.limit, clamp);

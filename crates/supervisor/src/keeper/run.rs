@@ -24,7 +24,7 @@ use super::enclosure::Enclosure;
 use super::recorder::Recorder;
 use super::sampler::Sampler;
 use super::soft::SoftLimit;
-use super::tree::{self, Reaped};
+use super::tree::{self, Reaped, Turn};
 use crate::evidence::{Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Rules, Sum};
 use crate::plan::{Placement, Rejected};
@@ -229,6 +229,8 @@ impl Keeper {
                             soft.give_up();
                         }
                         watch.signal_main(Signal::SIGTERM as i32);
+                        // A stopped one could not hear it.
+                        watch.continue_main();
                     }
                     Action::MeasureExactly => {
                         if watch.measure_exactly(|pause| self.pause(pause)) {
@@ -301,6 +303,15 @@ impl Keeper {
         if woken.children {
             while let Ok(Some(_)) = self.children.read_signal() {}
             tree::reap(watch.main, &mut watch.reaped);
+            for turn in std::mem::take(&mut watch.reaped.turns) {
+                if watch.spec.mirrors_stops {
+                    self.mirror(turn);
+                }
+                inputs.push(match turn {
+                    Turn::Stopped(_) => Input::MainStopped,
+                    Turn::Continued => Input::MainContinued,
+                });
+            }
             if watch.reaped.main.is_some() || watch.reaped.childless {
                 inputs.push(Input::MainEnded);
             }
@@ -312,6 +323,7 @@ impl Keeper {
             self.inbox.fill(&self.stream)?;
             while let Some(message) = self.inbox.take()? {
                 match message {
+                    ToKeeper::Signal(nix::libc::SIGCONT) => watch.continue_main(),
                     ToKeeper::Signal(signal) => watch.signal_main(signal),
                     ToKeeper::Stop => inputs.push(Input::StopAsked),
                     ToKeeper::Start(_) => {}
@@ -332,6 +344,21 @@ impl Keeper {
         watch.record_what_is_due();
         inputs.push(Input::Tick);
         Ok(inputs)
+    }
+
+    /// Stops the embedding program when the job stops, so that the shell that
+    /// waits for it takes the terminal back; continues it with the job.
+    fn mirror(&self, turn: Turn) {
+        let Some(host) = &self.host else { return };
+        let signal = match turn {
+            // What the shell is told of: a background job wants the terminal.
+            Turn::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => signal,
+            // The others may be caught, as SIGTSTP is in order to be passed on.
+            Turn::Stopped(_) => Signal::SIGSTOP,
+            Turn::Continued => Signal::SIGCONT,
+        };
+        // Gone is noticed by the poll.
+        let _ = host.send(signal as i32);
     }
 
     /// Removes the groups; a dying process may hold them for a moment. Returns
@@ -507,6 +534,23 @@ impl<'a> Watch<'a> {
                 })
                 .map_err(Into::into),
         };
+    }
+
+    /// Lets a stopped main process go on. Where it shares the embedding
+    /// program's process group, whoever continued that has done so already and
+    /// it may have stopped anew; where it has made a group of its own (an
+    /// interactive shell), nobody else does.
+    fn continue_main(&self) {
+        use nix::unistd::{Pid, getpgid};
+        if !self.reaped.main_is_stopped || self.reaped.main.is_some() {
+            return;
+        }
+        let main = Pid::from_raw(self.main);
+        if getpgid(Some(main)) == Ok(main) {
+            // An unreaped leader keeps its group's number.
+            let _ = nix::sys::signal::killpg(main, Signal::SIGCONT);
+        }
+        self.signal_main(Signal::SIGCONT as i32);
     }
 
     fn look(&mut self) -> Input {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use memcap_linux::ProcessId;
 use memcap_linux::proc::{self, Stat};
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -27,17 +28,41 @@ pub(super) struct Reaped {
     pub(super) main: Option<JobEnd>,
     /// No child is left: as subreaper, then no descendant is either.
     pub(super) childless: bool,
+    /// Stops (with their signal) and continuations of the main process that
+    /// nobody has taken note of yet.
+    pub(super) turns: Vec<Turn>,
+    /// Whether the main process is stopped now.
+    pub(super) main_is_stopped: bool,
 }
 
-/// Collects every child that has ended. The status of `main` is kept.
+/// A job that job control has taken hold of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// By this signal.
+    Stopped(Signal),
+    /// By SIGCONT.
+    Continued,
+}
+
+/// Collects every child that has ended. The status of `main` is kept, and
+/// where it was stopped or continued, that too.
 pub(super) fn reap(main: i32, reaped: &mut Reaped) {
+    let wanted = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
     loop {
-        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+        match waitpid(None::<Pid>, Some(wanted)) {
             Ok(WaitStatus::Exited(pid, code)) if pid.as_raw() == main => {
                 reaped.main = Some(JobEnd::Exited(code));
             }
             Ok(WaitStatus::Signaled(pid, signal, _core)) if pid.as_raw() == main => {
                 reaped.main = Some(JobEnd::Signaled(signal as i32));
+            }
+            Ok(WaitStatus::Stopped(pid, signal)) if pid.as_raw() == main => {
+                reaped.main_is_stopped = true;
+                reaped.turns.push(Turn::Stopped(signal));
+            }
+            Ok(WaitStatus::Continued(pid)) if pid.as_raw() == main => {
+                reaped.main_is_stopped = false;
+                reaped.turns.push(Turn::Continued);
             }
             Ok(WaitStatus::StillAlive) => return,
             Ok(_) | Err(Errno::EINTR) => {}
