@@ -176,7 +176,10 @@ fn judge_end(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
     const SIGKILL: i32 = 9;
     match evidence.main {
         Some(JobEnd::Exited(code)) => {
-            Verdict::new(VerdictKind::Finished, format!("the job exited with {code}"))
+            let mut verdict =
+                Verdict::new(VerdictKind::Finished, format!("the job exited with {code}"));
+            verdict.evidence.extend(kills_of_unknown(evidence));
+            verdict
         }
         Some(JobEnd::Signaled(signal)) if forwarded.contains(&signal) => Verdict::new(
             VerdictKind::Interrupted,
@@ -190,8 +193,25 @@ fn judge_end(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
     }
 }
 
+/// Without a group of the job's own, an OOM kill around it may have been that
+/// of a grandchild. That is said; whether it was so is not known.
+fn kills_of_unknown(evidence: &Evidence) -> Vec<String> {
+    let kills = evidence.oom_kills_around.unwrap_or(0);
+    if evidence.group.is_some() || kills == 0 {
+        return Vec::new();
+    }
+    let told = format!("{kills} OOM kills around us meanwhile, of the job or of others");
+    evidence.outer.iter().cloned().chain([told]).collect()
+}
+
 /// SIGKILL, and not from us: an OOM killer around us, or a person.
 fn judge_kill(evidence: &Evidence) -> Verdict {
+    if evidence.group.is_some() {
+        return Verdict::new(
+            VerdictKind::KilledByOther,
+            "SIGKILL, not from us, and the kernel counts no OOM kill in the job's group",
+        );
+    }
     let around = evidence.oom_kills_around.filter(|kills| *kills > 0);
     match (&evidence.outer, around) {
         (Some(outer), _) => Verdict::new(VerdictKind::OuterLimit, outer.clone()),
@@ -251,6 +271,16 @@ mod tests {
             (
                 Evidence {
                     group: group(0, Some(false)),
+                    ..killed()
+                },
+                K::KilledByOther,
+            ),
+            // Nobody of the group was OOM-killed, whatever happened around it.
+            (
+                Evidence {
+                    group: group(0, Some(false)),
+                    outer: outer(),
+                    oom_kills_around: Some(1),
                     ..killed()
                 },
                 K::KilledByOther,

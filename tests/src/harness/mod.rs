@@ -8,6 +8,7 @@
 mod cgroups;
 mod invocation;
 mod marker;
+mod outer_group;
 mod processes;
 mod programs;
 mod report;
@@ -21,6 +22,7 @@ mod wait;
 pub use cgroups::{MemcapGroup, memcap_groups};
 pub use invocation::Invocation;
 pub use marker::{MarkerEnvironment, sample_pdf};
+pub use outer_group::OuterGroup;
 pub use processes::Process;
 pub use programs::memcap_binary;
 pub use report::Report;

@@ -117,7 +117,7 @@ fn unwritable(what: &str, mount: Option<PathBuf>) -> Option<String> {
     }
 }
 
-fn v1_memory_mount() -> Option<PathBuf> {
+pub(super) fn v1_memory_mount() -> Option<PathBuf> {
     mounts()
         .find(|mount| mount.kind == "cgroup" && mount.has_option("memory"))
         .map(|m| m.path)

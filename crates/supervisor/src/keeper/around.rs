@@ -1,10 +1,12 @@
 //! The limits and OOM killers around the job, before and after: whose kill was
 //! it?
 
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use memcap_linux::ByteSize;
 use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::wire::Surroundings;
 
@@ -13,8 +15,9 @@ use crate::wire::Surroundings;
 pub(super) struct Around {
     /// v2 groups with how often their own limit led to an OOM.
     v2: Vec<(PathBuf, u64)>,
-    /// v1 memory groups that have a limit.
-    v1: Vec<PathBuf>,
+    /// v1 memory groups, with what tells of an OOM in them where the kernel
+    /// lets us ask.
+    v1: Vec<(PathBuf, Option<OwnedFd>)>,
     /// Where OOM kills near the job are counted, and how many there were.
     kills: Option<(Counter, u64)>,
 }
@@ -55,8 +58,7 @@ impl Around {
                 .collect(),
             v1: v1
                 .iter()
-                .filter(|dir| v1_limit(dir).is_some())
-                .cloned()
+                .map(|dir| (dir.clone(), V1Memory::at(dir).oom_notifier().ok()))
                 .collect(),
             kills: counters
                 .filter_map(|counter| counter.read().map(|kills| (counter, kills)))
@@ -73,15 +75,33 @@ impl Around {
         if let Some((dir, _)) = v2 {
             return Some(format!("the limit of {} was hit", dir.display()));
         }
-        // v1 keeps no count of its own; a group that has been at its limit is
-        // the best that can be said.
-        let at_limit = |dir: &&PathBuf| {
-            let peak = V1Memory::at(dir.as_path()).peak().ok();
+        self.v1_limit_hit()
+    }
+
+    /// v1 tells a group and all below it of an OOM, so it was the outermost
+    /// that was told. Where nobody can be told, a group that has been at its
+    /// limit is the best that can be said.
+    fn v1_limit_hit(&self) -> Option<String> {
+        let told = |notifier: &Option<OwnedFd>| notifier.as_ref().is_some_and(is_readable);
+        if let Some((dir, _)) = self.v1.iter().rfind(|(_, notifier)| told(notifier)) {
+            return Some(format!("the limit of {} was hit", dir.display()));
+        }
+        let at_limit = |dir: &Path| {
+            let peak = V1Memory::at(dir).peak().ok();
             peak.zip(v1_limit(dir))
                 .is_some_and(|(peak, limit)| peak >= limit)
         };
-        let dir = self.v1.iter().find(at_limit)?;
+        let (dir, _) = self
+            .v1
+            .iter()
+            .find(|(dir, notifier)| notifier.is_none() && at_limit(dir))?;
         Some(format!("{} has been at its limit", dir.display()))
+    }
+
+    /// What must stay open until the end.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let notifiers = self.v1.iter().filter_map(|(_, notifier)| notifier.as_ref());
+        notifiers.map(AsRawFd::as_raw_fd)
     }
 
     /// OOM kills since, in the nearest group that counts them or on the machine.
@@ -89,6 +109,11 @@ impl Around {
         let (counter, before) = self.kills.as_ref()?;
         Some(counter.read()?.saturating_sub(*before))
     }
+}
+
+fn is_readable(notifier: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(notifier.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// How often this group's own limit led to an OOM.

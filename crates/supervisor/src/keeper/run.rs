@@ -122,7 +122,7 @@ impl Keeper {
         };
         let mut watch = Watch::new(spec, enclosure, &job, sampler);
         let watched = self
-            .let_go_of_the_jobs_things(enclosure, &job)
+            .let_go_of_the_jobs_things(enclosure, &around, &job)
             .and_then(|()| {
                 if matches!(spec.placement, Placement::Watchdog) {
                     priority::prefer_this_process();
@@ -188,6 +188,7 @@ impl Keeper {
     fn let_go_of_the_jobs_things(
         &mut self,
         enclosure: &Enclosure,
+        around: &Around,
         job: &Spawned,
     ) -> io::Result<()> {
         self.stream.set_nonblocking(true)?;
@@ -201,6 +202,7 @@ impl Keeper {
         keep.extend(job.pidfd.as_ref().map(|handle| handle.as_fd().as_raw_fd()));
         keep.extend(enclosure.oom_signal().map(|(fd, _)| fd.as_raw_fd()));
         keep.extend(enclosure.task_signal().map(|(fd, _)| fd.as_raw_fd()));
+        keep.extend(around.descriptors());
         close_all_except(&keep);
         // A job that uses up the directory we stand in must be able to.
         let _ = nix::unistd::chdir("/");
