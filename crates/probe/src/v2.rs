@@ -167,13 +167,17 @@ fn containment_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<PathB
     Fact::absent(reasons.join("; "))
 }
 
-/// A finite memory limit set on exactly this group, for people.
+/// A finite limit on memory or processor time set on exactly this group, for
+/// people. `pids.max` does not count: systemd gives every service a finite one,
+/// and minding it would leave root's services without any exact mechanism.
 pub(crate) fn own_limit(dir: &Path) -> Option<String> {
-    const FILES: [&str; 3] = ["memory.max", "memory.high", "memory.swap.max"];
+    const FILES: [&str; 4] = ["memory.max", "memory.high", "memory.swap.max", "cpu.max"];
     FILES.iter().find_map(|name| {
         let text = std::fs::read_to_string(dir.join(name)).ok()?;
         let text = text.trim();
-        (text != "max").then(|| format!("{name} = {text}"))
+        // `cpu.max` has the period behind it.
+        let is_finite = text.split(' ').next() != Some("max");
+        is_finite.then(|| format!("{name} = {text}"))
     })
 }
 

@@ -25,4 +25,5 @@ remember_cgroups
 scenario_within
 scenario_breach
 scenario_swap
+scenario_swap_allowed
 finish

@@ -26,4 +26,5 @@ scenario_within
 scenario_breach
 scenario_tree
 scenario_swap
+scenario_swap_allowed
 finish

@@ -322,6 +322,62 @@ scenario_swap() {
     nothing_left 15
 }
 
+# The limits beside memory, as this mechanism holds them.
+scenario_beside() {
+    echo "# CPU time of the tree"
+    memcap_run --memory 64M --cpu 500ms -- sh -c 'while :; do :; done'
+    equal "exit status" "$status" 124
+    report_says verdict.kind cpu-limit
+    nothing_left 15
+    echo "# too many processes"
+    memcap_run --memory 64M --processes 6 -- tree 20 64K --hold 30
+    equal "exit status" "$status" 137
+    report_says verdict.kind process-limit
+    nothing_left 15
+    echo "# as many as allowed"
+    memcap_run --memory 64M --processes 6 -- tree 4 64K --hold 1
+    equal "exit status" "$status" 0
+    report_says verdict.kind finished
+    nothing_left 15
+}
+
+# Held by memory.high: the kernel slows the job down, and nothing that it could
+# give back would help it.
+scenario_soft() {
+    echo "# a job that stands still at its soft limit, ended when asked"
+    memcap_run --memory 96M --soft 32M --stall 3s -- hog 80M --hold 60
+    equal "exit status" "$status" 124
+    report_says verdict.kind stalled
+    contains "the proof" "$(field proof)" memory.high
+    within peak_bytes "$(field peak_bytes)" 0 $((96 * 1048576))
+    nothing_left 15
+    echo "# a job below its soft limit"
+    memcap_run --memory 96M --soft 64M --stall 3s -- hog 16M --hold 1
+    equal "exit status" "$status" 0
+    report_says verdict.kind finished
+    nothing_left 15
+    echo "# kill -9 of memcap while the job stands still"
+    memcap_start --soft 16M hog 48M --hold 60
+    wait_until 20 job_is_there || not_ok "the job started: $(cat /tmp/err)"
+    kill -9 "$memcap"
+    wait "$memcap"
+    nothing_left 15
+}
+
+# Needs swap: the job that an allowance saves.
+scenario_swap_allowed() {
+    echo "# the job that swapping saves, where swap is allowed"
+    memcap_run --memory 64M --swap 160M -- hog 160M --hold 0
+    equal "exit status" "$status" 0
+    report_says verdict.kind finished
+    within peak_bytes "$(field peak_bytes)" $((limit * 9 / 10)) $((limit + 1048576))
+    nothing_left 15
+    echo "# an allowance that does not do"
+    memcap_run --memory 64M --swap 32M -- hog 160M --hold 0
+    report_says_killed memory-limit
+    nothing_left 15
+}
+
 resident() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status" 2>/dev/null; }
 
 # A process beside memcap that takes memory and is never chosen by the OOM killer;

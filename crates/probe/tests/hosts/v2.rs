@@ -144,6 +144,7 @@ fn a_limit_is_never_left_for_a_base_above_it() {
         ("memory.max", "1073741824\n"),
         ("memory.high", "1073741824\n"),
         ("memory.swap.max", "0\n"),
+        ("cpu.max", "50000 100000\n"),
     ] {
         let captured = Captured::new()
             .mounts(V2_MOUNT)
@@ -163,6 +164,25 @@ fn a_limit_is_never_left_for_a_base_above_it() {
         assert!(because.contains("must not be left"), "{because}");
         assert!(because.contains(limit.0), "{because}");
     }
+}
+
+#[test]
+fn processor_time_without_an_end_is_no_limit() {
+    let captured = Captured::new()
+        .mounts(V2_MOUNT)
+        .groups("0::/job/step\n")
+        .v2(&group(""), ALL, ALL, "", &[])
+        .v2(&group("job"), ALL, ALL, "", &[TYPE, UNLIMITED])
+        .v2(
+            &group("job/step"),
+            ALL,
+            "\n",
+            "500\n501\n",
+            &[TYPE, UNLIMITED],
+        )
+        .put(&format!("{}/cpu.max", group("job/step")), "max 100000\n");
+    let place = v2_place(&captured);
+    assert_eq!(place.memory_base, base(&captured, "job", false, false));
 }
 
 #[test]

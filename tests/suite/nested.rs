@@ -1,0 +1,186 @@
+//! No rung leaves an outer limit: memcap inside a limited group, and memcap
+//! inside memcap.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use integration_tests::harness::{
+    Account, Finished, Mechanism, PATIENCE, Scene, Setting, poll_until, wait_until,
+};
+use serde_json::Value;
+
+const MIB: u64 = 1 << 20;
+
+/// v1 memory, where this machine has it; the watchdog beside it is asked for by
+/// name.
+const SETTING: Setting = Setting {
+    account: Account::Root,
+    mechanism: Mechanism::CgroupV1,
+};
+
+#[test]
+fn a_request_above_the_outer_limit_is_clamped_and_the_job_stays_inside() {
+    let Some((group, scene)) = limited(300 * MIB) else {
+        return;
+    };
+    for mechanism in ["cgroup-v1", "watchdog"] {
+        let finished = inside(&scene, &group, mechanism, "1G", "cat /proc/self/cgroup");
+        finished.expect_code(0);
+        assert_eq!(number(&scene, "/requested_bytes"), 1024 * MIB, "{finished}");
+        assert_eq!(number(&scene, "/limit_bytes"), 236 * MIB, "{finished}");
+        let below = format!("/{}", group.name());
+        let text = String::from_utf8_lossy(&finished.stdout).into_owned();
+        let line = text.lines().find(|line| line.contains(":memory:"));
+        assert!(line.unwrap().contains(&below), "{mechanism}: {finished}");
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn our_limit_is_told_from_the_outer_one() {
+    let Some((group, scene)) = limited(300 * MIB) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    for mechanism in ["cgroup-v1", "watchdog"] {
+        let job = format!("{hog} 200M --hold 30");
+        let finished = inside(&scene, &group, mechanism, "64M", &job);
+        finished.expect_code(137);
+        assert_eq!(verdict(&scene), "memory-limit", "{mechanism}: {finished}");
+    }
+    // A neighbour that the kernel spares leaves less than the job was granted.
+    let script = format!(
+        "echo $$ >{}/cgroup.procs; echo -1000 >/proc/self/oom_score_adj; exec {hog} 180M --hold 50",
+        group.path.display()
+    );
+    let neighbour = scene.plain().shell(&script).start();
+    wait_until("the neighbour has its memory", || {
+        group.usage() >= 180 * MIB
+    });
+    for mechanism in ["cgroup-v1", "watchdog"] {
+        let job = format!("{hog} 190M --hold 30");
+        let finished = inside(&scene, &group, mechanism, "200M", &job);
+        finished.expect_code(137);
+        assert_eq!(verdict(&scene), "outer-limit", "{mechanism}: {finished}");
+    }
+    neighbour.signal(nix::sys::signal::Signal::SIGKILL);
+    drop(neighbour.wait());
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn the_limit_of_a_memcap_inside_a_job_is_its_own_affair() {
+    let Some(scene) = Scene::open(SETTING) else {
+        return;
+    };
+    let inner = scene.word("inner.json");
+    let hog = scene.job("hog").display().to_string();
+    let memcap = integration_tests::harness::memcap_binary();
+    for mechanism in ["cgroup-v1", "watchdog"] {
+        let words = [
+            "run",
+            "--memory",
+            "1G",
+            "--report",
+            &inner,
+            "--mechanism",
+            mechanism,
+            "--",
+            &hog,
+            "900M",
+            "--hold",
+            "30",
+        ];
+        let finished = scene.memcap().memory("300M").command(&memcap, words).run();
+        // The job of the outer one is the inner one, which says 137 by itself.
+        finished.expect_code(137).expect_verdict("finished");
+        let report: Value = serde_json::from_slice(&fs::read(&inner).unwrap()).unwrap();
+        assert_eq!(report["verdict"]["kind"], "memory-limit", "{report}");
+        assert_eq!(report["limit_bytes"], 236 * MIB, "{report}");
+        assert!(report["peak_bytes"].as_u64() <= Some(300 * MIB), "{report}");
+    }
+    scene.assert_nothing_left();
+}
+
+/// A v1 memory group with a limit, below the test's own.
+struct LimitedGroup {
+    path: PathBuf,
+}
+
+impl LimitedGroup {
+    fn create(scene: &Scene, limit: u64) -> LimitedGroup {
+        let memberships = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = memberships
+            .lines()
+            .find_map(|line| line.split_once(":memory:"))
+            .map(|(_, path)| path.trim_start_matches('/').to_owned());
+        let folder = scene.path("");
+        let name = folder.file_name().unwrap().display().to_string();
+        let path = Path::new("/sys/fs/cgroup/memory")
+            .join(own.unwrap())
+            .join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
+        LimitedGroup { path }
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap().display().to_string()
+    }
+
+    fn usage(&self) -> u64 {
+        let text = fs::read_to_string(self.path.join("memory.usage_in_bytes")).unwrap();
+        text.trim().parse().unwrap()
+    }
+}
+
+impl Drop for LimitedGroup {
+    fn drop(&mut self) {
+        // A killed process holds its group until it is gone.
+        poll_until(PATIENCE / 4, || fs::remove_dir(&self.path).ok());
+    }
+}
+
+/// A scene with a limited group in it. The scene goes first and ends whoever is
+/// in the group.
+fn limited(limit: u64) -> Option<(LimitedGroup, Scene)> {
+    let scene = Scene::open(SETTING)?;
+    let group = LimitedGroup::create(&scene, limit);
+    Some((group, scene))
+}
+
+/// Runs memcap with a shell's `job` inside `group`.
+fn inside(
+    scene: &Scene,
+    group: &LimitedGroup,
+    mechanism: &str,
+    memory: &str,
+    job: &str,
+) -> Finished {
+    let script = format!(
+        "echo $$ >{}/cgroup.procs; exec {} run --memory {memory} --mechanism {mechanism} \
+         --report {} -- {job}",
+        group.path.display(),
+        integration_tests::harness::memcap_binary().display(),
+        scene.word("report.json"),
+    );
+    scene.plain().shell(&script).run()
+}
+
+fn report(scene: &Scene) -> Value {
+    serde_json::from_slice(&fs::read(scene.path("report.json")).unwrap()).unwrap()
+}
+
+fn number(scene: &Scene, pointer: &str) -> u64 {
+    report(scene)
+        .pointer(pointer)
+        .and_then(Value::as_u64)
+        .unwrap()
+}
+
+fn verdict(scene: &Scene) -> String {
+    let report = report(scene);
+    report["verdict"]["kind"].as_str().unwrap().to_owned()
+}

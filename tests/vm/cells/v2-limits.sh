@@ -1,0 +1,13 @@
+#!/bin/sh
+# Pure cgroup v2, root: the limits beside memory, and a soft limit held by
+# memory.high.
+#@ kernels 6.1 6.12
+#@ layout v2
+# shellcheck source=../guest/checks.sh
+. /vm/checks.sh
+
+expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
+remember_cgroups
+scenario_beside
+scenario_soft
+finish
