@@ -14,6 +14,7 @@ expect_mechanism cgroup-v1 cgroup-v2 tree-exact kernel
 remember_cgroups
 scenario_within
 scenario_breach
+scenario_doctor not-available enforced enforced
 
 echo "# uid 1000"
 launch() { as_user "$@"; }

@@ -9,6 +9,7 @@
 expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
 remember_cgroups
 scenario_within
+scenario_doctor enforced not-available enforced enforced
 
 launch() {
     program=$1 command=$2

@@ -432,7 +432,7 @@ scenario_nested() {
 
 # What `doctor` must say of each mechanism on this host: enforced, or why not
 # (not-available, not-tried).
-scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG
+scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG [SYSTEMD]
     echo "# doctor"
     (launch memcap doctor --json) >/tmp/doctor.json 2>/tmp/err
     status=$?
@@ -441,16 +441,17 @@ scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG
     if ! awk -f /vm/json.awk /tmp/doctor.json >/tmp/flat 2>&1; then
         not_ok "doctor printed JSON: $(cat /tmp/doctor.json)"
     fi
-    case "$1 $2" in *enforced*) equal "exit status" "$status" 0 ;; *) equal "exit status" "$status" 1 ;; esac
+    case "$1 $2 ${4:-}" in *enforced*) equal "exit status" "$status" 0 ;; *) equal "exit status" "$status" 1 ;; esac
     doctor_says cgroup-v2 "$1"
     doctor_says cgroup-v1 "$2"
     doctor_says watchdog "$3"
+    doctor_says systemd "${4:-not-available}"
     nothing_left 15
 }
 
 doctor_says() { # MECHANISM VERDICT
-    place=$(sed -n "s/^\(.*\)\.mechanism	$1\$/\1/p" /tmp/flat | head -n 1)
-    equal "doctor on $1" "$(field "$place.verdict")" "$2"
+    entry=$(sed -n "s/^\(.*\)\.mechanism	$1\$/\1/p" /tmp/flat | head -n 1)
+    equal "doctor on $1" "$(field "$entry.verdict")" "$2"
 }
 
 all_scenarios() {

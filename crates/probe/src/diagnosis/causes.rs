@@ -178,11 +178,16 @@ fn not_ours_to_use(known: &Known<'_>) -> Option<Finding> {
     if !given || known.v2_is_usable() || signs.v2_read_only || signs.own_is_writable {
         return None;
     }
+    let systemd = known.host.systemd.as_ref();
+    if systemd.is_some_and(|scope| scope.value().is_some()) {
+        // memcap asks for a group of its own there.
+        return None;
+    }
     let place = known.host.cgroup_v2.value()?;
     let fix: &[&str] = if signs.systemd {
         &[
-            "start memcap in a group of your own:",
-            "systemd-run --user --scope -p Delegate=yes memcap run ...",
+            "have your own systemd manager run, which gives memcap a group:",
+            "log in, or as root: loginctl enable-linger USER",
         ]
     } else {
         &["run memcap as root, or have root give you a control group"]

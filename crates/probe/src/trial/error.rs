@@ -13,6 +13,9 @@ pub enum TrialError {
     /// A control file or directory.
     #[error(transparent)]
     Group(#[from] FileError),
+    /// systemd gave no scope.
+    #[error(transparent)]
+    Scope(#[from] crate::systemd::ScopeError),
     /// The child did not start.
     #[error(transparent)]
     Start(#[from] SpawnError),

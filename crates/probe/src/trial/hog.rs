@@ -28,6 +28,7 @@ pub(super) const ALL_DONE: u8 = b'!';
 /// With the second argument, what the child is to be.
 pub(super) const TOUCH: &str = "touch";
 pub(super) const TREE: &str = "tree";
+pub(super) const SCOPE: &str = "scope";
 const LEAVE_ORPHAN: &str = "leave-orphan";
 const LINGER: &str = "linger";
 
@@ -36,7 +37,7 @@ pub(super) const STEP: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 /// The whole life of a trial's child. `args` follow [`HOG_ARGUMENT`]:
-/// `touch BYTES FD` or `tree FD`.
+/// `touch BYTES FD`, `tree FD` or `scope PLACE PROGRAM`.
 pub fn hog_main(args: &[OsString]) -> ExitCode {
     let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
     let code = match words.as_deref() {
@@ -45,6 +46,13 @@ pub fn hog_main(args: &[OsString]) -> ExitCode {
             _ => BROKEN,
         },
         Some([TREE, fd]) => link(fd).map_or(BROKEN, tree),
+        Some([SCOPE, place, _]) => {
+            if super::systemd::in_scope(place, &args[2]) {
+                0
+            } else {
+                BROKEN
+            }
+        }
         Some([LEAVE_ORPHAN]) => leave_orphan(),
         Some([LINGER]) => linger(),
         _ => BROKEN,

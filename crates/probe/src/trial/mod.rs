@@ -18,6 +18,7 @@ mod rlimit;
 mod room;
 mod safety;
 mod seen;
+mod systemd;
 mod v1;
 mod v2;
 mod watchdog;

@@ -12,7 +12,7 @@ use super::hog;
 use super::seen::Trial;
 use super::{
     ContainmentTrial, ContainmentVerdict, End, TARGET, TIME, Verdict, containment, rlimit, safety,
-    v1, v2, watchdog,
+    systemd, v1, v2, watchdog,
 };
 use crate::{Fact, Host, Mechanism};
 use memcap_linux::one_line;
@@ -103,6 +103,9 @@ pub fn facts_only(host: &Host, because: &str) -> Trials {
 fn try_mechanism(host: &Host, program: &Path, mechanism: Mechanism) -> MechanismTrial {
     if let Some(obstacle) = obstacle(host, mechanism) {
         return obstacle;
+    }
+    if let (Mechanism::Systemd, Some(Fact::Present { value })) = (mechanism, &host.systemd) {
+        return systemd::run(program, value);
     }
     let attempt = || match mechanism {
         Mechanism::CgroupV2 => memory_base(host).map(|base| v2::run(program, base)),

@@ -24,7 +24,8 @@ pub(super) fn run(program: &Path, base: &MemoryBase) -> Result<Trial, TrialError
     Ok(trial)
 }
 
-fn in_leaf(program: &Path, base: &Path) -> Result<Trial, TrialError> {
+/// Below a directory that can take leaves with limits.
+pub(super) fn in_leaf(program: &Path, base: &Path) -> Result<Trial, TrialError> {
     let owned = Owned::<V2Group>::create(base)?;
     let leaf = owned.group();
     set_limits(leaf)?;
