@@ -14,6 +14,7 @@ mod plot;
 mod render;
 mod report_file;
 mod supervised;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -132,6 +132,19 @@ impl<'scene> Invocation<'scene> {
         words
     }
 
+    /// The same as a line for a shell.
+    pub fn line(&self) -> String {
+        let quoted = |word: &OsString| {
+            let word = word.to_string_lossy();
+            format!("'{}'", word.replace('\'', r"'\''"))
+        };
+        self.words()
+            .iter()
+            .map(quoted)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     /// A command of `words`, with input from nowhere or from the file asked
     /// for.
     fn build(&self, words: &[OsString]) -> Command {

@@ -47,6 +47,28 @@ impl Terminal {
         assert!(typed.is_ok(), "typing: {typed:?}");
     }
 
+    /// What is written until `text` has been.
+    pub fn read_until(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        let mut block = [0; 4096];
+        loop {
+            let shown = String::from_utf8_lossy(&seen).into_owned();
+            if shown.contains(text) {
+                return shown;
+            }
+            let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut polled, SILENCE_MILLIS);
+            assert!(
+                matches!(ready, Ok(1..)),
+                "{ready:?}, no {text:?} in: {shown}"
+            );
+            match self.master.read(&mut block) {
+                Ok(count @ 1..) => seen.extend_from_slice(&block[..count]),
+                Ok(0) | Err(_) => panic!("closed without {text:?}: {shown}"),
+            }
+        }
+    }
+
     /// What is written until every holder of the terminal has closed it, which
     /// this end sees as EIO.
     pub fn read_to_end(&mut self) -> String {

@@ -9,12 +9,13 @@ use clap::Args;
 use memcap_linux::{ParseSizeError, SizeSpec, one_line};
 use memcap_supervisor::{
     Job, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, Request, SCHEMA_VERSION,
-    Supervisor, SupervisorError,
+    Supervisor, SupervisorError, VerdictKind,
 };
 
 use crate::error::{CliError, INTERNAL};
 use crate::forward::Forwarder;
 use crate::report_file::ReportFile;
+use crate::terminal::Terminal;
 use crate::{explain, plot, render};
 
 /// Run a command and everything it starts under one memory limit.
@@ -135,8 +136,18 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
             Err(error) => refused(error, files),
         };
     }
+    let terminal = Terminal::remember();
     match supervise(request, quiet) {
-        Ok(outcome) => conclude(&outcome, &program, files, quiet),
+        Ok(outcome) => {
+            // What a job does and ends with is its own affair; one that was
+            // killed could not tidy up.
+            if let Some(terminal) =
+                terminal.filter(|_| outcome.verdict.kind != VerdictKind::Finished)
+            {
+                terminal.restore();
+            }
+            conclude(&outcome, &program, files, quiet)
+        }
         Err(error) => refused(error, files),
     }
 }
