@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use integration_tests::each_setting;
-use integration_tests::harness::{Scene, wait_until};
+use integration_tests::harness::{
+    Account, Mechanism, OuterGroup, Process, Scene, Setting, wait_until,
+};
 use nix::sys::signal::Signal;
 
 /// Longer than any of these runs may take, shorter than the jobs hold.
@@ -81,6 +83,134 @@ fn ten_thousand_short_lived_processes(scene: &Scene) {
         .run();
     finished.expect_code(0).expect_verdict("finished");
     scene.assert_nothing_left();
+}
+
+#[test]
+fn a_job_that_leaves_its_group_is_told() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    };
+    let (Some(scene), Some(elsewhere)) = (Scene::open(setting), OuterGroup::make()) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let group = elsewhere.path().display();
+    let script = format!("echo $$ >{group}/cgroup.procs && exec {hog} 200M --hold 2.5");
+    let finished = scene.memcap().memory("64M").shell(&script).run();
+    finished.expect_code(0).expect_verdict("finished");
+    let report = finished.report();
+    assert_eq!(report.text("/guarantee"), "none", "{finished}");
+    let notes = report
+        .get("/notes")
+        .cloned()
+        .unwrap_or_default()
+        .to_string();
+    assert!(notes.contains("left the group of the limit"), "{finished}");
+    scene.assert_nothing_left();
+
+    // It is still a part of the tree: it ends with it.
+    let daemon = format!("echo $$ >{group}/cgroup.procs && exec {hog} 1M --hold 40");
+    let script = format!("setsid sh -c '{daemon}' & sleep 1; exit 0");
+    let finished = scene.memcap().memory("64M").shell(&script).run();
+    finished.expect_code(0).expect_verdict("finished");
+    assert!(finished.wall < SOON, "{finished}");
+    assert_eq!(finished.report().text("/guarantee"), "none", "{finished}");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_process_of_another_user_is_listed() {
+    let setting = Setting {
+        account: Account::Ordinary,
+        mechanism: Mechanism::Watchdog,
+    };
+    if !integration_tests::harness::Requirement::Root.is_met() {
+        return;
+    }
+    let Some(scene) = Scene::open(setting) else {
+        return;
+    };
+    // A setuid program alone still has our uid as its real one, and may be
+    // killed; one that becomes root for good may not.
+    let program = scene.path("rooted");
+    let copied = std::process::Command::new("install")
+        .args(["-o", "0", "-m", "4755"])
+        .args(["/usr/bin/setpriv".into(), program.clone()])
+        .status();
+    assert!(copied.unwrap().success());
+    let ready = scene.word("ready");
+    let script = format!(
+        "{} --reuid 0 {} --hold 30 --ready {ready} &
+         while [ ! -e {ready} ]; do sleep 0.02; done; exit 0",
+        program.display(),
+        scene.job("stubborn").display()
+    );
+    let finished = scene.memcap().memory("64M").shell(&script).run();
+    finished.expect_code(0).expect_verdict("finished");
+    assert!(finished.wall < SOON, "{finished}");
+    let pid = finished.report().number("/left_running/0/pid");
+    let left = Process::of(i32::try_from(pid).unwrap()).unwrap();
+    assert_eq!(left.name, "stubborn");
+    let command = finished.report().text("/left_running/0/command");
+    assert!(command.ends_with(&format!("--ready {ready}")), "{finished}");
+    left.signal(Signal::SIGKILL);
+}
+
+#[test]
+fn a_child_of_another_user_is_ended_by_root() {
+    for mechanism in [Mechanism::CgroupV1, Mechanism::Watchdog] {
+        let setting = Setting {
+            account: Account::Root,
+            mechanism,
+        };
+        let Some(scene) = Scene::open(setting) else {
+            return;
+        };
+        let script = "setpriv --reuid 65534 --clear-groups sleep 40 & exit 0";
+        let finished = scene.memcap().memory("64M").shell(script).run();
+        finished.expect_code(0).expect_verdict("finished");
+        assert!(finished.wall < SOON, "{finished}");
+        scene.assert_nothing_left();
+    }
+}
+
+#[test]
+fn groups_of_others_are_left_alone() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    };
+    let (Some(scene), Some(base)) = (Scene::open(setting), OuterGroup::make()) else {
+        return;
+    };
+    // A living owner, this test; and names that are nearly ours.
+    let alive = memcap_linux::cgroup::GroupName::for_this_process(0).unwrap();
+    let text = alive.to_string();
+    let ours = format!("memcap-{}", text.split('-').nth(1).unwrap());
+    let boot = text.split('-').nth(4).unwrap();
+    let strangers = [
+        text.clone(),
+        "memcap-runner".to_owned(),
+        format!("{ours}-1-1-{boot}"),
+        format!("{ours}-01-1-{boot}-0"),
+        format!("memcap-1-1-1-{boot}-0"),
+    ];
+    // The pid of this test, given to it after an owner of that pid had died.
+    let recycled = format!("{ours}-{}-1-{boot}-0", std::process::id());
+    for name in strangers.iter().chain([&recycled]) {
+        std::fs::create_dir(base.path().join(name)).unwrap();
+    }
+    let run = || scene.memcap().memory("64M").job("exit-with", ["0"]).start();
+    base.enter(run).wait().expect_code(0);
+    let there = |name: &String| base.path().join(name).exists();
+    let kept: Vec<&String> = strangers.iter().filter(|name| there(name)).collect();
+    let swept = !there(&recycled);
+    for name in strangers.iter().chain([&recycled]) {
+        drop(std::fs::remove_dir(base.path().join(name)));
+    }
+    assert_eq!(kept.len(), strangers.len(), "kept {kept:?}");
+    assert!(swept, "{recycled} stays");
 }
 
 /// Runs `evade` three times, and ends it in each way there is.

@@ -109,6 +109,9 @@ pub struct Evidence {
     pub timeline: Option<Timeline>,
     /// The largest processes, where they were asked for.
     pub processes: Option<Processes>,
+    /// Processes that moved themselves out of the group of the limit, which did
+    /// not hold for them.
+    pub escaped: Vec<LeftRunning>,
     /// Side effects that did not work out, for the report.
     pub notes: Vec<String>,
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use memcap_linux::ByteSize;
 
-use crate::Plan;
 use crate::evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
 use crate::processes::Processes;
 use crate::timeline::Timeline;
 use crate::verdict::{Verdict, VerdictKind, judge};
 use crate::wire::Prepared;
+use crate::{Guarantee, Plan};
 
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +48,7 @@ pub struct Outcome {
 
 impl Outcome {
     pub(crate) fn ended(
-        plan: Plan,
+        mut plan: Plan,
         prepared: Prepared,
         evidence: Evidence,
         forwarded: &[i32],
@@ -56,6 +56,17 @@ impl Outcome {
         let verdict = judge(&evidence, forwarded);
         let mut notes = prepared.notes;
         notes.extend(evidence.notes);
+        if !evidence.escaped.is_empty() {
+            // What was set did not hold for the whole tree.
+            plan.guarantee = Guarantee::None;
+        }
+        notes.extend(evidence.escaped.iter().map(|process| {
+            let command = process.command.as_deref().unwrap_or("unknown command");
+            format!(
+                "process {} (`{command}`) left the group of the limit, which did not hold for it",
+                process.process.pid
+            )
+        }));
         Outcome {
             plan,
             proof: prepared.proof,

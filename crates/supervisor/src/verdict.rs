@@ -245,6 +245,7 @@ mod tests {
             cpu: Duration::ZERO,
             throttled: None,
             left_running: Vec::new(),
+            escaped: Vec::new(),
             timeline: None,
             processes: None,
             notes: Vec::new(),

@@ -1,6 +1,7 @@
 //! What the keeper makes around a job: the group that holds the limit, and the
 //! group that follows the tree. Made before the job, removed after it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -339,6 +340,17 @@ impl Enclosure {
             .as_ref()
             .and_then(|group| group.processes().ok());
         v2.into_iter().flatten().chain(v1).collect()
+    }
+
+    /// Pids in the group that holds the limit; `None` where no group does, or
+    /// it cannot be read.
+    pub(crate) fn limited(&self) -> Option<BTreeSet<i32>> {
+        let pids = match &self.enforcement {
+            Enforcement::V2 { group, .. } => group.processes().ok()?,
+            Enforcement::V1 { group, .. } => group.processes().ok()?,
+            Enforcement::Nobody => return None,
+        };
+        Some(pids.into_iter().collect())
     }
 
     /// Whether no living process is in the groups.

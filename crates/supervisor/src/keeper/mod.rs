@@ -17,6 +17,7 @@ mod enclosure;
 mod members;
 mod names;
 mod recorder;
+mod roll_call;
 mod room;
 mod run;
 mod sampler;

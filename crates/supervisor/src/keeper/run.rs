@@ -22,6 +22,7 @@ use super::around::Around;
 use super::beside::{self, Beside};
 use super::enclosure::Enclosure;
 use super::recorder::Recorder;
+use super::roll_call::RollCall;
 use super::sampler::Sampler;
 use super::soft::SoftLimit;
 use super::tree::{self, Reaped, Turn};
@@ -248,6 +249,9 @@ impl Keeper {
     fn end(&self, mut watch: Watch<'_>) -> Evidence {
         watch.last_measurement();
         watch.record_ending();
+        watch
+            .roll_call
+            .look(watch.enclosure, |pause| self.pause(pause));
         let left = tree::end(watch.enclosure, watch.main, &mut watch.reaped, |pause| {
             self.pause(pause);
         });
@@ -342,6 +346,9 @@ impl Keeper {
             }
         }
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
+        let now = watch.now();
+        let pause = |longest| self.pause(longest);
+        watch.roll_call.look_if_due(watch.enclosure, now, pause);
         inputs.extend(watch.throttle());
         watch.record_what_is_due();
         inputs.push(Input::Tick);
@@ -403,6 +410,7 @@ struct Watch<'a> {
     governor: Governor,
     sampler: Sampler,
     beside: Beside,
+    roll_call: RollCall,
     soft: Option<SoftLimit>,
     main: i32,
     main_handle: Option<&'a PidFd>,
@@ -439,6 +447,7 @@ impl<'a> Watch<'a> {
             governor,
             sampler,
             beside: Beside::new(spec, enclosure),
+            roll_call: RollCall::new(enclosure),
             soft: spec.soft.and_then(|rules| SoftLimit::new(rules, enclosure)),
             main: job.pid,
             main_handle: job.pidfd.as_ref(),
@@ -458,6 +467,7 @@ impl<'a> Watch<'a> {
         [
             self.governor.wake_at(),
             self.beside.next_look(),
+            self.roll_call.next_look(),
             self.soft.as_ref().and_then(SoftLimit::next_look),
             recorder.map(|recorder| recorder.wake_at(samples_itself)),
         ]
@@ -691,6 +701,7 @@ impl<'a> Watch<'a> {
             peak_source,
             wall: self.started.elapsed(),
             cpu: beside::cpu_of_reaped(),
+            escaped: self.roll_call.take(),
             throttled,
             left_running,
             timeline,

@@ -1,0 +1,101 @@
+//! Who has left the group of the limit? A job that may write to the groups
+//! around it (root, or the owner of a delegated group) can move itself out of
+//! its own, and the limit does not hold for it there. It is not brought back,
+//! since container engines move what they start for good reasons; it is told,
+//! and ended with the tree, of which it still is a part.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use memcap_linux::proc::{self, Stat};
+
+use super::enclosure::Enclosure;
+use super::tree::descendants;
+use crate::evidence::LeftRunning;
+
+/// The first look comes this long after the job's start.
+const FIRST: Duration = Duration::from_millis(100);
+/// From then on there are looks at the most this often …
+const INTERVAL: Duration = Duration::from_secs(1);
+/// … and they take at the most one part in so many of the time.
+const SHARE: u32 = 1000;
+/// A process that is just ending has left its group for a moment before it
+/// looks dead: who is out must be out at this many looks.
+const LOOKS: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
+
+/// Looks from time to time.
+#[derive(Debug)]
+pub(super) struct RollCall {
+    next: Option<Duration>,
+    left: Vec<LeftRunning>,
+}
+
+impl RollCall {
+    /// Does nothing where no group holds the limit.
+    pub(super) fn new(enclosure: &Enclosure) -> RollCall {
+        RollCall {
+            next: enclosure.limited().map(|_| FIRST),
+            left: Vec::new(),
+        }
+    }
+
+    /// When [`RollCall::look_if_due`] wants to be called, as time since the
+    /// job's start.
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        self.next
+    }
+
+    pub(super) fn look_if_due(
+        &mut self,
+        enclosure: &Enclosure,
+        now: Duration,
+        pause: impl Fn(Duration),
+    ) {
+        if self.next.is_some_and(|next| now >= next) {
+            let begun = Instant::now();
+            self.look(enclosure, pause);
+            self.next = Some(now + INTERVAL.max(begun.elapsed() * SHARE));
+        }
+    }
+
+    /// Everybody who has left and is still there, those seen before included.
+    pub(super) fn look(&mut self, enclosure: &Enclosure, pause: impl Fn(Duration)) {
+        if self.next.is_none() {
+            return;
+        }
+        let mut outside = outside(enclosure);
+        for _ in 1..LOOKS {
+            if outside.is_empty() {
+                return;
+            }
+            pause(BETWEEN_LOOKS);
+            let again: BTreeSet<_> = self::outside(enclosure).iter().map(Stat::id).collect();
+            outside.retain(|stat| again.contains(&stat.id()));
+        }
+        for stat in outside {
+            if self.left.iter().all(|left| left.process != stat.id()) {
+                self.left.push(LeftRunning {
+                    process: stat.id(),
+                    command: proc::command_line(stat.pid),
+                });
+            }
+        }
+    }
+
+    /// Everybody who was seen outside.
+    pub(super) fn take(&mut self) -> Vec<LeftRunning> {
+        std::mem::take(&mut self.left)
+    }
+}
+
+/// Living descendants that the limited group does not list. The tree is listed
+/// first: who is born later is in neither list.
+fn outside(enclosure: &Enclosure) -> Vec<Stat> {
+    let mut below = descendants();
+    let Some(inside) = enclosure.limited() else {
+        return Vec::new();
+    };
+    below.retain(|stat| !inside.contains(&stat.pid) && stat.id().is_alive());
+    below
+}
