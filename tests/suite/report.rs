@@ -26,6 +26,10 @@ each_setting!(
     a_report_that_cannot_be_written_is_refused,
     a_run_that_does_not_start_is_reported,
     an_old_report_is_replaced,
+    memory_over_time_and_the_largest_processes_are_told,
+    a_run_is_drawn,
+    a_plot_that_cannot_be_written_is_refused,
+    a_redacted_report_has_no_command_lines,
     usage_errors_are_refused_before_the_start,
 );
 
@@ -68,6 +72,86 @@ fn every_field_is_there(scene: &Scene) {
     );
     let left = report.get("/left_running").and_then(Value::as_array);
     assert!(left.is_none_or(Vec::is_empty), "{finished}");
+}
+
+fn memory_over_time_and_the_largest_processes_are_told(scene: &Scene) {
+    let words = ["2", "60M", "--rate", "100M", "--hold", "0.5"];
+    let finished = scene.memcap().memory("500M").job("tree", words).run();
+    finished.expect_code(0).expect_verdict("finished");
+    let report = finished.report();
+    let points = report.get("/timeline/points").and_then(Value::as_array);
+    let points = points.unwrap();
+    assert!(points.len() > 10, "{finished}");
+    let at = |point: &Value, index: usize| point[index].as_f64().unwrap();
+    assert!(
+        points.is_sorted_by(|a, b| at(a, 0) < at(b, 0)),
+        "{finished}"
+    );
+    let largest = points.iter().map(|point| at(point, 2)).fold(0.0, f64::max);
+    // It grew over half a second and held; the samples have seen it do so.
+    assert!(at(&points[0], 1) < 60e6, "{finished}");
+    assert!(largest >= 110e6, "{finished}");
+    let peak = report.get("/peak_bytes").and_then(Value::as_f64).unwrap();
+    assert!(largest <= peak, "{finished}");
+
+    let processes = report.get("/processes/largest").and_then(Value::as_array);
+    let large = processes.unwrap().iter().filter(|process| {
+        process["name"] == "tree" && process["peak_bytes"].as_u64().unwrap() >= 50 * MIB
+    });
+    assert_eq!(large.count(), 2, "{finished}");
+    let command = report.text("/processes/largest/0/command");
+    assert!(command.contains("--rate 100M"), "{finished}");
+    let last = report.get("/timeline/events").and_then(Value::as_array);
+    assert_eq!(last.unwrap().last().unwrap()["what"], "ended", "{finished}");
+}
+
+fn a_run_is_drawn(scene: &Scene) {
+    let drawn = |name: &str| std::fs::read_to_string(scene.path(name)).unwrap();
+    let run = |name: &str| {
+        let option = scene.word(name);
+        scene
+            .memcap()
+            .memory("100M")
+            .option("--plot")
+            .option(option)
+    };
+    let over = run("over.svg").job("hog", ["1G", "--rate", "400M"]).run();
+    over.expect_code(137);
+    for part in ["<svg", "limit 100 MiB", "limit reached", "polyline"] {
+        assert!(drawn("over.svg").contains(part), "{part}\n{over}");
+    }
+    // A program that is not there has no memory to draw, and says so.
+    let missing = run("missing.svg").command("no-such-program", [""; 0]).run();
+    missing.expect_code(127);
+    assert!(drawn("missing.svg").contains("not-started"), "{missing}");
+}
+
+fn a_plot_that_cannot_be_written_is_refused(scene: &Scene) {
+    let finished = scene
+        .memcap()
+        .memory("100M")
+        .option("--plot")
+        .option(scene.word("no-folder/plot.svg"))
+        .shell("touch started")
+        .run();
+    finished.expect_code(EXIT_INTERNAL);
+    let said = String::from_utf8_lossy(&finished.stderr).into_owned();
+    assert!(said.contains("no-folder/plot.svg"), "{finished}");
+    assert!(!scene.path("started").exists(), "{finished}");
+}
+
+fn a_redacted_report_has_no_command_lines(scene: &Scene) {
+    let finished = scene
+        .memcap()
+        .memory("100M")
+        .option("--redact")
+        .shell("sleep 0.2; : my-secret-word")
+        .run();
+    finished.expect_code(0);
+    let report = finished.report();
+    assert!(!report.to_string().contains("my-secret-word"), "{finished}");
+    assert_eq!(report.text("/request/command/0"), "sh", "{finished}");
+    assert!(report.get("/processes/largest/0/name").is_some());
 }
 
 fn a_time_limit_is_reported(scene: &Scene) {

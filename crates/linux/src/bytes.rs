@@ -112,6 +112,16 @@ pub enum SizeSpec {
     Max,
 }
 
+impl fmt::Display for SizeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SizeSpec::Bytes(bytes) => bytes.fmt(f),
+            SizeSpec::Percent(percent) => write!(f, "{percent}%"),
+            SizeSpec::Max => f.pad("max"),
+        }
+    }
+}
+
 impl SizeSpec {
     /// The amount, given the memory that is effectively there: the machine's,
     /// or the smallest limit of any enclosing cgroup.

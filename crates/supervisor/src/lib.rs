@@ -44,7 +44,11 @@ pub use memcap_probe::{Guarantee, Mechanism};
 pub use outcome::Outcome;
 pub use plan::{Clamp, Plan, PlanError, Rejected};
 pub use processes::{ProcessPeak, Processes};
-pub use report::{Report, SCHEMA_VERSION};
+pub use report::{
+    Report, ReportedEvent, ReportedJob, ReportedProcess, ReportedProcesses, ReportedRequest,
+    ReportedTimeline, SCHEMA_VERSION, Versions,
+};
 pub use request::{Job, LimitError, Limits, Request};
 pub use timeline::{Happening, Interval, TimedEvent, Timeline};
 pub use verdict::{By, Verdict, VerdictKind};
+pub use wire::Word;

@@ -17,6 +17,15 @@ pub enum MechanismChoice {
     Only(Mechanism),
 }
 
+impl fmt::Display for MechanismChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MechanismChoice::Auto => f.pad("auto"),
+            MechanismChoice::Only(mechanism) => mechanism.fmt(f),
+        }
+    }
+}
+
 /// The text is no mechanism.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown mechanism `{0}`")]

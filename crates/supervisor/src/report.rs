@@ -8,6 +8,7 @@ use crate::plan::{Clamp, Rejected};
 use crate::processes::{ProcessPeak, Processes};
 use crate::timeline::{Happening, Interval, TimedEvent, Timeline};
 use crate::verdict::Verdict;
+use crate::wire::Word;
 use crate::{Containment, Guarantee, Held, Mechanism, Outcome, Plan, SupervisorError};
 
 /// Raised when a field changes its meaning or goes away.
@@ -18,6 +19,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Report {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<ReportedRequest>,
     /// Who stopped growth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mechanism: Option<Mechanism>,
@@ -79,6 +83,17 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Who wrote this.
     pub versions: Versions,
+}
+
+/// What was asked for, in the words of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportedRequest {
+    /// The program and its arguments; the program alone once redacted.
+    pub command: Vec<Word>,
+    /// The memory limit, for people: `512 MiB`, `75%` or `max`.
+    pub memory: String,
+    /// `auto` or the one mechanism asked for.
+    pub mechanism: String,
 }
 
 /// How the main process ended; one of the two.
@@ -183,6 +198,9 @@ impl From<&Processes> for ReportedProcesses {
 pub struct Versions {
     /// memcap's version.
     pub memcap: &'static str,
+    /// The kernel's release, as `uname -r` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
 }
 
 impl From<JobEnd> for ReportedJob {
@@ -205,6 +223,9 @@ impl Report {
     /// stay.
     #[must_use]
     pub fn redacted(mut self) -> Report {
+        if let Some(request) = &mut self.request {
+            request.command.truncate(1);
+        }
         for process in self.processes.iter_mut().flat_map(|all| &mut all.largest) {
             process.command = None;
         }
@@ -212,6 +233,15 @@ impl Report {
             left.command = None;
         }
         self
+    }
+
+    /// The same with what was asked for.
+    #[must_use]
+    pub fn with_request(self, request: ReportedRequest) -> Report {
+        Report {
+            request: Some(request),
+            ..self
+        }
     }
 
     /// The report of a run.
@@ -226,6 +256,7 @@ impl Report {
         } = outcome.plan;
         Report {
             schema_version: SCHEMA_VERSION,
+            request: None,
             mechanism: Some(mechanism),
             containment: Some(containment),
             guarantee,
@@ -248,7 +279,7 @@ impl Report {
             left_running: outcome.left_running.clone(),
             rejected: outcome.plan.rejected.clone(),
             notes: outcome.notes.clone(),
-            versions: VERSIONS,
+            versions: versions(),
         }
     }
 
@@ -256,6 +287,7 @@ impl Report {
     pub fn of_refusal(error: &SupervisorError) -> Report {
         Report {
             schema_version: SCHEMA_VERSION,
+            request: None,
             mechanism: None,
             containment: None,
             guarantee: Guarantee::None,
@@ -278,11 +310,15 @@ impl Report {
             left_running: Vec::new(),
             rejected: Vec::new(),
             notes: Vec::new(),
-            versions: VERSIONS,
+            versions: versions(),
         }
     }
 }
 
-const VERSIONS: Versions = Versions {
-    memcap: env!("CARGO_PKG_VERSION"),
-};
+fn versions() -> Versions {
+    let kernel = nix::sys::utsname::uname().ok();
+    Versions {
+        memcap: env!("CARGO_PKG_VERSION"),
+        kernel: kernel.map(|kernel| kernel.release().to_string_lossy().into_owned()),
+    }
+}

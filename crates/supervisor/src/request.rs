@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use memcap_linux::{ByteSize, SizeSpec};
 
-use crate::MechanismChoice;
+use crate::wire::Word;
+use crate::{MechanismChoice, ReportedRequest};
 
 /// The command to run, with its streams and surroundings. Whatever is not
 /// changed here is the caller's own.
@@ -297,6 +298,16 @@ impl Request {
             mechanism: MechanismChoice::Auto,
             sample_every: None,
             record: false,
+        }
+    }
+
+    /// What is asked for, for a [`crate::Report`].
+    pub fn describe(&self) -> ReportedRequest {
+        let words = std::iter::once(&self.job.program).chain(&self.job.args);
+        ReportedRequest {
+            command: words.cloned().map(Word).collect(),
+            memory: self.limits.memory.to_string(),
+            mechanism: self.mechanism.to_string(),
         }
     }
 

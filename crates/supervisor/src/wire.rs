@@ -19,7 +19,7 @@ use crate::throttle::Rules;
 /// A word of a command line: a string where it is UTF-8, `{"hex": "…"}` of its
 /// bytes otherwise. The encoding of reports too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Word(pub(crate) OsString);
+pub struct Word(pub OsString);
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]

@@ -1,8 +1,21 @@
 //! Reading what memcap wrote with `--report`.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
+
+fn schema() -> &'static jsonschema::Validator {
+    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let text = include_str!("../../../docs/report.schema.json");
+        let schema: Value = serde_json::from_str(text).unwrap_or_default();
+        match jsonschema::validator_for(&schema) {
+            Ok(validator) => validator,
+            Err(error) => panic!("docs/report.schema.json: {error}"),
+        }
+    })
+}
 
 /// A report of one run. The readers panic with the whole report where a field
 /// is not what the format promises.
@@ -13,13 +26,23 @@ impl Report {
     /// Reads the report at `path`; `None` where there is no file.
     ///
     /// # Panics
-    /// Where the file is no JSON.
+    /// Where the file is no JSON, or not as `docs/report.schema.json` says.
     pub fn read(path: &Path) -> Option<Report> {
         let text = std::fs::read_to_string(path).ok()?;
-        match serde_json::from_str(&text) {
-            Ok(value) => Some(Report(value)),
+        let value: Value = match serde_json::from_str(&text) {
+            Ok(value) => value,
             Err(error) => panic!("the report is no JSON: {error}\n{text}"),
+        };
+        // A plan of --explain is another format.
+        if value.get("plan").is_none()
+            && let Err(error) = schema().validate(&value)
+        {
+            panic!(
+                "the report breaks its schema at `{}`: {error}\n{text}",
+                error.instance_path()
+            );
         }
+        Some(Report(value))
     }
 
     /// The value at `pointer` (RFC 6901, such as `/verdict/kind`); `None`

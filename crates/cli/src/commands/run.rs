@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use memcap_linux::{ParseSizeError, SizeSpec, one_line};
 use memcap_supervisor::{
-    Job, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, Request, SCHEMA_VERSION,
-    Supervisor, SupervisorError, VerdictKind,
+    Job, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, ReportedRequest, Request,
+    SCHEMA_VERSION, Supervisor, SupervisorError, VerdictKind,
 };
 
 use crate::error::{CliError, INTERNAL};
@@ -91,6 +91,7 @@ struct Settings {
 
 /// What is written about the run.
 struct Files {
+    request: ReportedRequest,
     report: Option<ReportFile>,
     redact: bool,
     plot: Option<ReportFile>,
@@ -114,8 +115,11 @@ impl Files {
         plot: impl FnOnce() -> String,
     ) -> Result<(), CliError> {
         let redact = self.redact;
-        let redacted = |report: Report| if redact { report.redacted() } else { report };
-        let reported = self.report.map(|file| file.write(&redacted(report())));
+        let complete = |report: Report| {
+            let report = report.with_request(self.request);
+            if redact { report.redacted() } else { report }
+        };
+        let reported = self.report.map(|file| file.write(&complete(report())));
         let plotted = self.plot.map(|file| file.write_text(&plot()));
         let failed = [reported, plotted].into_iter().flatten();
         failed.collect::<Result<(), _>>().map_err(internal)
@@ -182,7 +186,9 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
     let mut words = args.command.into_iter();
     let job = Job::new(words.next().unwrap_or_default()).args(words);
     let open = |path: Option<&Path>| path.map(ReportFile::open).transpose().map_err(internal);
+    let request = Request::new(job, limits).mechanism(mechanism);
     let files = Files {
+        request: request.describe(),
         report: open(args.report.as_deref())?,
         redact: args.redact,
         plot: open(args.plot.as_deref())?,
@@ -190,9 +196,7 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
     let record = files.report.is_some() || files.plot.is_some();
     Ok(Settings {
         explain: args.explain,
-        request: Request::new(job, limits)
-            .mechanism(mechanism)
-            .record(record),
+        request: request.record(record),
         files,
         quiet: args.quiet,
     })
