@@ -322,7 +322,7 @@ scenario_swap() {
     nothing_left 15
 }
 
-# The limits beside memory, as this mechanism holds them.
+# The limits beside memory, where the kernel holds the number of processes.
 scenario_beside() {
     echo "# CPU time of the tree"
     memcap_run --memory 64M --cpu 500ms -- sh -c 'while :; do :; done'
@@ -333,6 +333,7 @@ scenario_beside() {
     memcap_run --memory 64M --processes 6 -- tree 20 64K --hold 30
     equal "exit status" "$status" 137
     report_says verdict.kind process-limit
+    contains "the proof" "$(field proof)" pids.max
     nothing_left 15
     echo "# as many as allowed"
     memcap_run --memory 64M --processes 6 -- tree 4 64K --hold 1
