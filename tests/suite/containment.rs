@@ -30,7 +30,10 @@ each_setting!(
     after_memcap_is_killed_over_the_limit,
     the_limit_holds_while_memcap_is_stopped,
     after_the_keeper_is_killed,
+    after_the_keeper_is_killed_at_any_moment,
+    after_the_keeper_was_stopped_at_any_moment,
     the_next_run_sweeps_what_two_kills_left,
+    the_next_run_sweeps_what_two_kills_left_at_any_moment,
 );
 
 fn after_success(scene: &Scene) {
@@ -236,14 +239,76 @@ fn the_next_run_sweeps_what_two_kills_left(scene: &Scene) {
     assert!(left.is_empty(), "not swept: {left:?}\n{next}");
 }
 
+/// From the keeper's first instructions until long after the job's.
+fn moments() -> impl Iterator<Item = Duration> {
+    [0, 1, 2, 3, 4, 5, 7, 10, 14, 20, 40]
+        .into_iter()
+        .map(Duration::from_millis)
+}
+
+fn after_the_keeper_is_killed_at_any_moment(scene: &Scene) {
+    for moment in moments() {
+        let running = start_fleeing(scene);
+        let keeper = running.keeper();
+        hold(moment);
+        keeper.signal(Signal::SIGKILL);
+        let finished = running.wait();
+        assert_ne!(finished.code(), 0, "{finished}");
+        scene.assert_nothing_left_soon();
+    }
+}
+
+fn after_the_keeper_was_stopped_at_any_moment(scene: &Scene) {
+    for moment in moments() {
+        let running = start_fleeing(scene);
+        let keeper = running.keeper();
+        hold(moment);
+        keeper.signal(Signal::SIGSTOP);
+        running.kill();
+        keeper.signal(Signal::SIGCONT);
+        running.wait().expect_code(137);
+        scene.assert_nothing_left_soon();
+    }
+}
+
+fn the_next_run_sweeps_what_two_kills_left_at_any_moment(scene: &Scene) {
+    let mut owners = Vec::new();
+    for moment in moments() {
+        let running = start_fleeing(scene);
+        let keeper = running.keeper();
+        hold(moment);
+        running.signal(Signal::SIGSTOP);
+        keeper.signal(Signal::SIGKILL);
+        running.kill();
+        running.wait().expect_code(137);
+        wait_until("the keeper has ended", || {
+            Process::of(keeper.pid).is_none_or(|process| process.is_dead())
+        });
+        owners.push(keeper.pid);
+    }
+    let next = scene.memcap().memory("200M").job("exit-with", ["0"]).run();
+    next.expect_code(0);
+    let mut left = memcap_groups();
+    left.retain(|group| owners.contains(&group.owner));
+    assert!(left.is_empty(), "not swept: {left:?}\n{next}");
+}
+
+fn start_fleeing(scene: &Scene) -> Running<'_> {
+    start_silent(scene, "--child --stay")
+}
+
+/// `daemonize` without our pipes, on whose end a check would wait where it
+/// outlives both memcap and keeper.
+fn start_silent<'scene>(scene: &'scene Scene, words: &str) -> Running<'scene> {
+    let program = scene.job("daemonize").display().to_string();
+    let script = format!("exec {program} {words} >/dev/null 2>&1");
+    scene.memcap().memory("200M").shell(&script).start()
+}
+
 /// A run whose job stays, with a daemon and a plain child, all of them there.
 fn start_daemons(scene: &Scene) -> Running<'_> {
-    let words = ["--child", "--stay", "--pidfile", &scene.word("pids")];
-    let running = scene
-        .memcap()
-        .memory("200M")
-        .job("daemonize", words)
-        .start();
+    let words = format!("--child --stay --pidfile {}", scene.word("pids"));
+    let running = start_silent(scene, &words);
     wait_until("the daemons are there", || {
         let pids = std::fs::read_to_string(scene.path("pids")).unwrap_or_default();
         pids.lines().count() == 2

@@ -10,7 +10,7 @@ use memcap_probe::{Host, Roots};
 use crate::error::KeeperRefusal;
 use crate::keeper::start::{self, Keeper};
 use crate::plan::{needs_systemd, plan};
-use crate::rescue::rescue;
+use crate::rescue::{rescue, sweep_after};
 use crate::wire::{self, FromKeeper, Inbox, Prepared, Spec, ToKeeper, Word};
 use crate::{Job, Limits, MechanismChoice, Outcome, Plan, Rejected, Request, SupervisorError};
 
@@ -401,7 +401,8 @@ impl Handle {
         self.keeper.kill();
         self.keeper.wait();
         let prepared = std::mem::take(&mut self.prepared);
-        let (left, notes) = rescue(&prepared, self.owns_children);
+        let (left, mut notes) = rescue(&prepared, self.owns_children);
+        notes.extend(sweep_after(&self.plan));
         self.finish(Outcome::keeper_lost(
             self.plan.clone(),
             prepared,

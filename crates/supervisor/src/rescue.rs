@@ -10,9 +10,10 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::LeftRunning;
-use crate::keeper::Room;
+use crate::keeper::{Room, sweep};
+use crate::plan::Placement;
 use crate::wire::Prepared;
+use crate::{LeftRunning, Plan};
 
 /// As the keeper's own deadline.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -71,6 +72,19 @@ pub(crate) fn rescue(prepared: &Prepared, adopted: bool) -> (Vec<LeftRunning>, V
         })
         .collect();
     (left, notes)
+}
+
+/// Removes groups that the keeper had made, but was killed before it could
+/// name them. Its own name on them says whose they were. What systemd made for
+/// it goes at the next start.
+pub(crate) fn sweep_after(plan: &Plan) -> Vec<String> {
+    let base = match &plan.placement {
+        Placement::CgroupV2(base) => Some(&base.dir),
+        Placement::CgroupV1(base) => Some(base),
+        Placement::Systemd(_) | Placement::Watchdog | Placement::Rlimit => None,
+    };
+    let bases = base.into_iter().chain(&plan.containment_base);
+    bases.flat_map(|base| sweep(base)).collect()
 }
 
 fn remove(directories: &[V2Group], groups: &[V1Memory], deadline: Instant) -> Vec<String> {

@@ -29,3 +29,4 @@ mod tree;
 
 pub(crate) use room::Room;
 pub use run::main;
+pub(crate) use sweep::sweep;

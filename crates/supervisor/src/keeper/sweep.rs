@@ -16,7 +16,7 @@ use super::room::is_room;
 pub(super) const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Sweeps below one directory; returns a note for each group that stayed.
-pub(super) fn sweep(base: &Path) -> Vec<String> {
+pub(crate) fn sweep(base: &Path) -> Vec<String> {
     let deadline = Instant::now() + DEADLINE;
     let Ok(entries) = std::fs::read_dir(base) else {
         return Vec::new();
