@@ -6,6 +6,7 @@
 
 mod bytes;
 pub mod cgroup;
+pub mod data_limit;
 mod fd;
 mod file;
 mod fork;

@@ -29,6 +29,9 @@ pub struct Stat {
     pub ppid: i32,
     /// Its process group.
     pub pgrp: i32,
+    /// Minor page faults of all its threads since its birth. A page that was
+    /// shared after `fork` and is written comes with one.
+    pub minor_faults: u64,
     /// User and system time of its own threads.
     pub cpu: Duration,
     /// User and system time of the children it has waited for, and theirs.
@@ -60,10 +63,12 @@ impl Stat {
         let state = rest.next()?.chars().next()?;
         let ppid = rest.next()?.parse().ok()?;
         let pgrp = rest.next()?.parse().ok()?;
-        // Field 14 of the line and the three after it; 5 have been taken.
+        // Field 10 of the line; 5 have been taken.
+        let minor_faults = rest.nth(4)?.parse().ok()?;
+        // Field 14 and the three after it.
         let mut ticks = [0u64; 4];
         for (index, place) in ticks.iter_mut().enumerate() {
-            let skipped = if index == 0 { 8 } else { 0 };
+            let skipped = if index == 0 { 3 } else { 0 };
             *place = rest.nth(skipped)?.parse().ok()?;
         }
         let [user, system, user_below, system_below] = ticks;
@@ -73,6 +78,7 @@ impl Stat {
             state,
             ppid,
             pgrp,
+            minor_faults,
             cpu: from_ticks(user.saturating_add(system)),
             cpu_of_children: from_ticks(user_below.saturating_add(system_below)),
             // Fields 20 and 22.
@@ -106,6 +112,9 @@ pub struct Resident {
     pub shared: ByteSize,
     /// VmSwap.
     pub swapped: ByteSize,
+    /// VmData: private writable mappings, touched or not; what RLIMIT_DATA
+    /// bounds.
+    pub data: ByteSize,
     /// VmHWM: the largest resident set since the last `exec`, file pages
     /// included.
     pub high_water: ByteSize,
@@ -139,6 +148,8 @@ impl Resident {
                 resident.anonymous = kib(rest);
             } else if let Some(rest) = line.strip_prefix(b"RssShmem:") {
                 resident.shared = kib(rest);
+            } else if let Some(rest) = line.strip_prefix(b"VmData:") {
+                resident.data = kib(rest);
             } else if let Some(rest) = line.strip_prefix(b"VmSwap:") {
                 resident.swapped = kib(rest);
                 break;
@@ -192,6 +203,9 @@ pub struct Pages {
     pub anonymous: ByteSize,
     /// File-backed and shared resident memory together.
     pub backed: ByteSize,
+    /// Private writable mappings and the stack, touched or not: what
+    /// RLIMIT_DATA bounds, and the stack.
+    pub data: ByteSize,
 }
 
 impl PageCounts {
@@ -259,20 +273,23 @@ impl Pages {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "odd statm"))
     }
 
-    /// Understands `size resident shared …`, in pages.
+    /// Understands `size resident shared text lib data …`, in pages.
     pub fn parse(statm: &[u8]) -> Option<Pages> {
         let mut numbers = std::str::from_utf8(statm).ok()?.split_ascii_whitespace();
         let resident: u64 = numbers.nth(1)?.parse().ok()?;
         let shared: u64 = numbers.next()?.parse().ok()?;
+        let data: u64 = numbers.nth(2)?.parse().ok()?;
         let bytes = |pages: u64| ByteSize::from_bytes(pages.saturating_mul(page_size()));
         Some(Pages {
             anonymous: bytes(resident.saturating_sub(shared)),
             backed: bytes(shared),
+            data: bytes(data),
         })
     }
 }
 
-fn page_size() -> u64 {
+/// What one page holds, in bytes.
+pub fn page_size() -> u64 {
     static SIZE: OnceLock<u64> = OnceLock::new();
     *SIZE.get_or_init(|| configured(SysconfVar::PAGE_SIZE).unwrap_or(4096))
 }
@@ -432,6 +449,7 @@ mod tests {
             (42, 7, 42, 'S')
         );
         assert_eq!((stat.comm.as_str(), stat.start), ("a) b (c", 98765));
+        assert_eq!(stat.minor_faults, 1);
         assert_eq!(stat.threads, 1);
         assert_eq!(stat.cpu, from_ticks(5 + 6));
         assert_eq!(stat.cpu_of_children, from_ticks(7 + 8));
@@ -470,7 +488,11 @@ mod tests {
         let apart = pages.anonymous.bytes().abs_diff(status.anonymous.bytes());
         assert!(apart < 4 << 20, "{pages:?} {status:?}");
         assert!(status.high_water >= status.anonymous);
-        assert_eq!(Pages::parse(b"1 2"), None);
+        let stack_and_more = 9 << 20;
+        let apart = pages.data.bytes().abs_diff(status.data.bytes());
+        assert!(apart < stack_and_more, "{pages:?} {status:?}");
+        assert!(status.data >= ByteSize::from_mib(8), "{status:?}");
+        assert_eq!(Pages::parse(b"1 2 3 4 5"), None);
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub struct SpawnRequest<'a> {
     pub process_group: Option<i32>,
     /// Groups to enter before `exec`, one to a hierarchy.
     pub entrances: &'a [Entrance],
-    /// Fixed RLIMIT_DATA, soft and hard.
-    pub data_limit: Option<ByteSize>,
+    /// RLIMIT_DATA.
+    pub data_limit: Option<DataLimit>,
     /// Raised `oom_score_adj` (never lowered), -1000 to 1000.
     pub oom_score_adj: Option<i32>,
     /// The signal mask the job starts with (see [`signals::blocked`]).
@@ -49,6 +49,15 @@ pub struct SpawnRequest<'a> {
     /// Which of SIGPIPE and SIGCHLD the job starts with ignored (see
     /// [`signals::ignored_at_start`]).
     pub ignored_signals: u64,
+}
+
+/// What to do with RLIMIT_DATA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataLimit {
+    /// Soft and hard limit, never above the hard limit in force.
+    Fixed(ByteSize),
+    /// The soft limit alone, unless the one in force is lower already.
+    Soft(ByteSize),
 }
 
 /// A step between `fork` and `exec`.
@@ -437,18 +446,24 @@ fn raised_oom_score(wanted: Option<i32>) -> Option<Vec<u8>> {
     (now < wanted).then(|| wanted.to_string().into_bytes())
 }
 
-/// The limit, never above the hard limit that is in force.
-fn data_limit(wanted: Option<ByteSize>) -> io::Result<Option<libc::rlimit>> {
+/// The limit to set; `None` where there is nothing to change.
+fn data_limit(wanted: Option<DataLimit>) -> io::Result<Option<libc::rlimit>> {
     use nix::sys::resource::{Resource, getrlimit};
-    let Some(wanted) = wanted else {
-        return Ok(None);
-    };
-    let (_soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
-    let value = wanted.bytes().min(hard);
-    Ok(Some(libc::rlimit {
-        rlim_cur: value,
-        rlim_max: value,
-    }))
+    let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+    Ok(match wanted {
+        Some(DataLimit::Fixed(wanted)) => {
+            let value = wanted.bytes().min(hard);
+            Some(libc::rlimit {
+                rlim_cur: value,
+                rlim_max: value,
+            })
+        }
+        Some(DataLimit::Soft(wanted)) if wanted.bytes() < soft => Some(libc::rlimit {
+            rlim_cur: wanted.bytes(),
+            rlim_max: hard,
+        }),
+        Some(DataLimit::Soft(_)) | None => None,
+    })
 }
 
 /// Where the program may be, as execvp(3) searches; an absent PATH means
@@ -543,9 +558,30 @@ mod tests {
             OsString::from("test $(ulimit -d) = 65536"),
         ];
         let wanted = SpawnRequest {
-            data_limit: Some(ByteSize::from_mib(64)),
+            data_limit: Some(DataLimit::Fixed(ByteSize::from_mib(64))),
             ..request(OsStr::new("sh"), &args)
         };
         assert_eq!(exit_code(spawn(&wanted).expect("starts").pid), 0);
+        let args = [
+            OsString::from("-c"),
+            OsString::from("test $(ulimit -S -d) = 65536 -a $(ulimit -H -d) = $0"),
+            hard_data_limit(),
+        ];
+        let wanted = SpawnRequest {
+            args: &args,
+            data_limit: Some(DataLimit::Soft(ByteSize::from_mib(64))),
+            ..request(OsStr::new("sh"), &args)
+        };
+        assert_eq!(exit_code(spawn(&wanted).expect("starts").pid), 0);
+    }
+
+    /// As `ulimit` writes it.
+    fn hard_data_limit() -> OsString {
+        use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+        let (_soft, hard) = getrlimit(Resource::RLIMIT_DATA).expect("readable");
+        match hard {
+            RLIM_INFINITY => "unlimited".into(),
+            bytes => (bytes / 1024).to_string().into(),
+        }
     }
 }

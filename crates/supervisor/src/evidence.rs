@@ -6,6 +6,7 @@ use std::time::Duration;
 use memcap_linux::{ByteSize, ProcessId};
 use serde::{Deserialize, Serialize};
 
+use crate::lease::LeaseUse;
 use crate::processes::Processes;
 use crate::timeline::Timeline;
 
@@ -103,6 +104,8 @@ pub struct Evidence {
     /// How long the tree was held back above its soft limit; `None` without
     /// one, or where the kernel does not tell.
     pub throttled: Option<Duration>,
+    /// What leases did; `None` in a run without.
+    pub lease: Option<LeaseUse>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Memory over time, where it was asked for.

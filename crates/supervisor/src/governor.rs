@@ -18,6 +18,7 @@ use std::time::Duration;
 use memcap_linux::ByteSize;
 
 use crate::evidence::Cause;
+use crate::lease;
 
 /// How fast a tree may be taken to grow, per second. One thread touches fresh
 /// pages at 0.3-2.7 GiB/s, 4.6 GiB/s with huge pages (measured); several
@@ -25,6 +26,10 @@ use crate::evidence::Cause;
 const FILL_RATE: ByteSize = ByteSize::from_gib(8);
 /// Looks are never closer: below this the look itself is what costs.
 const SHORTEST: Duration = Duration::from_micros(500);
+/// While leases bound what can be mapped and slack fits, looks come no closer
+/// than this: what no lease bounds grows by 5 MiB meanwhile (2.7 GiB/s, one
+/// thread at full speed).
+const BOUNDED: Duration = Duration::from_millis(2);
 /// After somebody has joined, looks come this close and then draw apart: a
 /// newcomer should be seen while it is small, and rarely comes alone.
 const RESTLESS: Duration = Duration::from_millis(2);
@@ -59,6 +64,8 @@ pub(crate) struct Rules {
     pub(crate) grace: Duration,
     /// How often the embedding program wants a sample.
     pub(crate) sample_every: Option<Duration>,
+    /// Whether what members map is bounded between looks.
+    pub(crate) leases: bool,
 }
 
 /// Something happened.
@@ -117,6 +124,27 @@ pub(crate) struct Sum {
     pub(crate) twins: bool,
     /// Somebody has joined since the last look.
     pub(crate) newcomers: bool,
+    /// What members held that have left since the last exact measurement. It
+    /// may have been what others were counted twice with.
+    pub(crate) departed: ByteSize,
+    /// What members may have written since the last exact measurement, by their
+    /// page faults, where that was asked for ([`Governor::wants_faults`]). A
+    /// shared page that is written is a page of its own from then on, and the
+    /// sum does not change.
+    pub(crate) written: ByteSize,
+    /// Mapped privately, writably and not touched yet.
+    pub(crate) slack: ByteSize,
+    /// The leases that are in force until the next look.
+    pub(crate) leases: Option<Leases>,
+}
+
+/// Leases as they were given at a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leases {
+    /// What the member with the tightest lease may still map.
+    pub(crate) room: ByteSize,
+    /// All of them together allow no more than fits.
+    pub(crate) fit: bool,
 }
 
 impl Sum {
@@ -135,30 +163,36 @@ struct Learned {
 }
 
 impl Learned {
-    /// How much of the sum may be counted twice without our knowing: what
-    /// newcomers have inherited, and shared memory that others may have mapped
-    /// since.
-    fn doubt(&self, sum: Sum) -> ByteSize {
-        match sum.members {
-            0 | 1 => ByteSize::ZERO,
-            _ if sum.twins => sum.total(),
-            _ => sum
-                .inherited
-                .saturating_add(sum.shared.saturating_sub(self.shared)),
-        }
-    }
-
-    /// What the tree holds if nothing more is counted twice than was.
+    /// What the tree holds at the most: counted twice is what was, except for
+    /// what has left or has been written since.
     fn at_most(&self, sum: Sum) -> ByteSize {
+        let still_twice = self
+            .twice
+            .saturating_sub(sum.departed)
+            .saturating_sub(sum.written);
         match sum.members {
             0 | 1 => sum.total(),
-            _ => sum.total().saturating_sub(self.twice),
+            _ => sum.total().saturating_sub(still_twice),
         }
     }
 
-    /// What the tree holds at the least.
+    /// What the tree holds at the least: counted twice are also what newcomers
+    /// have inherited and shared memory that others may have mapped since.
     fn at_least(&self, sum: Sum) -> ByteSize {
-        self.at_most(sum).saturating_sub(self.doubt(sum))
+        match sum.members {
+            0 | 1 => sum.total(),
+            _ if sum.twins => ByteSize::ZERO,
+            _ => sum
+                .total()
+                .saturating_sub(self.twice)
+                .saturating_sub(sum.inherited)
+                .saturating_sub(sum.shared.saturating_sub(self.shared)),
+        }
+    }
+
+    /// How much of the sum may be counted twice without our knowing.
+    fn doubt(&self, sum: Sum) -> ByteSize {
+        self.at_most(sum).saturating_sub(self.at_least(sum))
     }
 }
 
@@ -189,7 +223,7 @@ pub(crate) struct Governor {
     phase: Phase,
     cause: Option<Cause>,
     learned: Learned,
-    /// The sum below which no further exact measurement is worth it.
+    /// Up to this much at the most, no further exact measurement is worth it.
     recheck_above: ByteSize,
     /// When the last exact measurement ended, and what it took.
     measured: Option<(Duration, Duration)>,
@@ -286,6 +320,35 @@ impl Governor {
         (!(doubtful && large)).then(|| self.learned.at_most(sum))
     }
 
+    /// Whether the next sum needs to know what members have written: where it
+    /// holds enough that is counted twice to hide a breach.
+    pub(crate) fn wants_faults(&self, sum: Sum) -> bool {
+        self.rules.sampled_limit.is_some_and(|limit| {
+            self.learned.twice > ByteSize::ZERO && sum.total() >= limit.percent(PREPARE_FROM)
+        })
+    }
+
+    /// What members may map in addition until the next look; `None` where
+    /// nobody bounds that. Nothing during the grace: it is for ending.
+    pub(crate) fn allowance(&self, sum: Sum) -> Option<ByteSize> {
+        let limit = self.rules.sampled_limit.filter(|_| self.rules.leases)?;
+        Some(match self.phase {
+            Phase::Running => {
+                let headroom = limit.saturating_sub(self.learned.at_most(sum));
+                lease::allowance(headroom, sum.slack)
+            }
+            Phase::Terminating { .. } | Phase::Ending => ByteSize::ZERO,
+        })
+    }
+
+    /// Whether everything that is mapped fits below the limit.
+    pub(crate) fn slack_fits(&self, sum: Sum) -> bool {
+        self.rules.sampled_limit.is_some_and(|limit| {
+            let headroom = limit.saturating_sub(self.learned.at_most(sum));
+            lease::slack_fits(headroom, sum.slack)
+        })
+    }
+
     fn looks(&self) -> bool {
         self.rules.sampled_limit.is_some() || self.rules.sample_every.is_some()
     }
@@ -302,7 +365,7 @@ impl Governor {
         } else {
             (self.calm * 2).min(LONGEST)
         };
-        let wait = wait.min(time_to_fill(headroom)).min(self.calm);
+        let wait = wait.min(time_to_next(headroom, sum.leases)).min(self.calm);
         self.next_look = now + wait.clamp(SHORTEST, LONGEST);
         if self.learned.at_least(sum) >= limit {
             return self.end(Some(Cause::Watchdog));
@@ -325,7 +388,7 @@ impl Governor {
             // Certainty comes by itself, sooner than by a measurement.
             return false;
         }
-        if over && sum.total() < self.recheck_above {
+        if over && at_most < self.recheck_above {
             return false;
         }
         if !over && negligible {
@@ -349,7 +412,7 @@ impl Governor {
         if self.rules.sampled_limit.is_some_and(|limit| exact >= limit) {
             return self.end(Some(Cause::Watchdog));
         }
-        self.recheck_above = sum.total().saturating_add(RECHECK_STEP);
+        self.recheck_above = exact.saturating_add(RECHECK_STEP);
         Action::Wait
     }
 
@@ -397,6 +460,17 @@ impl Governor {
     }
 }
 
+/// How long the next look can wait: until the tree could have filled the
+/// headroom, or a member its lease, which is then raised in time. Leases that
+/// fit hold the rest.
+fn time_to_next(headroom: ByteSize, leases: Option<Leases>) -> Duration {
+    match leases {
+        Some(leases) if leases.fit => time_to_fill(headroom.min(leases.room)).max(BOUNDED),
+        Some(leases) => time_to_fill(headroom.min(leases.room)),
+        None => time_to_fill(headroom),
+    }
+}
+
 /// How long a tree needs for `headroom` at the fastest.
 fn time_to_fill(headroom: ByteSize) -> Duration {
     let micros = u128::from(headroom.bytes()) * 1_000_000 / u128::from(FILL_RATE.bytes());
@@ -406,6 +480,7 @@ fn time_to_fill(headroom: ByteSize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LIMIT: ByteSize = ByteSize::from_mib(512);
 
@@ -415,6 +490,7 @@ mod tests {
             time: None,
             grace: Duration::from_secs(2),
             sample_every: None,
+            leases: false,
         })
     }
 
@@ -499,6 +575,167 @@ mod tests {
         // 500 MiB are known to be counted twice, and nobody has joined.
         assert_eq!(governor.on(sum(1011, 4), at(3)), Action::Wait);
         assert_eq!(governor.on(sum(1012, 4), at(4)), Action::EndTree);
+    }
+
+    /// 300 MiB and two forked children that have inherited all of it.
+    fn known_to_share() -> Governor {
+        let mut governor = watchdog();
+        governor.on(exact(300, forked(900, 3)), at(1));
+        assert_eq!(
+            governor.believable(look(900, 3)),
+            Some(ByteSize::from_mib(300))
+        );
+        governor
+    }
+
+    #[test]
+    fn shared_pages_that_are_written_count_though_the_sum_stays() {
+        let mut governor = known_to_share();
+        assert!(governor.wants_faults(look(900, 3)));
+        let after = |mib| Sum {
+            written: ByteSize::from_mib(mib),
+            ..look(900, 3)
+        };
+        assert_eq!(governor.on(Input::Sum(after(50)), at(10)), Action::Wait);
+        let much = after(100);
+        assert_eq!(
+            governor.on(Input::Sum(much), at(20)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(400, much), at(21)), Action::Wait);
+        assert_eq!(
+            governor.on(Input::Sum(after(112)), at(30)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(512, after(112)), at(31)), Action::EndTree);
+        // A tree that could not breach if every page were its own costs nothing.
+        assert!(!known_to_share().wants_faults(look(380, 3)));
+        assert!(!watchdog().wants_faults(look(900, 3)));
+    }
+
+    #[test]
+    fn who_leaves_takes_along_what_was_counted_twice() {
+        let mut governor = known_to_share();
+        // One of the children has ended: 300 MiB are held, not none.
+        let left = Sum {
+            departed: ByteSize::from_mib(300),
+            ..look(600, 2)
+        };
+        let grown = Sum {
+            private: ByteSize::from_mib(812),
+            ..left
+        };
+        assert_eq!(governor.believable(left), Some(ByteSize::from_mib(300)));
+        assert_eq!(
+            governor.on(Input::Sum(grown), at(20)),
+            Action::MeasureExactly
+        );
+        assert_eq!(governor.on(exact(512, grown), at(21)), Action::EndTree);
+    }
+
+    #[test]
+    fn leases_are_half_of_the_headroom_or_more_and_closed_during_the_grace() {
+        let rules = Rules {
+            leases: true,
+            time: Some(at(100)),
+            ..watchdog().rules
+        };
+        let mut governor = Governor::new(rules);
+        let slack = |mib| Sum {
+            slack: ByteSize::from_mib(mib),
+            ..look(112, 1)
+        };
+        let mib = |mib| Some(ByteSize::from_mib(mib));
+        assert_eq!(governor.allowance(slack(100)), mib(300));
+        assert_eq!(governor.allowance(slack(1000)), mib(200));
+        assert!(governor.slack_fits(slack(200)) && !governor.slack_fits(slack(201)));
+        assert_eq!(governor.on(Input::Tick, at(100)), Action::AskToEnd);
+        assert_eq!(governor.allowance(slack(0)), mib(0));
+        assert_eq!(watchdog().allowance(slack(0)), None);
+    }
+
+    #[test]
+    fn a_grace_ends_at_the_limit() {
+        let mut governor = watchdog();
+        assert_eq!(governor.on(Input::StopAsked, at(1)), Action::AskToEnd);
+        assert_eq!(governor.on(sum(511, 1), at(2)), Action::Wait);
+        assert_eq!(governor.on(sum(512, 1), at(3)), Action::EndTree);
+        assert_eq!(governor.cause(), Some(Cause::Watchdog));
+    }
+
+    #[test]
+    fn the_clock_knows_leases() {
+        let near = ByteSize::from_mib(4);
+        let leases = |room, fit| Some(Leases { room, fit });
+        let gib = ByteSize::from_gib(1);
+        assert_eq!(time_to_next(near, None), time_to_fill(near));
+        assert_eq!(time_to_next(near, leases(near, false)), time_to_fill(near));
+        assert_eq!(time_to_next(near, leases(near, true)), BOUNDED);
+        // A member with a tight lease gets more before it is refused.
+        assert_eq!(time_to_next(gib, leases(near, false)), time_to_fill(near));
+    }
+
+    proptest! {
+        /// One process that obeys its lease and grows as fast as it can: at
+        /// every look it has mapped what it was given and touched all it has
+        /// mapped. It never holds more than the limit.
+        #[test]
+        fn who_touches_what_a_lease_allows_never_breaches(
+            shares in proptest::collection::vec((0u64..=100, 0u64..=100), 1..60),
+        ) {
+            let rules = Rules { leases: true, ..watchdog().rules };
+            let mut governor = Governor::new(rules);
+            let (mut mapped, mut touched, mut now) = (0u64, 0u64, Duration::ZERO);
+            for (takes, touches) in shares {
+                let sum = Sum {
+                    private: ByteSize::from_bytes(touched),
+                    slack: ByteSize::from_bytes(mapped - touched),
+                    members: 1,
+                    ..Sum::default()
+                };
+                let fits = governor.slack_fits(sum);
+                let allowance = governor.allowance(sum).expect("leases are on");
+                if governor.on(Input::Sum(sum), now) == Action::EndTree {
+                    break;
+                }
+                now = governor.wake_at().expect("looks again");
+                mapped += allowance.bytes() * takes / 100;
+                if fits {
+                    // The kernel alone holds this step, however late the look.
+                    prop_assert!(mapped <= LIMIT.bytes());
+                }
+                touched += (mapped - touched) * touches / 100;
+            }
+        }
+
+        /// Without leases, a tree that grows at [`FILL_RATE`] at the most is
+        /// over by what it fills in the shortest wait, as far as looks come
+        /// when they are due.
+        #[test]
+        fn overshoot_is_what_the_shortest_wait_fills(
+            rates in proptest::collection::vec(0u64..=100, 200..1200),
+        ) {
+            let mut governor = watchdog();
+            let (mut held, mut now) = (0u64, Duration::ZERO);
+            let filled = |wait: Duration, percent: u64| {
+                let full = u128::from(FILL_RATE.bytes()) * wait.as_micros() / 1_000_000;
+                u64::try_from(full).expect("small") * percent / 100
+            };
+            for rate in rates {
+                let sum = Sum {
+                    private: ByteSize::from_bytes(held),
+                    members: 1,
+                    ..Sum::default()
+                };
+                if governor.on(Input::Sum(sum), now) == Action::EndTree {
+                    break;
+                }
+                let due = governor.wake_at().expect("looks again");
+                held += filled(due - now, rate);
+                now = due;
+                prop_assert!(held <= LIMIT.bytes() + filled(SHORTEST, 100));
+            }
+        }
     }
 
     #[test]

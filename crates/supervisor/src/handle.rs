@@ -12,7 +12,10 @@ use crate::keeper::start::{self, Keeper};
 use crate::plan::{needs_systemd, plan};
 use crate::rescue::{rescue, sweep_after};
 use crate::wire::{self, FromKeeper, Inbox, Prepared, Spec, ToKeeper, Word};
-use crate::{Job, Limits, MechanismChoice, Outcome, Plan, Rejected, Request, SupervisorError};
+use crate::{
+    Job, LeasePolicy, Limits, Mechanism, MechanismChoice, Outcome, Plan, Rejected, Request,
+    SupervisorError,
+};
 
 /// Starts runs. One is enough for a whole program; it may be shared between
 /// threads.
@@ -130,6 +133,7 @@ impl Supervisor {
             mechanism,
             sample_every,
             record,
+            lease,
         } = request;
         if self.owns_children {
             signals::keep_dead_children();
@@ -171,6 +175,7 @@ impl Supervisor {
                 grace: limits.grace,
                 sample_every,
                 record,
+                lease: lease == LeasePolicy::On,
                 host: ProcessId::current(),
                 mirrors_stops: self.mirrors_stops,
                 signal_mask: signals::blocked(),
@@ -178,7 +183,7 @@ impl Supervisor {
             };
             wire::send(&handle.reader, &ToKeeper::Start(Box::new(spec)))
                 .map_err(SupervisorError::Channel)?;
-            match handle.begin(&chosen)? {
+            match handle.begin(&chosen, lease)? {
                 None => return Ok(handle),
                 Some(refusal) => refused.push(refusal),
             }
@@ -343,10 +348,22 @@ impl Handle {
     }
 
     /// Up to the job's start. `Some`: this mechanism was refused.
-    fn begin(&mut self, chosen: &Plan) -> Result<Option<Rejected>, SupervisorError> {
+    fn begin(
+        &mut self,
+        chosen: &Plan,
+        lease: LeasePolicy,
+    ) -> Result<Option<Rejected>, SupervisorError> {
         loop {
             match self.receive()? {
-                Some(FromKeeper::Prepared(prepared)) => self.prepared = prepared,
+                Some(FromKeeper::Prepared(prepared)) => {
+                    self.prepared = prepared;
+                    if lease == LeasePolicy::On && chosen.mechanism != Mechanism::Watchdog {
+                        self.prepared.notes.push(format!(
+                            "leases are the watchdog's; {} holds the limit without them",
+                            chosen.mechanism
+                        ));
+                    }
+                }
                 Some(FromKeeper::Refused(refusal)) => return Ok(Some(refusal)),
                 Some(FromKeeper::Started { .. }) => return Ok(None),
                 Some(FromKeeper::NotStarted {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use memcap_linux::ByteSize;
 
 use crate::evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
+use crate::lease::LeaseUse;
 use crate::processes::Processes;
 use crate::timeline::Timeline;
 use crate::verdict::{Verdict, VerdictKind, judge};
@@ -34,6 +35,8 @@ pub struct Outcome {
     /// How long the tree was held back above its soft limit; `None` without
     /// one, or where the kernel does not tell.
     pub throttled: Option<Duration>,
+    /// What leases did; `None` in a run without.
+    pub lease: Option<LeaseUse>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Memory over time, where [`crate::Request::record`] asked for it.
@@ -77,6 +80,7 @@ impl Outcome {
             wall: Some(evidence.wall),
             cpu: Some(evidence.cpu),
             throttled: evidence.throttled,
+            lease: evidence.lease,
             left_running: evidence.left_running,
             timeline: evidence.timeline,
             processes: evidence.processes,
@@ -132,6 +136,7 @@ impl Outcome {
             wall: None,
             cpu: None,
             throttled: None,
+            lease: None,
             left_running: Vec::new(),
             timeline: None,
             processes: None,

@@ -4,6 +4,7 @@ use memcap_linux::ByteSize;
 use serde::Serialize;
 
 use crate::evidence::{JobEnd, LeftRunning, PeakSource};
+use crate::lease::LeaseUse;
 use crate::plan::{Clamp, Rejected};
 use crate::processes::{ProcessPeak, Processes};
 use crate::timeline::{Happening, Interval, TimedEvent, Timeline};
@@ -75,6 +76,9 @@ pub struct Report {
     /// How long the tree was held back above its soft limit, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttled_seconds: Option<f64>,
+    /// What leases did, in a run with leases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseUse>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Stronger mechanisms that were not chosen.
@@ -276,6 +280,7 @@ impl Report {
             timeline: outcome.timeline.as_ref().map(ReportedTimeline::from),
             processes: outcome.processes.as_ref().map(ReportedProcesses::from),
             throttled_seconds: outcome.throttled.map(|time| time.as_secs_f64()),
+            lease: outcome.lease,
             left_running: outcome.left_running.clone(),
             rejected: outcome.plan.rejected.clone(),
             notes: outcome.notes.clone(),
@@ -307,6 +312,7 @@ impl Report {
             timeline: None,
             processes: None,
             throttled_seconds: None,
+            lease: None,
             left_running: Vec::new(),
             rejected: Vec::new(),
             notes: Vec::new(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use memcap_linux::{ByteSize, SizeSpec};
 
 use crate::wire::Word;
-use crate::{MechanismChoice, ReportedRequest};
+use crate::{LeasePolicy, MechanismChoice, ReportedRequest};
 
 /// The command to run, with its streams and surroundings. Whatever is not
 /// changed here is the caller's own.
@@ -287,6 +287,7 @@ pub struct Request {
     pub(crate) mechanism: MechanismChoice,
     pub(crate) sample_every: Option<Duration>,
     pub(crate) record: bool,
+    pub(crate) lease: LeasePolicy,
 }
 
 impl Request {
@@ -298,6 +299,7 @@ impl Request {
             mechanism: MechanismChoice::Auto,
             sample_every: None,
             record: false,
+            lease: LeasePolicy::default(),
         }
     }
 
@@ -323,6 +325,14 @@ impl Request {
     #[must_use]
     pub fn mechanism(self, mechanism: MechanismChoice) -> Request {
         Request { mechanism, ..self }
+    }
+
+    /// Bounds what processes map between two looks of the watchdog; off unless
+    /// set. Only the watchdog gives leases: where another mechanism holds the
+    /// limit the outcome has a note that says so.
+    #[must_use]
+    pub fn lease(self, lease: LeasePolicy) -> Request {
+        Request { lease, ..self }
     }
 
     /// Reports the tree's memory about this often as [`crate::Event::Sample`].

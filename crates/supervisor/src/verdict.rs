@@ -244,6 +244,7 @@ mod tests {
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
             throttled: None,
+            lease: None,
             left_running: Vec::new(),
             escaped: Vec::new(),
             timeline: None,

@@ -90,12 +90,21 @@ pub(crate) struct Spec {
     pub(crate) sample_every: Option<Duration>,
     /// Keep a timeline and the largest processes.
     pub(crate) record: bool,
+    /// Leases are wanted.
+    pub(crate) lease: bool,
     /// The embedding program, whose death ends the run.
     pub(crate) host: Option<ProcessId>,
     /// Whether the embedding program stops and goes on with the job.
     pub(crate) mirrors_stops: bool,
     pub(crate) signal_mask: u64,
     pub(crate) ignored_signals: u64,
+}
+
+impl Spec {
+    /// Whether leases are given: they are the watchdog's.
+    pub(crate) fn leases(&self) -> bool {
+        self.lease && matches!(self.placement, Placement::Watchdog)
+    }
 }
 
 /// The groups around the job, nearest first.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use memcap_linux::{ParseSizeError, SizeSpec, one_line};
 use memcap_supervisor::{
-    Job, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, ReportedRequest, Request,
-    SCHEMA_VERSION, Supervisor, SupervisorError, VerdictKind,
+    Job, LeasePolicy, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, ReportedRequest,
+    Request, SCHEMA_VERSION, Supervisor, SupervisorError, VerdictKind,
 };
 
 use crate::error::{CliError, INTERNAL};
@@ -56,6 +56,13 @@ pub(crate) struct RunArgs {
     /// rlimit.
     #[arg(long, value_name = "NAME", default_value = "auto")]
     mechanism: String,
+    /// Bound what processes may map between two looks of the watchdog: what the
+    /// tree has no room for is refused (malloc fails) instead of ending the job.
+    #[arg(long, overrides_with = "no_lease")]
+    lease: bool,
+    /// Refuse no mapping; the default.
+    #[arg(long)]
+    no_lease: bool,
     /// Print what would be done, and why, and stop; nothing is started.
     #[arg(long)]
     explain: bool,
@@ -177,6 +184,10 @@ fn refused(error: SupervisorError, files: Files) -> Result<u8, CliError> {
 /// Refuses bad input before anything starts.
 fn settings(args: RunArgs) -> Result<Settings, CliError> {
     let limits = limits(&args)?;
+    let lease = match args.lease && !args.no_lease {
+        true => LeasePolicy::On,
+        false => LeasePolicy::Off,
+    };
     let mechanism: MechanismChoice = args.mechanism.parse().map_err(|error| {
         refuse(
             format!("--mechanism: {error}"),
@@ -196,7 +207,7 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
     let record = files.report.is_some() || files.plot.is_some();
     Ok(Settings {
         explain: args.explain,
-        request: request.record(record),
+        request: request.record(record).lease(lease),
         files,
         quiet: args.quiet,
     })

@@ -97,7 +97,7 @@ impl Child {
             env: &[],
             process_group: None,
             entrances: setup.entrances,
-            data_limit: setup.data_limit,
+            data_limit: setup.data_limit.map(memcap_linux::spawn::DataLimit::Fixed),
             oom_score_adj: Some(FIRST_VICTIM),
             signal_mask: signals::blocked(),
             ignored_signals: signals::ignored_at_start(),

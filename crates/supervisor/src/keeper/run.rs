@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use memcap_linux::spawn::{SpawnError, SpawnRequest, Spawned, spawn};
+use memcap_linux::spawn::{DataLimit, SpawnError, SpawnRequest, Spawned, spawn};
 use memcap_linux::{
-    ByteSize, PidFd, adopt_fd, close_all_except, detach_standard_streams, one_line, priority,
-    signals,
+    ByteSize, PidFd, adopt_fd, close_all_except, data_limit, detach_standard_streams, one_line,
+    priority, signals,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
@@ -27,7 +27,8 @@ use super::sampler::Sampler;
 use super::soft::SoftLimit;
 use super::tree::{self, Reaped, Turn};
 use crate::evidence::{Evidence, PeakSource};
-use crate::governor::{Action, Governor, Input, Rules, Sum};
+use crate::governor::{Action, Governor, Input, Leases, Rules, Sum};
+use crate::lease::{LeaseUse, Mark, Refusal, Terms};
 use crate::plan::{Placement, Rejected};
 use crate::timeline::Happening;
 use crate::wire::{self, FromKeeper, Inbox, Spec, ToKeeper};
@@ -412,6 +413,7 @@ struct Watch<'a> {
     beside: Beside,
     roll_call: RollCall,
     soft: Option<SoftLimit>,
+    leasing: Option<Leasing>,
     main: i32,
     main_handle: Option<&'a PidFd>,
     reaped: Reaped,
@@ -440,6 +442,7 @@ impl<'a> Watch<'a> {
             time: spec.time,
             grace: spec.grace,
             sample_every,
+            leases: spec.leases(),
         });
         Watch {
             spec,
@@ -449,6 +452,7 @@ impl<'a> Watch<'a> {
             beside: Beside::new(spec, enclosure),
             roll_call: RollCall::new(enclosure),
             soft: spec.soft.and_then(|rules| SoftLimit::new(rules, enclosure)),
+            leasing: spec.leases().then(Leasing::begin).flatten(),
             main: job.pid,
             main_handle: job.pidfd.as_ref(),
             reaped: Reaped::default(),
@@ -575,10 +579,14 @@ impl<'a> Watch<'a> {
             };
             return Input::Sum(sum);
         }
-        let sum = self.sampler.look(self.enclosure.directory());
+        let mut sum = self.sampler.look(self.enclosure.directory());
+        if self.governor.wants_faults(sum) {
+            sum.written = self.sampler.written();
+        }
         if let Some(bytes) = self.governor.believable(sum) {
             self.note(bytes);
         }
+        sum.leases = self.renew_leases(sum);
         Input::Sum(sum)
     }
 
@@ -596,6 +604,29 @@ impl<'a> Watch<'a> {
             Placement::Rlimit => Some(sampler.look(enclosure.directory()).total()),
         };
         soft.look(size, now)
+    }
+
+    /// Bounds what members may map until the next look.
+    fn renew_leases(&mut self, sum: Sum) -> Option<Leases> {
+        let leasing = self.leasing.as_mut()?;
+        let allowance = self.governor.allowance(sum)?;
+        let mut leases = self
+            .sampler
+            .lease(allowance, leasing.terms, &mut leasing.least);
+        leases.fit &= self.governor.slack_fits(sum);
+        Some(leases)
+    }
+
+    /// What the leases did; `None` for a run without.
+    fn lease_use(&self) -> Option<LeaseUse> {
+        self.spec.leases().then(|| LeaseUse {
+            min_headroom: self.leasing.as_ref().and_then(|leasing| leasing.least),
+            // The first lease is set before the first look.
+            refusal: match start_limit(self.spec) {
+                Some(_) => Refusal::Possible,
+                None => Refusal::Excluded,
+            },
+        })
     }
 
     fn note(&mut self, current: ByteSize) {
@@ -703,6 +734,7 @@ impl<'a> Watch<'a> {
             cpu: beside::cpu_of_reaped(),
             escaped: self.roll_call.take(),
             throttled,
+            lease: self.lease_use(),
             left_running,
             timeline,
             processes,
@@ -715,7 +747,6 @@ fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
     let entrances = enclosure.entrances().map_err(StartError::Entrance)?;
     let args: Vec<_> = spec.args.iter().map(|word| word.0.clone()).collect();
     let env: Vec<_> = std::env::vars_os().collect();
-    let data_limit = matches!(spec.placement, Placement::Rlimit).then_some(spec.limit);
     spawn(&SpawnRequest {
         program: &spec.program.0,
         args: &args,
@@ -723,12 +754,49 @@ fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
         // Born into the embedding program's group, which we are still in.
         process_group: None,
         entrances: &entrances,
-        data_limit,
+        data_limit: start_limit(spec),
         oom_score_adj: Some(JOB_OOM_SCORE),
         signal_mask: spec.signal_mask,
         ignored_signals: spec.ignored_signals,
     })
     .map_err(StartError::Spawn)
+}
+
+/// RLIMIT_DATA before the job's first instruction. The first lease is the whole
+/// limit.
+fn start_limit(spec: &Spec) -> Option<DataLimit> {
+    match spec.placement {
+        Placement::Rlimit => Some(DataLimit::Fixed(spec.limit)),
+        Placement::Watchdog if spec.lease => {
+            let terms = Leasing::begin()?.terms;
+            let first = terms.lease(ByteSize::ZERO, spec.limit);
+            (first != terms.own).then(|| DataLimit::Soft(ByteSize::from_bytes(first)))
+        }
+        _ => None,
+    }
+}
+
+/// Leases being given.
+#[derive(Debug)]
+struct Leasing {
+    terms: Terms,
+    /// The least that a member had left of its lease.
+    least: Option<ByteSize>,
+}
+
+impl Leasing {
+    /// `None` where our own limit cannot be read; no lease is given then.
+    fn begin() -> Option<Leasing> {
+        let pid = std::process::id();
+        let own = data_limit::soft(i32::try_from(pid).ok()?).ok()?;
+        Some(Leasing {
+            terms: Terms {
+                mark: Mark::of(pid),
+                own,
+            },
+            least: None,
+        })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -7,19 +7,25 @@
 //! when the governor asks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::V2Group;
 use memcap_linux::proc::{self, PageCounts, Resident, Stat};
-use memcap_linux::{ByteSize, FileError, PidFd, share_memory};
+use memcap_linux::{ByteSize, FileError, PidFd, data_limit, share_memory};
 use nix::sys::signal::Signal;
 
-use crate::governor::Sum;
+use crate::governor::{Leases, Sum};
+use crate::lease::{self, Terms};
 
 /// Members whose memory is too small to make twins of them.
 const SMALL: ByteSize = ByteSize::from_mib(1);
 /// File-backed memory may be shared memory: when it has changed by this much,
 /// the dearer status file tells which.
 const BACKED_STEP: ByteSize = ByteSize::from_mib(1);
+/// Mapping or touching this much between two looks is growing.
+const GROWTH: ByteSize = ByteSize::from_kib(256);
+/// For how long after that a member counts as growing.
+const GROWING: Duration = Duration::from_millis(100);
 
 /// Keeps what is known of the members between looks.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub(super) struct Sampler {
     swap_exists: bool,
     /// What may be swapped without counting.
     swap_allowed: ByteSize,
+    /// What members held that have left since the last exact measurement.
+    departed: ByteSize,
 }
 
 #[derive(Debug)]
@@ -42,6 +50,22 @@ struct Member {
     resident: Resident,
     /// File-backed and shared memory when the status file was read last.
     backed: ByteSize,
+    /// Minor faults at the last exact measurement; none for who was born since.
+    faults: u64,
+    /// When its lease, its mappings or its memory were last seen to grow.
+    grew: Option<Instant>,
+    lease: Lease,
+}
+
+/// What is known of a member's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lease {
+    /// It has its parent's.
+    Inherited,
+    /// We have set this soft limit, in bytes.
+    Given(u64),
+    /// It has a limit of its own, or is not ours to limit.
+    LeftAlone,
 }
 
 impl Sampler {
@@ -54,6 +78,7 @@ impl Sampler {
             newest_pid: None,
             swap_exists: true,
             swap_allowed: ByteSize::ZERO,
+            departed: ByteSize::ZERO,
         }
     }
 
@@ -83,15 +108,24 @@ impl Sampler {
             ..Sum::default()
         };
         let (text, swap_exists) = (&mut self.text, self.swap_exists);
-        self.members
-            .retain(|pid, member| member.look(*pid, swap_exists, text));
         let mut swapped = ByteSize::ZERO;
+        let departed = &mut self.departed;
+        self.members.retain(|pid, member| {
+            let held = member.private();
+            let stays = member.look(*pid, swap_exists, text);
+            if !stays {
+                *departed = departed.saturating_add(held);
+            }
+            stays
+        });
+        sum.departed = *departed;
         for member in self.members.values() {
             let private = member.private();
             swapped = swapped.saturating_add(member.resident.swapped);
             sum.private = sum.private.saturating_add(private);
             sum.shared = sum.shared.saturating_add(member.resident.shared);
             sum.inherited = sum.inherited.saturating_add(member.still_inherited());
+            sum.slack = sum.slack.saturating_add(member.slack());
             sum.members += usize::from(member.resident.total() > ByteSize::ZERO);
         }
         sum.private = sum.private.saturating_sub(swapped.min(self.swap_allowed));
@@ -108,6 +142,7 @@ impl Sampler {
         let doubles = self.doubles();
         for (pid, member) in &mut self.members {
             member.inherited = Inherited::Known(ByteSize::ZERO);
+            member.faults = Stat::read(*pid).map_or(0, |stat| stat.minor_faults);
             if doubles.contains(pid) {
                 continue;
             }
@@ -122,12 +157,66 @@ impl Sampler {
             total = total.saturating_add(share.resident);
             swapped = swapped.saturating_add(share.swapped);
         }
+        self.departed = ByteSize::ZERO;
         total.saturating_add(swapped.saturating_sub(self.swap_allowed))
     }
 
     /// The members that are known.
     pub(super) fn member_pids(&self) -> Vec<i32> {
         self.members.keys().copied().collect()
+    }
+
+    /// What members may have written since the last exact measurement. A page
+    /// fault makes one page at the most a page of its own: huge pages that are
+    /// shared are split first.
+    pub(super) fn written(&self) -> ByteSize {
+        let faults: u64 = self
+            .members
+            .iter()
+            .filter_map(|(pid, member)| {
+                let now = Stat::read(*pid).ok()?.minor_faults;
+                Some(now.saturating_sub(member.faults))
+            })
+            .sum();
+        ByteSize::from_bytes(faults.saturating_mul(proc::page_size()))
+    }
+
+    /// Gives every member a lease out of `allowance`, on these terms. Notes in
+    /// `least` how little of its old lease a member had left.
+    pub(super) fn lease(
+        &mut self,
+        allowance: ByteSize,
+        terms: Terms,
+        least: &mut Option<ByteSize>,
+    ) -> Leases {
+        let now = Instant::now();
+        let grows = |member: &Member| {
+            member
+                .grew
+                .is_some_and(|grew| now.saturating_duration_since(grew) < GROWING)
+        };
+        let growing = self.members.values().filter(|member| grows(member)).count();
+        let mut given = ByteSize::ZERO;
+        let mut tightest = allowance;
+        let mut all_leased = true;
+        for (pid, member) in &mut self.members {
+            let room = lease::room(allowance, grows(member), growing);
+            tightest = tightest.min(room);
+            match member.renew(*pid, room, terms) {
+                Some(left) => {
+                    let before = least.get_or_insert(left.before);
+                    *before = (*before).min(left.before);
+                    given = given.saturating_add(left.after);
+                }
+                None => all_leased = false,
+            }
+        }
+        // Leases are not moved for a small step.
+        let tolerated = allowance.saturating_add(allowance.percent(13));
+        Leases {
+            room: tightest,
+            fit: all_leased && given <= tolerated,
+        }
     }
 
     /// Stops every known member where it is, so that it can neither grow nor
@@ -253,6 +342,9 @@ impl Sampler {
                 inherited: Inherited::AtMost(parent_held),
                 resident: Resident::default(),
                 backed: ByteSize::MAX,
+                faults: 0,
+                grew: None,
+                lease: Lease::Inherited,
             };
             self.members.insert(stat.pid, member);
         }
@@ -268,10 +360,25 @@ enum Inherited {
     Known(ByteSize),
 }
 
+/// What a member could still map.
+struct LeftOfLease {
+    before: ByteSize,
+    after: ByteSize,
+}
+
 impl Member {
     /// Looks again; false when it is gone.
     fn look(&mut self, pid: i32, swap_exists: bool, text: &mut Vec<u8>) -> bool {
+        let before = self.resident;
         let there = self.read(pid, swap_exists, text);
+        let after = self.resident;
+        let step = |now: ByteSize, then: ByteSize| now.saturating_sub(then) >= GROWTH;
+        // The first look tells where it starts, not how it grows.
+        let seen_before = before != Resident::default();
+        if seen_before && (step(after.data, before.data) || step(after.anonymous, before.anonymous))
+        {
+            self.grew = Some(Instant::now());
+        }
         if let Inherited::AtMost(parent_held) = self.inherited {
             self.inherited = Inherited::Known(self.private().min(parent_held));
         }
@@ -285,6 +392,7 @@ impl Member {
             };
             if pages.backed.bytes().abs_diff(self.backed.bytes()) < BACKED_STEP.bytes() {
                 self.resident.anonymous = pages.anonymous;
+                self.resident.data = pages.data;
                 return true;
             }
             self.backed = pages.backed;
@@ -302,6 +410,43 @@ impl Member {
     fn still_inherited(&self) -> ByteSize {
         match self.inherited {
             Inherited::AtMost(bytes) | Inherited::Known(bytes) => bytes.min(self.private()),
+        }
+    }
+
+    fn slack(&self) -> ByteSize {
+        self.resident.data.saturating_sub(self.private())
+    }
+
+    /// Renews the lease so that `room` is left over what is mapped now. What is
+    /// left of the old lease and of the new; `None` for one that has none.
+    fn renew(&mut self, pid: i32, room: ByteSize, terms: Terms) -> Option<LeftOfLease> {
+        let mapped = self.resident.data;
+        let wanted = terms.lease(mapped, room);
+        let in_force = match self.lease {
+            Lease::Given(bytes) => Some(bytes),
+            Lease::Inherited => None,
+            Lease::LeftAlone => return None,
+        };
+        let left = |lease: u64| ByteSize::from_bytes(lease).saturating_sub(mapped);
+        let before = left(in_force.unwrap_or(wanted));
+        if lease::is_worth_setting(in_force, wanted, room) {
+            self.lease = self
+                .handle
+                .as_ref()
+                .and_then(|handle| {
+                    let may_replace = |limit| terms.may_replace(limit);
+                    data_limit::replace_soft(pid, handle, wanted, may_replace)
+                        .ok()
+                        .flatten()
+                })
+                .map_or(Lease::LeftAlone, Lease::Given);
+        }
+        match self.lease {
+            Lease::Given(bytes) => Some(LeftOfLease {
+                before,
+                after: left(bytes),
+            }),
+            Lease::Inherited | Lease::LeftAlone => None,
         }
     }
 
