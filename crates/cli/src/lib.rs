@@ -27,6 +27,9 @@ use error::CliError;
 /// The binary `memcap`.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = refuse_setuid() {
+        return code;
+    }
     // Our own helpers first: they must start fast and need no parsing.
     if let Some(code) = hidden::dispatch(&arguments) {
         return code;
@@ -39,6 +42,9 @@ pub fn main() -> ExitCode {
 
 /// The binary `marker-pdf-optimized`: the spelling people have in scripts.
 pub fn drop_in_main() -> ExitCode {
+    if let Some(code) = refuse_setuid() {
+        return code;
+    }
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(code) = hidden::dispatch(&arguments) {
         return code;
@@ -49,6 +55,20 @@ pub fn drop_in_main() -> ExitCode {
         _ => return finish(commands::marker::run_drop_in(arguments.into_iter().skip(1))),
     }
     ExitCode::SUCCESS
+}
+
+/// A borrowed identity would let anyone run anything as another.
+fn refuse_setuid() -> Option<ExitCode> {
+    use nix::unistd::{getegid, geteuid, getgid, getuid};
+    if getuid() == geteuid() && getgid() == getegid() {
+        return None;
+    }
+    render::error(&CliError::new(
+        "memcap does not run setuid or setgid",
+        Some("memcap needs no privilege: remove the bits with `chmod ug-s` on its file".to_owned()),
+        error::INTERNAL,
+    ));
+    Some(ExitCode::from(error::INTERNAL))
 }
 
 fn run(command: Command) -> Result<u8, CliError> {

@@ -1,8 +1,11 @@
 //! The files of a report and of a plot: known to be writable before the job
-//! starts, whole or not there afterwards.
+//! starts, whole or not there afterwards, and nothing of them left when memcap
+//! is killed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -11,7 +14,10 @@ use tempfile::NamedTempFile;
 /// A place for a report, or a plot, that will be written.
 #[derive(Debug)]
 pub(crate) enum ReportFile {
-    /// Written beside its name and renamed.
+    /// Without a name until it is written; then linked beside the name that was
+    /// asked for and renamed.
+    Nameless { file: File, name: PathBuf },
+    /// Written beside its name and renamed, where a file needs a name.
     Aside { file: NamedTempFile, name: PathBuf },
     /// A device or a pipe: written to as it is.
     Direct(File),
@@ -58,12 +64,12 @@ impl ReportFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let file = tempfile::Builder::new()
-            .prefix(".memcap-report-")
-            .tempfile_in(folder)
-            .map_err(failed)?;
         // The name must be found after the job has changed our directory's name.
         let name = std::path::absolute(path).map_err(failed)?;
+        if let Some(file) = nameless_in(folder) {
+            return Ok(ReportFile::Nameless { file, name });
+        }
+        let file = beside().tempfile_in(folder).map_err(failed)?;
         Ok(ReportFile::Aside { file, name })
     }
 
@@ -80,7 +86,7 @@ impl ReportFile {
 
     fn name(&self) -> PathBuf {
         match self {
-            ReportFile::Aside { name, .. } => name.clone(),
+            ReportFile::Nameless { name, .. } | ReportFile::Aside { name, .. } => name.clone(),
             ReportFile::Direct(_) => PathBuf::from("(device)"),
         }
     }
@@ -88,6 +94,21 @@ impl ReportFile {
     /// Writes text.
     pub(crate) fn write_text(self, report: &str) -> Result<(), ReportError> {
         match self {
+            ReportFile::Nameless { mut file, name } => {
+                let failed = |source| ReportError {
+                    path: name.clone(),
+                    source,
+                };
+                put(&mut file, report)
+                    .and_then(|()| file.sync_all())
+                    .map_err(failed)?;
+                let folder = name.parent().unwrap_or(Path::new("/"));
+                beside()
+                    .make_in(folder, |path| link(&file, path))
+                    .and_then(|linked| linked.persist(&name).map_err(|error| error.error))
+                    .map_err(failed)?;
+                Ok(())
+            }
             ReportFile::Aside { mut file, name } => {
                 let failed = |source| ReportError {
                     path: name.clone(),
@@ -116,6 +137,42 @@ fn names_a_descriptor(path: &Path) -> bool {
         .any(|name| absolute == Path::new(name))
         || absolute.starts_with("/dev/fd")
         || absolute.starts_with("/proc")
+}
+
+fn beside() -> tempfile::Builder<'static, 'static> {
+    let mut names = tempfile::Builder::new();
+    names.prefix(".memcap-report-");
+    names
+}
+
+/// A file that is gone with its last descriptor; `None` where the filesystem
+/// has none, or where /proc cannot give it a name later.
+fn nameless_in(folder: &Path) -> Option<File> {
+    let file = OpenOptions::new()
+        .write(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_TMPFILE)
+        .open(folder)
+        .ok()?;
+    std::fs::symlink_metadata(descriptor(&file)).ok()?;
+    Some(file)
+}
+
+fn link(file: &File, name: &Path) -> io::Result<()> {
+    use nix::fcntl::{AT_FDCWD, AtFlags};
+    let from = descriptor(file);
+    nix::unistd::linkat(
+        AT_FDCWD,
+        from.as_path(),
+        AT_FDCWD,
+        name,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )?;
+    Ok(())
+}
+
+fn descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn put(file: &mut File, text: &str) -> io::Result<()> {
@@ -150,6 +207,21 @@ mod tests {
                 .expect("there")
                 .contains("new")
         );
+    }
+
+    #[test]
+    fn nothing_is_there_until_it_is_whole() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let entries = || std::fs::read_dir(dir.path()).expect("listed").count();
+        let name = dir.path().join("report.json");
+        let report = ReportFile::open(&name).expect("writable");
+        if matches!(report, ReportFile::Nameless { .. }) {
+            assert_eq!(entries(), 0);
+        }
+        std::fs::write(&name, "old").expect("a file");
+        report.write_text("new").expect("written");
+        assert_eq!(std::fs::read_to_string(&name).expect("there"), "new\n");
+        assert_eq!(entries(), 1);
     }
 
     #[test]

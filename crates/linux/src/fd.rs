@@ -65,12 +65,14 @@ fn close_range(first: RawFd, last: RawFd) {
 /// the job's pipes see their end when the job is done, not when we are.
 ///
 /// # Errors
-/// When `/dev/null` cannot be opened.
+/// When neither `/dev/null` nor `/`, which holds the places in a /dev without
+/// it, can be opened.
 pub fn detach_standard_streams() -> io::Result<()> {
     let null = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
-        .open("/dev/null")?;
+        .open("/dev/null")
+        .or_else(|_| std::fs::File::open("/"))?;
     for stream in 0..=2 {
         // SAFETY: both descriptors are valid for the duration of the call.
         if unsafe { libc::dup2(null.as_raw_fd(), stream) } == -1 {

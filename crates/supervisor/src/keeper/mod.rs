@@ -16,6 +16,7 @@ mod beside;
 mod enclosure;
 mod members;
 mod names;
+mod not_executed;
 mod recorder;
 mod roll_call;
 mod room;

@@ -1,7 +1,7 @@
 //! The keeper's life: receive a spec, prepare, start the job, watch, end,
 //! clean up, tell.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -21,6 +21,7 @@ use nix::sys::time::{TimeSpec, TimeValLike};
 use super::around::Around;
 use super::beside::{self, Beside};
 use super::enclosure::Enclosure;
+use super::not_executed;
 use super::recorder::Recorder;
 use super::roll_call::RollCall;
 use super::sampler::Sampler;
@@ -119,7 +120,7 @@ impl Keeper {
             Ok(job) => job,
             Err(error) => {
                 self.dispose(enclosure);
-                return Ok(not_started(&error));
+                return Ok(not_started(&error, &spec.program.0));
             }
         };
         let mut watch = Watch::new(spec, enclosure, &job, sampler);
@@ -807,16 +808,22 @@ enum StartError {
     Spawn(SpawnError),
 }
 
-fn not_started(error: &StartError) -> FromKeeper {
+fn not_started(error: &StartError, program: &OsStr) -> FromKeeper {
     use memcap_linux::spawn::SpawnStep;
     let (step, errno) = match error {
         StartError::Entrance(error) => (SpawnStep::EnterCgroup, error.errno()),
         StartError::Spawn(error) => (error.step, error.source.raw_os_error()),
     };
+    let known = errno.filter(|_| step == SpawnStep::Exec);
+    let why = known.and_then(|errno| not_executed::why(program, errno));
+    let reason = match why {
+        Some(why) => format!("{}: {why}", one_line(error)),
+        None => one_line(error),
+    };
     FromKeeper::NotStarted {
         step: step.to_string(),
         errno,
-        reason: one_line(error),
+        reason,
     }
 }
 
