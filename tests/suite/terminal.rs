@@ -103,9 +103,10 @@ fn a_background_job_that_reads_is_stopped(scene: &Scene) {
     // The shell tells of stopped jobs before it prompts.
     type_line(
         &mut terminal,
-        &format!("{line} & until jobs | grep -q Stopped; do sleep 0.05; done; jobs"),
+        &format!("{line} & until jobs | grep -q Stop''ped; do sleep 0.05; done; echo it' 'stops"),
     );
-    terminal.read_until("Stopped");
+    terminal.read_until("it stops");
+    terminal.read_until("ready> ");
     type_line(&mut terminal, "fg");
     wait_for_foreground(scene);
     terminal.press(b"through\n");

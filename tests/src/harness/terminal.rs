@@ -23,6 +23,8 @@ const SILENCE_MILLIS: u16 = 20_000;
 pub struct Terminal {
     master: File,
     child: Child,
+    /// Read, and not yet given to anybody.
+    unread: Vec<u8>,
 }
 
 impl Terminal {
@@ -38,7 +40,11 @@ impl Terminal {
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Terminal { master, child }
+        Terminal {
+            master,
+            child,
+            unread: Vec::new(),
+        }
     }
 
     /// Types `keys`.
@@ -47,47 +53,52 @@ impl Terminal {
         assert!(typed.is_ok(), "typing: {typed:?}");
     }
 
-    /// What is written until `text` has been.
+    /// What is written up to and with `text`.
     pub fn read_until(&mut self, text: &str) -> String {
-        let mut seen = Vec::new();
-        let mut block = [0; 4096];
         loop {
-            let shown = String::from_utf8_lossy(&seen).into_owned();
-            if shown.contains(text) {
-                return shown;
+            let found = self
+                .unread
+                .windows(text.len())
+                .position(|window| window == text.as_bytes());
+            if let Some(begin) = found {
+                let taken: Vec<u8> = self.unread.drain(..begin + text.len()).collect();
+                return String::from_utf8_lossy(&taken).into_owned();
             }
-            let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut polled, SILENCE_MILLIS);
-            assert!(
-                matches!(ready, Ok(1..)),
-                "{ready:?}, no {text:?} in: {shown}"
-            );
-            match self.master.read(&mut block) {
-                Ok(count @ 1..) => seen.extend_from_slice(&block[..count]),
-                Ok(0) | Err(_) => panic!("closed without {text:?}: {shown}"),
-            }
+            let more = self.read_more();
+            assert!(more, "closed without {text:?}: {}", self.shown());
         }
     }
 
     /// What is written until every holder of the terminal has closed it, which
     /// this end sees as EIO.
     pub fn read_to_end(&mut self) -> String {
-        let mut text = Vec::new();
+        while self.read_more() {}
+        let text = self.shown();
+        self.unread.clear();
+        text
+    }
+
+    /// Reads once; false when everybody has closed the terminal.
+    fn read_more(&mut self) -> bool {
         let mut block = [0; 4096];
-        loop {
-            let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut polled, SILENCE_MILLIS);
-            let shown = || String::from_utf8_lossy(&text);
-            assert!(
-                matches!(ready, Ok(1..)),
-                "{ready:?}, still open after: {}",
-                shown()
-            );
-            match self.master.read(&mut block) {
-                Ok(count @ 1..) => text.extend_from_slice(&block[..count]),
-                Ok(0) | Err(_) => return shown().into_owned(),
+        let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+        let ready = poll(&mut polled, SILENCE_MILLIS);
+        assert!(
+            matches!(ready, Ok(1..)),
+            "{ready:?}, still open after: {}",
+            self.shown()
+        );
+        match self.master.read(&mut block) {
+            Ok(count @ 1..) => {
+                self.unread.extend_from_slice(&block[..count]);
+                true
             }
+            Ok(0) | Err(_) => false,
         }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.unread).into_owned()
     }
 
     /// Waits for the command's exit code, as a shell shows it.
