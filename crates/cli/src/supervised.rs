@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +12,8 @@ use std::time::Duration;
 use memcap_linux::SizeSpec;
 use memcap_marker::runner::{Ending, Runner, RunnerError, Step, StepReport, Usage};
 use memcap_supervisor::{
-    Control, Event, Job, JobEnd, LimitError, Limits, MechanismChoice, Outcome, Request, Supervisor,
-    SupervisorError, VerdictKind,
+    Control, Event, Job, JobEnd, LimitError, Limits, MechanismChoice, Outcome, Request, Sample,
+    Stream, Supervisor, SupervisorError, VerdictKind,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -114,7 +113,7 @@ impl SupervisedRunner {
         }
         while let Some(event) = handle.next_event()? {
             match event {
-                Event::Sample { current, peak } => watch(Usage { current, peak }),
+                Event::Sample(Sample { current, peak }) => watch(Usage { current, peak }),
                 Event::Ended => {}
             }
         }
@@ -125,7 +124,7 @@ impl SupervisedRunner {
     fn request(&self, step: &Step) -> Result<Request, StepError> {
         let mut job = Job::new(&step.program)
             .args(&step.args)
-            .stdin(Stdio::null())
+            .stdin(Stream::Null)
             .stdout(output(&step.stdout)?)
             .stderr(output(&step.stderr)?);
         for (name, value) in &step.env {

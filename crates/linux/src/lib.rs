@@ -27,5 +27,5 @@ pub use file::{FileError, Operation};
 pub use fork::fork_alone;
 pub use mapped_file::MappedFile;
 pub use one_line::one_line;
-pub use pidfd::PidFd;
+pub use pidfd::{ChildEnd, ChildState, ChildStatus, PidFd};
 pub use process::{ProcessId, share_memory};

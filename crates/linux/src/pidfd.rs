@@ -3,7 +3,36 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use std::time::Duration;
+
 use crate::process::ProcessId;
+
+/// What waiting for a child brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildState {
+    /// It is still there.
+    Running,
+    /// It has ended and is gone now.
+    Ended(ChildEnd),
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildEnd {
+    /// Its exit code, or the signal that killed it.
+    pub status: ChildStatus,
+    /// User and system time, its own reaped children's included.
+    pub cpu: Duration,
+}
+
+/// Exit code or signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildStatus {
+    /// By itself, 0 to 255.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
 
 /// A handle on one process (pidfd_open(2), Linux 5.3). Readable in `poll`
 /// once the process has ended.
@@ -72,6 +101,49 @@ impl PidFd {
         }
     }
 
+    /// Reaps the child if it has ended (waitid(2) with P_PIDFD, Linux 5.4).
+    /// Never waits, and never meets another child, whoever reaps what in this
+    /// process.
+    ///
+    /// # Errors
+    /// ECHILD when it is no child of ours or somebody else has reaped it (SIGCHLD
+    /// ignored, or another thread in wait(2)); EINVAL before Linux 5.4.
+    pub fn reap(&self) -> io::Result<ChildState> {
+        use std::os::fd::AsRawFd;
+        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: both structures are live and of the kernel's layout; the
+        // fifth argument is the rusage that the C library's wrapper leaves out.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                self.0.as_raw_fd(),
+                info.as_mut_ptr(),
+                libc::WEXITED | libc::WNOHANG,
+                usage.as_mut_ptr(),
+            )
+        };
+        if done == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: all-zero is a valid value of both, and the kernel has filled
+        // them where there was something to say.
+        let (info, usage) = unsafe { (info.assume_init(), usage.assume_init()) };
+        // SAFETY: the fields of SIGCHLD are what waitid fills.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if pid == 0 {
+            return Ok(ChildState::Running);
+        }
+        let status = match info.si_code {
+            libc::CLD_EXITED => ChildStatus::Exited(status),
+            // CLD_KILLED and CLD_DUMPED.
+            _ => ChildStatus::Signaled(status),
+        };
+        let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
+        Ok(ChildState::Ended(ChildEnd { status, cpu }))
+    }
+
     /// Frees the memory of a dying process from our own context
     /// (process_mrelease(2), Linux 5.15). Only sensible after SIGKILL.
     ///
@@ -93,5 +165,43 @@ impl PidFd {
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_reaped_once_and_by_handle() {
+        let start = |script: &str| {
+            std::process::Command::new("sh")
+                .args(["-c", script])
+                .spawn()
+                .expect("starts")
+        };
+        let handle = |child: &std::process::Child| {
+            PidFd::open(i32::try_from(child.id()).expect("a pid")).expect("a handle")
+        };
+        let ended = |child: &PidFd| loop {
+            match child.reap().expect("reaps") {
+                ChildState::Running => std::thread::yield_now(),
+                ChildState::Ended(end) => break end,
+            }
+        };
+        let sleeper = handle(&start("sleep 60"));
+        let quick = handle(&start("exit 3"));
+        assert_eq!(ended(&quick).status, ChildStatus::Exited(3));
+        let again = quick.reap().expect_err("it is gone");
+        assert_eq!(again.raw_os_error(), Some(libc::ECHILD));
+        assert_eq!(sleeper.reap().expect("asks"), ChildState::Running);
+        sleeper.send(libc::SIGTERM).expect("sent");
+        assert_eq!(ended(&sleeper).status, ChildStatus::Signaled(libc::SIGTERM));
     }
 }

@@ -11,16 +11,18 @@
 //! 3. enter the cgroups, unless it was born in them, so that nothing the job
 //!    ever touches is charged elsewhere;
 //! 4. rlimits and `oom_score_adj`;
-//! 5. default dispositions and the caller's signal mask;
-//! 6. `exec`; a file that is no program but executable is given to `/bin/sh`,
+//! 5. the working directory and the standard streams;
+//! 6. default dispositions and the caller's signal mask;
+//! 7. `exec`; a file that is no program but executable is given to `/bin/sh`,
 //!    as execvp(3) does.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::sys::signal::SigSet;
 
@@ -36,6 +38,10 @@ pub struct SpawnRequest<'a> {
     pub args: &'a [OsString],
     /// The whole environment.
     pub env: &'a [(OsString, OsString)],
+    /// Its working directory; the parent's when `None`.
+    pub current_dir: Option<&'a Path>,
+    /// Its standard input, output and error; the parent's where `None`.
+    pub streams: [Option<BorrowedFd<'a>>; 3],
     /// A process group of this session to join; the parent's when `None`.
     pub process_group: Option<i32>,
     /// Groups to enter before `exec`, one to a hierarchy.
@@ -73,17 +79,23 @@ pub enum SpawnStep {
     EnterCgroup,
     /// RLIMIT_DATA.
     DataLimit,
+    /// Changing to its directory.
+    WorkingDirectory,
+    /// Taking over its standard streams.
+    Streams,
     /// Replacing the process by the program.
     Exec,
 }
 
 impl SpawnStep {
-    const ALL: [SpawnStep; 6] = [
+    const ALL: [SpawnStep; 8] = [
         SpawnStep::Fork,
         SpawnStep::ProcessGroup,
         SpawnStep::ParentDeathSignal,
         SpawnStep::EnterCgroup,
         SpawnStep::DataLimit,
+        SpawnStep::WorkingDirectory,
+        SpawnStep::Streams,
         SpawnStep::Exec,
     ];
 }
@@ -96,6 +108,8 @@ impl std::fmt::Display for SpawnStep {
             SpawnStep::ParentDeathSignal => "set the parent-death signal",
             SpawnStep::EnterCgroup => "enter the cgroup",
             SpawnStep::DataLimit => "set RLIMIT_DATA",
+            SpawnStep::WorkingDirectory => "change to the working directory",
+            SpawnStep::Streams => "take over the standard streams",
             SpawnStep::Exec => "execute the program",
         })
     }
@@ -124,8 +138,10 @@ pub struct Spawned {
 /// Starts a job and waits until its `exec` has succeeded or failed. A child
 /// that failed has been reaped when this returns.
 ///
-/// The caller must be single-threaded, or be sure that no other thread holds a
-/// lock the C library's `fork` handlers need.
+/// May be called from several threads at once: what the child does is
+/// async-signal-safe, and every descriptor made here is closed on `exec`. The
+/// parent-death signal is tied to the calling **thread**: the job is killed
+/// when that ends.
 ///
 /// # Errors
 /// The step that failed, with its errno: ENOENT and EACCES of
@@ -217,6 +233,11 @@ struct Prepared<'a> {
     birthplace: Option<(RawFd, RawFd)>,
     /// Lists of other groups.
     lists: Vec<RawFd>,
+    current_dir: Option<CString>,
+    /// Descriptors to become 0, 1 and 2; none of them is one of these itself.
+    streams: [Option<RawFd>; 3],
+    /// Copies of such as were.
+    _lifted: Vec<OwnedFd>,
     data_limit: Option<libc::rlimit>,
     oom_score_adj: Option<Vec<u8>>,
     mask: SigSet,
@@ -254,7 +275,20 @@ impl<'a> Prepared<'a> {
             .chain(pointers(&strings[1..arg_count]))
             .map(Cell::new)
             .collect();
+        let mut lifted = Vec::new();
+        let mut streams = [None; 3];
+        for (place, stream) in streams.iter_mut().zip(request.streams) {
+            *place = stream
+                .map(|fd| above_streams(fd, &mut lifted))
+                .transpose()?;
+        }
         Ok(Prepared {
+            current_dir: request
+                .current_dir
+                .map(|dir| c_string(dir.as_os_str()))
+                .transpose()?,
+            streams,
+            _lifted: lifted,
             shell_argv,
             candidates: candidates(request.program, request.env)?,
             argv: pointers(&strings[..arg_count]),
@@ -372,6 +406,19 @@ impl<'a> Prepared<'a> {
         if let Some(score) = &self.oom_score_adj {
             raise_oom_score(score);
         }
+        if let Some(dir) = &self.current_dir {
+            // SAFETY: a NUL-terminated string that lives as long as `self`.
+            if unsafe { libc::chdir(dir.as_ptr()) } == -1 {
+                return SpawnStep::WorkingDirectory;
+            }
+        }
+        for (number, stream) in (0..).zip(self.streams) {
+            // The copy stays open over `exec`.
+            // SAFETY: plain numbers; the caller holds the source.
+            if stream.is_some_and(|fd| unsafe { libc::dup2(fd, number) } == -1) {
+                return SpawnStep::Streams;
+            }
+        }
         self.restore_signals();
         self.exec();
         SpawnStep::Exec
@@ -421,6 +468,19 @@ impl<'a> Prepared<'a> {
             unsafe { *libc::__errno_location() = libc::EACCES };
         }
     }
+}
+
+/// The descriptor, or a copy with a number of its own: one that is 0, 1 or 2
+/// would be overwritten while the streams are put in place.
+fn above_streams(fd: BorrowedFd<'_>, lifted: &mut Vec<OwnedFd>) -> io::Result<RawFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd.as_raw_fd());
+    }
+    // The standard library gives copies numbers from 3 on.
+    let copy = fd.try_clone_to_owned()?;
+    let number = copy.as_raw_fd();
+    lifted.push(copy);
+    Ok(number)
 }
 
 /// Writes the score; failing to is no reason not to run the job.
@@ -482,7 +542,7 @@ fn candidates(program: &OsStr, env: &[(OsString, OsString)]) -> io::Result<Vec<C
     std::env::split_paths(path.unwrap_or(OsStr::new("/bin:/usr/bin")))
         .map(|dir| {
             let dir = if dir.as_os_str().is_empty() {
-                std::path::Path::new(".")
+                Path::new(".")
             } else {
                 &dir
             };
@@ -500,6 +560,8 @@ mod tests {
             program,
             args,
             env: &[],
+            current_dir: None,
+            streams: [None; 3],
             process_group: None,
             entrances: &[],
             data_limit: None,
@@ -549,6 +611,41 @@ mod tests {
             (empty.step, empty.source.raw_os_error()),
             (SpawnStep::Exec, Some(libc::ENOENT))
         );
+    }
+
+    #[test]
+    fn streams_and_directory_are_the_ones_asked_for() {
+        use std::io::Write;
+        use std::os::fd::AsFd;
+        let dir = tempfile::tempdir().expect("a folder");
+        let args = [
+            OsString::from("-c"),
+            OsString::from("read word; echo \"$word in $(pwd -P)\" >&2"),
+        ];
+        let (stdin, mut feed) = io::pipe().expect("a pipe");
+        let (mut said, stderr) = io::pipe().expect("a pipe");
+        let spawned = spawn(&SpawnRequest {
+            current_dir: Some(dir.path()),
+            streams: [Some(stdin.as_fd()), None, Some(stderr.as_fd())],
+            ..request(OsStr::new("sh"), &args)
+        })
+        .expect("starts");
+        drop((stdin, stderr));
+        feed.write_all(b"hello\n").expect("fed");
+        let mut text = String::new();
+        said.read_to_string(&mut text).expect("read");
+        assert_eq!(exit_code(spawned.pid), 0);
+        let real = dir.path().canonicalize().expect("a real path");
+        assert_eq!(text, format!("hello in {}\n", real.display()));
+
+        let missing = dir.path().join("missing");
+        let refused = spawn(&SpawnRequest {
+            current_dir: Some(&missing),
+            ..request(OsStr::new("sh"), &[])
+        })
+        .unwrap_err();
+        assert_eq!(refused.step, SpawnStep::WorkingDirectory);
+        assert_eq!(refused.source.raw_os_error(), Some(libc::ENOENT));
     }
 
     #[test]

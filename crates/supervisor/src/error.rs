@@ -26,6 +26,18 @@ pub enum SupervisorError {
     /// No process could be made for the keeper.
     #[error("failed to make a process for the keeper")]
     ForkKeeper(#[source] std::io::Error),
+    /// What was started as the keeper is none.
+    #[error("the keeper's executable ended without a word")]
+    NoKeeper,
+    /// This process was started as a keeper by itself.
+    #[error("this program was started as its own keeper and did not notice")]
+    NoHook,
+    /// No thread could be made.
+    #[error("failed to start a thread for the job")]
+    Thread(#[source] std::io::Error),
+    /// A pipe of the job, or `/dev/null`.
+    #[error("failed to open or read the job's streams")]
+    Stream(#[source] std::io::Error),
     /// The channel to the keeper failed.
     #[error("failed to talk to the keeper")]
     Channel(#[source] std::io::Error),
@@ -43,13 +55,26 @@ impl SupervisorError {
         match self {
             SupervisorError::Plan(error) => Some(error.hint().to_owned()),
             SupervisorError::StartKeeper { .. } => Some(
-                "the keeper is the `memcap` executable; name it with `Supervisor::keeper`".into(),
+                "the keeper is the `memcap` executable: install it on PATH, name it with \
+                 `Supervisor::keeper`, or let this program be its own with \
+                 `memcap_supervisor::keeper::hook()`"
+                    .into(),
             ),
+            SupervisorError::NoKeeper => Some(
+                "name `memcap`, or a program that begins with \
+                 `memcap_supervisor::keeper::hook()`, with `Supervisor::keeper`"
+                    .into(),
+            ),
+            SupervisorError::NoHook => {
+                Some("call `memcap_supervisor::keeper::hook()` first in `main`".into())
+            }
+            SupervisorError::Thread(_) => Some("the limit of threads may be reached".into()),
             SupervisorError::Refused(_) => {
                 Some("`memcap doctor` shows what works on this host".into())
             }
             SupervisorError::ForkKeeper(_)
             | SupervisorError::Channel(_)
+            | SupervisorError::Stream(_)
             | SupervisorError::KeeperGone => None,
         }
     }

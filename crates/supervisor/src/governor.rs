@@ -94,6 +94,8 @@ pub(crate) enum Input {
     MainEnded,
     /// The embedding program asks to end the job.
     StopAsked,
+    /// The embedding program asks to end the tree at once.
+    KillAsked,
     /// The embedding program is gone.
     HostGone,
     /// The main process was stopped: its wall time stands still.
@@ -271,6 +273,7 @@ impl Governor {
             Input::Stalled => self.ask_to_end(Cause::Stalled, now),
             Input::TooManyProcesses => self.end(Some(Cause::ProcessLimit)),
             Input::MainEnded => self.end(None),
+            Input::KillAsked => self.end(Some(Cause::StopAsked)),
             Input::StopAsked => self.ask_to_end(Cause::StopAsked, now),
             Input::MainStopped => {
                 self.stopped_at.get_or_insert(now);

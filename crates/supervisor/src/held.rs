@@ -107,13 +107,13 @@ fn soft_holder(by: ThrottleBy) -> &'static str {
 fn cpu_holder(containment: Containment) -> &'static str {
     match containment {
         Containment::CgroupV2 => "the keeper's looks at cpu.stat",
-        Containment::Keeper => "the keeper's looks at /proc",
+        Containment::Keeper | Containment::InProcess => "the keeper's looks at /proc",
     }
 }
 
 fn task_holder(containment: Containment) -> &'static str {
     match containment {
         Containment::CgroupV2 => "pids.max where the directory has it, else the keeper's count",
-        Containment::Keeper => "the keeper's count",
+        Containment::Keeper | Containment::InProcess => "the keeper's count",
     }
 }

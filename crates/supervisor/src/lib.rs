@@ -16,9 +16,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod conversation;
 mod error;
 mod evidence;
 mod governor;
+mod guardian;
 mod handle;
 mod held;
 pub mod keeper;
@@ -31,6 +33,7 @@ mod processes;
 mod report;
 mod request;
 mod rescue;
+mod stream;
 mod throttle;
 mod timeline;
 mod verdict;
@@ -38,10 +41,11 @@ mod wire;
 
 pub use error::{KeeperRefusal, SupervisorError};
 pub use evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
-pub use handle::{Control, Event, Handle, Supervisor};
+pub use handle::{Control, Event, Events, Handle, Output, Sample, Supervisor};
 pub use held::{Held, OtherLimit};
 pub use lease::{LeasePolicy, LeaseUse, Refusal};
 pub use mechanism::{Containment, MechanismChoice, UnknownMechanism};
+pub use memcap_linux::{ByteSize, ParseSizeError, ProcessId, SizeSpec};
 pub use memcap_probe::{Guarantee, Mechanism};
 pub use outcome::Outcome;
 pub use plan::{Clamp, Plan, PlanError, Rejected};
@@ -51,6 +55,7 @@ pub use report::{
     ReportedTimeline, SCHEMA_VERSION, Versions,
 };
 pub use request::{Job, LimitError, Limits, Request};
+pub use stream::Stream;
 pub use timeline::{Happening, Interval, TimedEvent, Timeline};
 pub use verdict::{By, Verdict, VerdictKind};
 pub use wire::Word;

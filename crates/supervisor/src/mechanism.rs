@@ -55,6 +55,9 @@ pub enum Containment {
     CgroupV2,
     /// The keeper as subreaper, walking /proc.
     Keeper,
+    /// A thread of the embedding program, walking /proc: descendants that flee
+    /// before they were seen are lost.
+    InProcess,
 }
 
 impl fmt::Display for Containment {
@@ -62,6 +65,7 @@ impl fmt::Display for Containment {
         f.pad(match self {
             Containment::CgroupV2 => "cgroup-v2",
             Containment::Keeper => "keeper",
+            Containment::InProcess => "in-process",
         })
     }
 }

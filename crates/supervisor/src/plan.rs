@@ -168,6 +168,21 @@ impl PlanError {
     }
 }
 
+impl Plan {
+    /// The same where no keeper is a subreaper: without a directory, orphans
+    /// are followed only once they were seen.
+    pub(crate) fn kept_by_a_thread(self) -> Plan {
+        let containment = match self.containment {
+            Containment::CgroupV2 => Containment::CgroupV2,
+            Containment::Keeper | Containment::InProcess => Containment::InProcess,
+        };
+        Plan {
+            containment,
+            ..self
+        }
+    }
+}
+
 /// Chooses. `refused` are mechanisms that looked usable but were refused by
 /// the kernel when tried in this very run.
 pub(crate) fn plan(
@@ -338,7 +353,7 @@ fn throttle(
     let by = match (placement, containment) {
         (Placement::CgroupV2(_) | Placement::Systemd(_), _) => ThrottleBy::MemoryHigh,
         (_, Containment::CgroupV2) => ThrottleBy::Freezes,
-        (_, Containment::Keeper) => {
+        (_, Containment::Keeper | Containment::InProcess) => {
             return Err(PlanError::NoThrottle {
                 mechanism: placement.mechanism(),
                 reason: host.cgroup_v2.value().map_or_else(

@@ -2,25 +2,34 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use memcap_linux::{ByteSize, SizeSpec};
 
 use crate::wire::Word;
-use crate::{LeasePolicy, MechanismChoice, ReportedRequest};
+use crate::{LeasePolicy, MechanismChoice, ReportedRequest, Stream};
 
 /// The command to run, with its streams and surroundings. Whatever is not
 /// changed here is the caller's own.
+///
+/// ```
+/// use memcap_supervisor::{Job, Stream};
+///
+/// let job = Job::new("cc")
+///     .args(["-c", "main.c"])
+///     .env("LANG", "C")
+///     .current_dir("/src")
+///     .stdin(Stream::Null)
+///     .stderr(Stream::Piped);
+/// ```
 #[derive(Debug)]
 pub struct Job {
     pub(crate) program: OsString,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) current_dir: Option<PathBuf>,
-    pub(crate) stdin: Option<Stdio>,
-    pub(crate) stdout: Option<Stdio>,
-    pub(crate) stderr: Option<Stdio>,
+    /// Standard input, output and error.
+    pub(crate) streams: [Stream; 3],
 }
 
 impl Job {
@@ -31,10 +40,15 @@ impl Job {
             args: Vec::new(),
             env: Vec::new(),
             current_dir: None,
-            stdin: None,
-            stdout: None,
-            stderr: None,
+            streams: Default::default(),
         }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Job {
+        self.args.push(arg.into());
+        self
     }
 
     /// Adds arguments.
@@ -68,22 +82,22 @@ impl Job {
 
     /// Gives it another standard input than ours.
     #[must_use]
-    pub fn stdin(mut self, stream: impl Into<Stdio>) -> Job {
-        self.stdin = Some(stream.into());
+    pub fn stdin(mut self, stream: impl Into<Stream>) -> Job {
+        self.streams[0] = stream.into();
         self
     }
 
     /// Gives it another standard output than ours.
     #[must_use]
-    pub fn stdout(mut self, stream: impl Into<Stdio>) -> Job {
-        self.stdout = Some(stream.into());
+    pub fn stdout(mut self, stream: impl Into<Stream>) -> Job {
+        self.streams[1] = stream.into();
         self
     }
 
     /// Gives it another standard error than ours.
     #[must_use]
-    pub fn stderr(mut self, stream: impl Into<Stdio>) -> Job {
-        self.stderr = Some(stream.into());
+    pub fn stderr(mut self, stream: impl Into<Stream>) -> Job {
+        self.streams[2] = stream.into();
         self
     }
 }
@@ -137,6 +151,17 @@ impl LimitError {
 }
 
 /// What a job may use, valid by construction.
+///
+/// ```
+/// use std::time::Duration;
+/// use memcap_supervisor::Limits;
+///
+/// let limits = Limits::memory("1.5G".parse()?)?
+///     .time(Duration::from_secs(600))?
+///     .grace(Duration::from_secs(5));
+/// assert!(Limits::memory("12K".parse()?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub(crate) memory: SizeSpec,

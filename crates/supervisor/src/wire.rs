@@ -69,12 +69,14 @@ fn from_hex(hex: &str) -> Option<OsString> {
         .map(OsString::from_vec)
 }
 
-/// Everything the keeper needs for one run. The environment, the working
-/// directory and the streams are the keeper's own, and so become the job's.
+/// Everything the keeper needs for one run. The environment and the streams are
+/// the keeper's own, and so become the job's.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Spec {
     pub(crate) program: Word,
     pub(crate) args: Vec<Word>,
+    /// The job's working directory; the keeper's own when `None`.
+    pub(crate) current_dir: Option<Word>,
     pub(crate) placement: Placement,
     pub(crate) containment_base: Option<PathBuf>,
     pub(crate) surroundings: Surroundings,
@@ -126,6 +128,10 @@ pub(crate) enum ToKeeper {
     Signal(i32),
     /// End the job: SIGTERM, grace, SIGKILL.
     Stop,
+    /// End the tree at once.
+    Kill,
+    /// Measure the tree and say [`FromKeeper::Looked`].
+    Look,
 }
 
 /// From the keeper to the embedding program.
@@ -146,6 +152,8 @@ pub(crate) enum FromKeeper {
     },
     /// The tree's memory now.
     Sample { current: ByteSize, peak: ByteSize },
+    /// The same, because it was asked for.
+    Looked { current: ByteSize, peak: ByteSize },
     /// The tree is gone and so are its groups.
     Ended(Box<Evidence>),
 }

@@ -95,6 +95,8 @@ impl Child {
             program: program.as_os_str(),
             args: &args,
             env: &[],
+            current_dir: None,
+            streams: [None; 3],
             process_group: None,
             entrances: setup.entrances,
             data_limit: setup.data_limit.map(memcap_linux::spawn::DataLimit::Fixed),

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::FileError;
 use memcap_linux::cgroup::V2Group;
+use memcap_linux::proc::Stat;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::enclosure::Enclosure;
-use super::tree::descendants;
+use super::tree::{self, Family};
 use crate::governor::Input;
 use crate::meters::{CpuMeter, TaskMeter};
 use crate::wire::Spec;
@@ -20,14 +21,18 @@ pub(super) struct Beside {
     cpu: Option<CpuMeter>,
     /// `None` too where `pids.max` holds the limit.
     tasks: Option<TaskMeter>,
+    family: Family,
+    main: i32,
 }
 
 impl Beside {
-    pub(super) fn new(spec: &Spec, enclosure: &Enclosure) -> Beside {
+    pub(super) fn new(spec: &Spec, enclosure: &Enclosure, family: Family, main: i32) -> Beside {
         let is_counted = enclosure.task_signal().is_none();
         Beside {
             cpu: spec.cpu.map(|limit| CpuMeter::new(limit, processors())),
             tasks: spec.processes.filter(|_| is_counted).map(TaskMeter::new),
+            family,
+            main,
         }
     }
 
@@ -41,15 +46,21 @@ impl Beside {
     /// Looks where that is due.
     pub(super) fn look(&mut self, enclosure: &Enclosure, now: Duration) -> Vec<Input> {
         let directory = enclosure.directory();
+        let members = || tree::members(self.family, self.main);
+        let reaped = match self.family {
+            Family::Descendants => cpu_of_reaped(),
+            // Of this whole process; the main process is not reaped yet.
+            Family::OfMain => Duration::ZERO,
+        };
         let mut inputs = Vec::new();
         if let Some(meter) = self.cpu.as_mut().filter(|meter| now >= meter.next_look()) {
-            let (used, cost) = timed(|| cpu_used(directory));
+            let (used, cost) = timed(|| cpu_used(directory, members, reaped));
             if meter.is_over(used, cost, now) {
                 inputs.push(Input::CpuUsedUp);
             }
         }
         if let Some(meter) = self.tasks.as_mut().filter(|meter| now >= meter.next_look()) {
-            let (count, cost) = timed(|| tasks(directory));
+            let (count, cost) = timed(|| tasks(directory, members));
             if meter.is_over(count, cost, now) {
                 inputs.push(Input::TooManyProcesses);
             }
@@ -67,23 +78,27 @@ fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
 /// What the tree has used: the directory's own account, else the living members
 /// and what they and we have reaped. The latter misses children of a process
 /// that ignores SIGCHLD, whose time the kernel adds to nobody's.
-fn cpu_used(directory: Option<&V2Group>) -> Duration {
+fn cpu_used(
+    directory: Option<&V2Group>,
+    members: impl Fn() -> Vec<Stat>,
+    reaped: Duration,
+) -> Duration {
     let of_directory = directory.and_then(|group| group.cpu_usage().ok());
     of_directory.unwrap_or_else(|| {
-        let living = descendants().iter().fold(Duration::ZERO, |sum, stat| {
+        let living = members().iter().fold(Duration::ZERO, |sum, stat| {
             sum.saturating_add(stat.cpu)
                 .saturating_add(stat.cpu_of_children)
         });
-        living.saturating_add(cpu_of_reaped())
+        living.saturating_add(reaped)
     })
 }
 
 /// Processes and threads of the tree.
-fn tasks(directory: Option<&V2Group>) -> u64 {
+fn tasks(directory: Option<&V2Group>, members: impl Fn() -> Vec<Stat>) -> u64 {
     let in_directory = directory
         .map(V2Group::tasks)
         .and_then(Result::<u64, FileError>::ok);
-    in_directory.unwrap_or_else(|| descendants().iter().map(|stat| stat.threads).sum())
+    in_directory.unwrap_or_else(|| members().iter().map(|stat| stat.threads).sum())
 }
 
 /// User and system time of every child that was reaped, and theirs.

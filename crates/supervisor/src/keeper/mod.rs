@@ -7,13 +7,15 @@
 //! this: when a subreaper dies, `setsid` children go to init and are lost.
 //!
 //! The embedding program starts it as `memcap __keeper FD`, with one end of a
-//! socket pair as descriptor FD and with the job's streams, directory and
-//! environment as its own. A program that has one thread may fork it instead
-//! ([`crate::Supervisor::forks_keeper`]).
+//! socket pair as descriptor FD and with the job's streams and environment as
+//! its own. A program that has one thread may fork it instead
+//! ([`crate::Supervisor::forks_keeper`]). In [`crate::Supervisor::in_process`] the
+//! same loop runs in a thread and touches nothing of the whole process.
 
 mod around;
 mod beside;
 mod enclosure;
+mod hook;
 mod members;
 mod names;
 mod not_executed;
@@ -28,6 +30,9 @@ pub(crate) mod start;
 mod sweep;
 mod tree;
 
+pub use hook::hook;
+pub(crate) use hook::{is_without_hook, own_program};
 pub(crate) use room::Room;
+pub(crate) use run::in_a_thread;
 pub use run::main;
 pub(crate) use sweep::sweep;

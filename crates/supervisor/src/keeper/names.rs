@@ -1,23 +1,35 @@
 //! What the groups of a run are called.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use memcap_linux::cgroup::GroupName;
 
 use super::enclosure::EnclosureError;
 
-/// The serial of the group that holds the limit.
+/// The kind of the group that holds the limit.
 pub(super) const LIMIT: u32 = 0;
-/// The serial of the leaf that the embedding program moves into.
+/// The kind of the leaf that the embedding program moves into.
 pub(super) const ROOM: u32 = 1;
-/// The serial of a group that only follows the tree.
+/// The kind of a group that only follows the tree.
 pub(super) const DIRECTORY: u32 = 2;
-/// The serial of a scope that systemd makes for us.
+/// The kind of a scope that systemd makes for us.
 pub(super) const SCOPE: u32 = 3;
-/// The serial of the keeper's own leaf in such a scope.
+/// The kind of the keeper's own leaf in such a scope.
 pub(super) const KEEPER: u32 = 4;
+/// How many kinds there may be.
+const KINDS: u32 = 8;
 
-/// This keeper's group of one kind.
-pub(super) fn name(serial: u32) -> Result<String, EnclosureError> {
-    GroupName::for_this_process(serial)
+/// A new name for a group of one kind. A keeper makes one of each; a program
+/// that keeps its jobs itself makes many.
+pub(super) fn name(kind: u32) -> Result<String, EnclosureError> {
+    static MADE: [AtomicU32; KINDS as usize] = [const { AtomicU32::new(0) }; KINDS as usize];
+    let count = MADE[kind as usize].fetch_add(1, Ordering::Relaxed);
+    GroupName::for_this_process(count * KINDS + kind)
         .map(|name| name.to_string())
         .map_err(EnclosureError::Name)
+}
+
+/// Whether a group of this name is of that kind.
+pub(super) fn is_a(name: &GroupName, kind: u32) -> bool {
+    name.serial() % KINDS == kind
 }

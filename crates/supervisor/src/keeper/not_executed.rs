@@ -13,14 +13,14 @@ use nix::errno::Errno;
 /// The kernel reads no more of a script to find its interpreter.
 const FIRST_LINE: usize = 256;
 
-/// What is wrong with `program`, that `execve` refused with `errno`. `None`
-/// where nothing more is known; a name without a slash was looked for in many
-/// places.
-pub(super) fn why(program: &OsStr, errno: i32) -> Option<String> {
+/// What is wrong with `program`, that `execve` refused with `errno` in
+/// `directory` (`None`: ours). `None` where nothing more is known; a name
+/// without a slash was looked for in many places.
+pub(super) fn why(program: &OsStr, directory: Option<&Path>, errno: i32) -> Option<String> {
     if !program.as_bytes().contains(&b'/') {
         return None;
     }
-    let path = Path::new(program);
+    let path = &directory.unwrap_or(Path::new("")).join(program);
     let found = fs::metadata(path).ok()?;
     match Errno::from_raw(errno) {
         Errno::EACCES if found.is_dir() => Some("it is a directory".to_owned()),
@@ -75,19 +75,24 @@ mod tests {
         let name = path.as_os_str();
         let [enoent, eacces] = [Errno::ENOENT as i32, Errno::EACCES as i32];
         assert_eq!(
-            why(name, enoent).as_deref(),
+            why(name, None, enoent).as_deref(),
             Some("its interpreter `/no/such` is not there")
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changed");
         assert_eq!(
-            why(name, eacces).as_deref(),
+            why(name, None, eacces).as_deref(),
             Some("it has no execute permission")
         );
         assert_eq!(
-            why(folder.path().as_os_str(), eacces).as_deref(),
+            why(folder.path().as_os_str(), None, eacces).as_deref(),
             Some("it is a directory")
         );
-        assert_eq!(why(OsStr::new("sh"), enoent), None);
-        assert_eq!(why(OsStr::new("/no/such"), enoent), None);
+        assert_eq!(
+            why(OsStr::new("./script"), Some(folder.path()), eacces).as_deref(),
+            Some("it has no execute permission")
+        );
+        assert_eq!(why(OsStr::new("./script"), None, eacces), None);
+        assert_eq!(why(OsStr::new("sh"), None, enoent), None);
+        assert_eq!(why(OsStr::new("/no/such"), None, enoent), None);
     }
 }

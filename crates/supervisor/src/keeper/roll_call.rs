@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use memcap_linux::ProcessId;
 use memcap_linux::proc::{self, Stat};
 
 use super::enclosure::Enclosure;
-use super::tree::descendants;
+use super::tree::{self, Family};
 use crate::evidence::LeftRunning;
 
 /// The first look comes this long after the job's start.
@@ -27,14 +28,18 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 /// Looks from time to time.
 #[derive(Debug)]
 pub(super) struct RollCall {
+    family: Family,
+    main: i32,
     next: Option<Duration>,
     left: Vec<LeftRunning>,
 }
 
 impl RollCall {
     /// Does nothing where no group holds the limit.
-    pub(super) fn new(enclosure: &Enclosure) -> RollCall {
+    pub(super) fn new(enclosure: &Enclosure, family: Family, main: i32) -> RollCall {
         RollCall {
+            family,
+            main,
             next: enclosure.limited().map(|_| FIRST),
             left: Vec::new(),
         }
@@ -64,13 +69,17 @@ impl RollCall {
         if self.next.is_none() {
             return;
         }
-        let mut outside = outside(enclosure);
+        let members = || tree::members(self.family, self.main);
+        let mut outside = outside(members(), enclosure);
         for _ in 1..LOOKS {
             if outside.is_empty() {
                 return;
             }
             pause(BETWEEN_LOOKS);
-            let again: BTreeSet<_> = self::outside(enclosure).iter().map(Stat::id).collect();
+            let again: BTreeSet<_> = self::outside(members(), enclosure)
+                .iter()
+                .map(Stat::id)
+                .collect();
             outside.retain(|stat| again.contains(&stat.id()));
         }
         for stat in outside {
@@ -84,15 +93,19 @@ impl RollCall {
     }
 
     /// Everybody who was seen outside.
+    pub(super) fn seen(&self) -> impl Iterator<Item = ProcessId> {
+        self.left.iter().map(|left| left.process)
+    }
+
+    /// The same, for the report.
     pub(super) fn take(&mut self) -> Vec<LeftRunning> {
         std::mem::take(&mut self.left)
     }
 }
 
-/// Living descendants that the limited group does not list. The tree is listed
-/// first: who is born later is in neither list.
-fn outside(enclosure: &Enclosure) -> Vec<Stat> {
-    let mut below = descendants();
+/// Living members of the tree that the limited group does not list. The tree
+/// was listed first: who is born later is in neither list.
+fn outside(mut below: Vec<Stat>, enclosure: &Enclosure) -> Vec<Stat> {
     let Some(inside) = enclosure.limited() else {
         return Vec::new();
     };

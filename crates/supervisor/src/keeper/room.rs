@@ -106,14 +106,14 @@ impl Room {
     }
 
     fn needs_memory(&self, child: &V2Group) -> bool {
-        let of_a_run = group_name(child).is_some_and(|name| name.serial() == names::LIMIT);
+        let of_a_run = group_name(child).is_some_and(|name| names::is_a(&name, names::LIMIT));
         child.path() != self.path() && (of_a_run || matches!(child.max(), Ok(Limit::At(_))))
     }
 }
 
 /// Whether this is a leaf that programs may be in while its maker is dead.
 pub(super) fn is_room(group: &V2Group) -> bool {
-    group_name(group).is_some_and(|name| name.serial() == names::ROOM)
+    group_name(group).is_some_and(|name| names::is_a(&name, names::ROOM))
 }
 
 /// Keeps keepers at the same base from taking the controller away between

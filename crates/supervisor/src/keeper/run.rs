@@ -1,11 +1,13 @@
 //! The keeper's life: receive a spec, prepare, start the job, watch, end,
 //! clean up, tell.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use memcap_linux::spawn::{DataLimit, SpawnError, SpawnRequest, Spawned, spawn};
@@ -26,11 +28,12 @@ use super::recorder::Recorder;
 use super::roll_call::RollCall;
 use super::sampler::Sampler;
 use super::soft::SoftLimit;
-use super::tree::{self, Reaped, Turn};
+use super::tree::{self, Family, Reaped, Turn};
 use crate::evidence::{Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Leases, Rules, Sum};
 use crate::lease::{LeaseUse, Mark, Refusal, Terms};
 use crate::plan::{Placement, Rejected};
+use crate::stream::JobEnds;
 use crate::timeline::Happening;
 use crate::wire::{self, FromKeeper, Inbox, Spec, ToKeeper};
 
@@ -64,11 +67,75 @@ pub(super) fn serve(stream: UnixStream) -> io::Result<()> {
     Keeper::receive(stream)?.serve()
 }
 
+/// Runs the keeper's loop in a thread of the embedding program, with what
+/// would be the keeper process's own.
+pub(crate) fn in_a_thread(
+    stream: UnixStream,
+    env: Vec<(OsString, OsString)>,
+    streams: JobEnds,
+) -> io::Result<JoinHandle<()>> {
+    // Without handles on processes nothing would tell of the end of a job.
+    PidFd::open(i32::try_from(std::process::id()).map_err(io::Error::other)?)?;
+    let hands = Hands { env, streams };
+    std::thread::Builder::new()
+        .name("memcap-keeper".into())
+        .spawn(move || {
+            // The program's handlers run on its own threads.
+            signals::block_all();
+            let keeper = Keeper {
+                stream,
+                inbox: Inbox::default(),
+                role: Role::Thread(hands),
+                host: None,
+            };
+            // A channel that closes without a last word says it.
+            let _ = keeper.serve();
+        })
+}
+
 struct Keeper {
     stream: UnixStream,
     inbox: Inbox,
-    children: SignalFd,
+    role: Role,
     host: Option<PidFd>,
+}
+
+/// What the loop runs in.
+enum Role {
+    /// A process of its own, with the signals of its children.
+    Process(SignalFd),
+    /// A thread of the embedding program.
+    Thread(Hands),
+}
+
+/// What a job gets that is not the process's own.
+struct Hands {
+    env: Vec<(OsString, OsString)>,
+    streams: JobEnds,
+}
+
+impl Role {
+    fn family(&self) -> Family {
+        match self {
+            Role::Process(_) => Family::Descendants,
+            Role::Thread(_) => Family::OfMain,
+        }
+    }
+
+    /// What becomes readable when the main process, or any other child of the
+    /// keeper, has ended.
+    fn ended<'a>(&'a self, main: Option<&'a PidFd>) -> Option<BorrowedFd<'a>> {
+        match self {
+            Role::Process(children) => Some(children.as_fd()),
+            Role::Thread(_) => main.map(AsFd::as_fd),
+        }
+    }
+
+    fn acknowledge(&self) {
+        if let Role::Process(children) = self {
+            while let Ok(Some(_)) = children.read_signal() {}
+        }
+    }
 }
 
 impl Keeper {
@@ -85,7 +152,7 @@ impl Keeper {
         Ok(Keeper {
             stream,
             inbox: Inbox::default(),
-            children,
+            role: Role::Process(children),
             host: None,
         })
     }
@@ -107,7 +174,7 @@ impl Keeper {
     /// One job from its start to its end, and what is said of it.
     fn run(&mut self, spec: &Spec, enclosure: &Enclosure) -> io::Result<FromKeeper> {
         let around = Around::observe(&spec.surroundings);
-        let sampler = match spec.placement {
+        let mut sampler = match spec.placement {
             Placement::Watchdog | Placement::Rlimit => {
                 Sampler::new(enclosure.directory(), spec.swap)
             }
@@ -116,20 +183,25 @@ impl Keeper {
                 Sampler::unused()
             }
         };
-        let job = match start(spec, enclosure) {
+        let job = match start(spec, enclosure, &self.role) {
             Ok(job) => job,
             Err(error) => {
                 self.dispose(enclosure);
-                return Ok(not_started(&error, &spec.program.0));
+                return Ok(not_started(&error, spec));
             }
         };
-        let mut watch = Watch::new(spec, enclosure, &job, sampler);
+        if self.role.family() == Family::OfMain && job.pidfd.is_some() {
+            sampler.follow(job.pid);
+        }
+        let mut watch = Watch::new(spec, enclosure, &job, sampler, self.role.family());
         let watched = self
             .let_go_of_the_jobs_things(enclosure, &around, &job)
             .and_then(|()| {
                 if matches!(spec.placement, Placement::Watchdog) {
                     priority::prefer_this_process();
                     priority::ask_for_short_slices();
+                }
+                if let (Placement::Watchdog, Role::Process(_)) = (&spec.placement, &self.role) {
                     priority::stay_in_memory();
                 }
                 self.tell(&FromKeeper::Started { pid: job.pid });
@@ -152,7 +224,9 @@ impl Keeper {
             let Some(mut spec) = self.next_spec()? else {
                 return Ok(None);
             };
-            self.host = spec.host.and_then(|host| PidFd::open_verified(host).ok());
+            if let Role::Process(_) = self.role {
+                self.host = spec.host.and_then(|host| PidFd::open_verified(host).ok());
+            }
             match Enclosure::prepare(&spec) {
                 Ok((enclosure, prepared)) => {
                     if let Some(surroundings) = enclosure.surroundings() {
@@ -179,8 +253,8 @@ impl Keeper {
         loop {
             match self.inbox.take()? {
                 Some(ToKeeper::Start(spec)) => return Ok(Some(*spec)),
-                Some(ToKeeper::Stop) => return Ok(None),
-                Some(ToKeeper::Signal(_)) => {}
+                Some(ToKeeper::Stop | ToKeeper::Kill) => return Ok(None),
+                Some(ToKeeper::Signal(_) | ToKeeper::Look) => {}
                 None if self.inbox.is_closed() => return Ok(None),
                 None => self.inbox.fill(&self.stream)?,
             }
@@ -195,12 +269,19 @@ impl Keeper {
         job: &Spawned,
     ) -> io::Result<()> {
         self.stream.set_nonblocking(true)?;
+        let children = match &mut self.role {
+            Role::Process(children) => children.as_raw_fd(),
+            Role::Thread(hands) => {
+                hands.streams = Default::default();
+                return Ok(());
+            }
+        };
         // A session of our own: the terminal's signals are none of ours, and
         // the job's process group is orphaned, or not, as it would be without
         // us between it and memcap.
         nix::unistd::setsid()?;
         detach_standard_streams()?;
-        let mut keep = vec![self.stream.as_raw_fd(), self.children.as_raw_fd()];
+        let mut keep = vec![self.stream.as_raw_fd(), children];
         keep.extend(self.host.as_ref().map(|host| host.as_fd().as_raw_fd()));
         keep.extend(job.pidfd.as_ref().map(|handle| handle.as_fd().as_raw_fd()));
         keep.extend(enclosure.oom_signal().map(|(fd, _)| fd.as_raw_fd()));
@@ -254,19 +335,27 @@ impl Keeper {
         watch
             .roll_call
             .look(watch.enclosure, |pause| self.pause(pause));
-        let left = tree::end(watch.enclosure, watch.main, &mut watch.reaped, |pause| {
-            self.pause(pause);
-        });
+        let mut known = watch.sampler.known();
+        known.extend(watch.roll_call.seen());
+        let left = tree::end(
+            watch.enclosure,
+            watch.family,
+            watch.main,
+            &known,
+            &mut watch.reaped,
+            |pause| self.pause(pause),
+        );
         watch.evidence(left)
     }
 
     /// Sleeps until a descriptor speaks or the governor wants to be asked.
     fn wait(&self, watch: &Watch<'_>) -> io::Result<Woken> {
         let readable = PollFlags::POLLIN;
-        let mut fds = vec![
-            PollFd::new(self.children.as_fd(), readable),
-            PollFd::new(self.stream.as_fd(), readable),
-        ];
+        let mut fds = vec![PollFd::new(self.stream.as_fd(), readable)];
+        let children = self.role.ended(watch.main.pidfd.as_ref()).map(|ended| {
+            fds.push(PollFd::new(ended, readable));
+            fds.len() - 1
+        });
         let host = self.host.as_ref().map(|host| {
             fds.push(PollFd::new(host.as_fd(), readable));
             fds.len() - 1
@@ -279,8 +368,10 @@ impl Keeper {
             fds.push(PollFd::new(fd, flags));
             fds.len() - 1
         });
-        let timeout = watch
-            .wake_at()
+        // Gone, and reaped by somebody else, before there was a handle on it.
+        let is_lost = children.is_none().then_some(Duration::ZERO);
+        let timeout = is_lost
+            .or_else(|| watch.wake_at())
             .map(|at| timespec(at.saturating_sub(watch.now())));
         match ppoll(&mut fds, timeout, None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -288,8 +379,8 @@ impl Keeper {
         }
         let spoke = |index: usize| fds[index].any() == Some(true);
         Ok(Woken {
-            children: spoke(0),
-            stream: spoke(1),
+            children: children.is_none_or(spoke),
+            stream: spoke(0),
             host: host.is_some_and(spoke),
             oom: oom.is_some_and(spoke),
             tasks: tasks.is_some_and(spoke),
@@ -309,8 +400,8 @@ impl Keeper {
             inputs.push(Input::TooManyProcesses);
         }
         if woken.children {
-            while let Ok(Some(_)) = self.children.read_signal() {}
-            tree::reap(watch.main, &mut watch.reaped);
+            self.role.acknowledge();
+            tree::reap(watch.family, watch.main, &mut watch.reaped);
             for turn in std::mem::take(&mut watch.reaped.turns) {
                 if watch.spec.mirrors_stops {
                     self.mirror(turn);
@@ -334,6 +425,12 @@ impl Keeper {
                     ToKeeper::Signal(nix::libc::SIGCONT) => watch.continue_main(),
                     ToKeeper::Signal(signal) => watch.signal_main(signal),
                     ToKeeper::Stop => inputs.push(Input::StopAsked),
+                    ToKeeper::Kill => inputs.push(Input::KillAsked),
+                    ToKeeper::Look => {
+                        inputs.push(watch.look());
+                        let (current, peak) = watch.sizes();
+                        self.tell(&FromKeeper::Looked { current, peak });
+                    }
                     ToKeeper::Start(_) => {}
                 }
             }
@@ -390,10 +487,18 @@ impl Keeper {
 
     /// Waits a little for a child to end.
     fn pause(&self, longest: Duration) {
-        let mut fds = [PollFd::new(self.children.as_fd(), PollFlags::POLLIN)];
+        let (ended, longest) = match self.role.ended(None) {
+            Some(ended) => (Some(ended), longest),
+            // Nothing tells; the caller looks again sooner.
+            None => (None, longest.min(Duration::from_millis(1))),
+        };
+        let mut fds: Vec<PollFd<'_>> = ended
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .into_iter()
+            .collect();
         // Woken early or by a signal: the caller looks again anyway.
         let _ = ppoll(&mut fds, Some(timespec(longest)), None);
-        while let Ok(Some(_)) = self.children.read_signal() {}
+        self.role.acknowledge();
     }
 }
 
@@ -415,8 +520,8 @@ struct Watch<'a> {
     roll_call: RollCall,
     soft: Option<SoftLimit>,
     leasing: Option<Leasing>,
-    main: i32,
-    main_handle: Option<&'a PidFd>,
+    main: &'a Spawned,
+    family: Family,
     reaped: Reaped,
     started: Instant,
     current: ByteSize,
@@ -431,6 +536,7 @@ impl<'a> Watch<'a> {
         enclosure: &'a Enclosure,
         job: &'a Spawned,
         sampler: Sampler,
+        family: Family,
     ) -> Watch<'a> {
         let sampled = matches!(spec.placement, Placement::Watchdog);
         // Where the kernel keeps no peak, samples must do.
@@ -450,12 +556,12 @@ impl<'a> Watch<'a> {
             enclosure,
             governor,
             sampler,
-            beside: Beside::new(spec, enclosure),
-            roll_call: RollCall::new(enclosure),
+            beside: Beside::new(spec, enclosure, family, job.pid),
+            roll_call: RollCall::new(enclosure, family, job.pid),
             soft: spec.soft.and_then(|rules| SoftLimit::new(rules, enclosure)),
             leasing: spec.leases().then(Leasing::begin).flatten(),
-            main: job.pid,
-            main_handle: job.pidfd.as_ref(),
+            main: job,
+            family,
             reaped: Reaped::default(),
             started: Instant::now(),
             current: ByteSize::ZERO,
@@ -543,11 +649,11 @@ impl<'a> Watch<'a> {
             return;
         }
         // The main process is our unreaped child, so neither way can miss it.
-        let _ = match self.main_handle {
+        let _ = match &self.main.pidfd {
             Some(handle) => handle.send(signal),
             None => Signal::try_from(signal)
                 .and_then(|signal| {
-                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.main), signal)
+                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.main.pid), signal)
                 })
                 .map_err(Into::into),
         };
@@ -559,10 +665,12 @@ impl<'a> Watch<'a> {
     /// interactive shell), nobody else does.
     fn continue_main(&self) {
         use nix::unistd::{Pid, getpgid};
-        if !self.reaped.main_is_stopped || self.reaped.main.is_some() {
+        // A thread is not told of stops.
+        let may_be_stopped = self.reaped.main_is_stopped || self.family == Family::OfMain;
+        if !may_be_stopped || self.reaped.main.is_some() {
             return;
         }
-        let main = Pid::from_raw(self.main);
+        let main = Pid::from_raw(self.main.pid);
         if getpgid(Some(main)) == Ok(main) {
             // An unreaped leader keeps its group's number.
             let _ = nix::sys::signal::killpg(main, Signal::SIGCONT);
@@ -646,11 +754,14 @@ impl<'a> Watch<'a> {
             return None;
         }
         self.next_sample = now + every;
+        let (current, peak) = self.sizes();
+        Some(FromKeeper::Sample { current, peak })
+    }
+
+    /// At the last look, and the largest so far.
+    fn sizes(&self) -> (ByteSize, ByteSize) {
         let peak = self.enclosure.kernel_peak().unwrap_or(self.peak);
-        Some(FromKeeper::Sample {
-            current: self.current,
-            peak,
-        })
+        (self.current, peak)
     }
 
     /// Counts shared pages once, frozen where nobody notices. True: the tree
@@ -732,7 +843,10 @@ impl<'a> Watch<'a> {
             peak,
             peak_source,
             wall: self.started.elapsed(),
-            cpu: beside::cpu_of_reaped(),
+            cpu: match self.family {
+                Family::Descendants => beside::cpu_of_reaped(),
+                Family::OfMain => self.reaped.cpu,
+            },
             escaped: self.roll_call.take(),
             throttled,
             lease: self.lease_use(),
@@ -744,14 +858,25 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
+fn start(spec: &Spec, enclosure: &Enclosure, role: &Role) -> Result<Spawned, StartError> {
     let entrances = enclosure.entrances().map_err(StartError::Entrance)?;
     let args: Vec<_> = spec.args.iter().map(|word| word.0.clone()).collect();
-    let env: Vec<_> = std::env::vars_os().collect();
+    let (env, streams) = match role {
+        Role::Process(_) => (std::env::vars_os().collect(), [None; 3]),
+        Role::Thread(hands) => (
+            hands.env.clone(),
+            hands
+                .streams
+                .each_ref()
+                .map(|s| s.as_ref().map(AsFd::as_fd)),
+        ),
+    };
     spawn(&SpawnRequest {
         program: &spec.program.0,
         args: &args,
         env: &env,
+        current_dir: directory_of(spec),
+        streams,
         // Born into the embedding program's group, which we are still in.
         process_group: None,
         entrances: &entrances,
@@ -761,6 +886,11 @@ fn start(spec: &Spec, enclosure: &Enclosure) -> Result<Spawned, StartError> {
         ignored_signals: spec.ignored_signals,
     })
     .map_err(StartError::Spawn)
+}
+
+/// The job's own working directory.
+fn directory_of(spec: &Spec) -> Option<&Path> {
+    spec.current_dir.as_ref().map(|dir| Path::new(&dir.0))
 }
 
 /// RLIMIT_DATA before the job's first instruction. The first lease is the whole
@@ -808,14 +938,14 @@ enum StartError {
     Spawn(SpawnError),
 }
 
-fn not_started(error: &StartError, program: &OsStr) -> FromKeeper {
+fn not_started(error: &StartError, spec: &Spec) -> FromKeeper {
     use memcap_linux::spawn::SpawnStep;
     let (step, errno) = match error {
         StartError::Entrance(error) => (SpawnStep::EnterCgroup, error.errno()),
         StartError::Spawn(error) => (error.step, error.source.raw_os_error()),
     };
     let known = errno.filter(|_| step == SpawnStep::Exec);
-    let why = known.and_then(|errno| not_executed::why(program, errno));
+    let why = known.and_then(|errno| not_executed::why(&spec.program.0, directory_of(spec), errno));
     let reason = match why {
         Some(why) => format!("{}: {why}", one_line(error)),
         None => one_line(error),

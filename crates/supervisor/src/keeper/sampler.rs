@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::V2Group;
 use memcap_linux::proc::{self, PageCounts, Resident, Stat};
-use memcap_linux::{ByteSize, FileError, PidFd, data_limit, share_memory};
+use memcap_linux::{ByteSize, FileError, PidFd, ProcessId, data_limit, share_memory};
 use nix::sys::signal::Signal;
 
 use crate::governor::{Leases, Sum};
@@ -40,10 +40,13 @@ pub(super) struct Sampler {
     swap_allowed: ByteSize,
     /// What members held that have left since the last exact measurement.
     departed: ByteSize,
+    /// Whose children are members; this process's own unless told otherwise.
+    root: i32,
 }
 
 #[derive(Debug)]
 struct Member {
+    id: ProcessId,
     counts: Option<PageCounts>,
     handle: Option<PidFd>,
     inherited: Inherited,
@@ -79,7 +82,22 @@ impl Sampler {
             swap_exists: true,
             swap_allowed: ByteSize::ZERO,
             departed: ByteSize::ZERO,
+            root: i32::try_from(std::process::id()).unwrap_or(0),
         }
+    }
+
+    /// Makes the main process the root, where this process has other children.
+    pub(super) fn follow(&mut self, main: i32) {
+        self.root = main;
+        // Known before its children are looked for.
+        if let Ok(stat) = Stat::read(main) {
+            self.admit(&[stat]);
+        }
+    }
+
+    /// The members that were there at the last look.
+    pub(super) fn known(&self) -> Vec<ProcessId> {
+        self.members.values().map(|member| member.id).collect()
     }
 
     /// Where no directory follows the tree, everything that is there already
@@ -296,7 +314,7 @@ impl Sampler {
     /// Reads the lines of processes that were not there at the last listing.
     fn list_newborn(&mut self) -> bool {
         let Ok(pids) = proc::pids() else { return false };
-        let ourselves = i32::try_from(std::process::id()).unwrap_or(0);
+        let root = self.root;
         let mut unknown: Vec<Stat> = pids
             .iter()
             .filter(|pid| !self.members.contains_key(pid) && !self.strangers.contains(pid))
@@ -307,7 +325,7 @@ impl Sampler {
         loop {
             let (ours, others): (Vec<Stat>, Vec<Stat>) = unknown
                 .into_iter()
-                .partition(|stat| stat.ppid == ourselves || self.members.contains_key(&stat.ppid));
+                .partition(|stat| stat.ppid == root || self.members.contains_key(&stat.ppid));
             unknown = others;
             if ours.is_empty() {
                 break;
@@ -337,6 +355,7 @@ impl Sampler {
             // can be read, it is a handle on the process they are about.
             let counts = PageCounts::open(stat.pid).ok();
             let member = Member {
+                id: stat.id(),
                 handle: PidFd::open(stat.pid).ok(),
                 counts,
                 inherited: Inherited::AtMost(parent_held),

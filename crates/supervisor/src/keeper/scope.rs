@@ -82,7 +82,7 @@ pub(super) fn sweep_scopes(slice: &Path) -> Vec<String> {
 /// Whose scope this is; `None` for any that is not ours.
 fn owner(unit: &str) -> Option<GroupName> {
     let name = GroupName::parse(unit.strip_suffix(SUFFIX)?)?;
-    (name.serial() == names::SCOPE).then_some(name)
+    names::is_a(&name, names::SCOPE).then_some(name)
 }
 
 fn is_left_in_time(group: &V2Group, deadline: Instant) -> bool {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use memcap_linux::ProcessId;
 use memcap_linux::proc::{self, Stat};
+use memcap_linux::spawn::Spawned;
+use memcap_linux::{ChildState, ChildStatus, PidFd, ProcessId};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -21,13 +22,28 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// user): they may be ending by themselves, as the rest of the tree is gone.
 const REFUSAL_DEADLINE: Duration = Duration::from_millis(500);
 
+/// Whose processes the tree is made of, beside those in its groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Every descendant of this process: it is a subreaper that starts nothing
+    /// else.
+    Descendants,
+    /// What descends from the main process, and whoever was seen to. This
+    /// process has other children, and orphans go to init.
+    OfMain,
+}
+
 /// Children that have ended, as far as they have.
 #[derive(Debug, Default)]
 pub(super) struct Reaped {
     /// How the main process ended, once it has.
     pub(super) main: Option<JobEnd>,
-    /// No child is left: as subreaper, then no descendant is either.
+    /// No child is left: as subreaper, then no descendant is either. In
+    /// [`Family::OfMain`]: the main process is gone.
     pub(super) childless: bool,
+    /// What the main process and those it waited for have used, where that is
+    /// not asked of the whole process.
+    pub(super) cpu: Duration,
     /// Stops (with their signal) and continuations of the main process that
     /// nobody has taken note of yet.
     pub(super) turns: Vec<Turn>,
@@ -44,9 +60,33 @@ pub(super) enum Turn {
     Continued,
 }
 
-/// Collects every child that has ended. The status of `main` is kept, and
-/// where it was stopped or continued, that too.
-pub(super) fn reap(main: i32, reaped: &mut Reaped) {
+/// Collects children that have ended. The status of the main process is kept.
+pub(super) fn reap(family: Family, main: &Spawned, reaped: &mut Reaped) {
+    match family {
+        Family::Descendants => reap_all(main.pid, reaped),
+        Family::OfMain if !reaped.childless => reap_main(main, reaped),
+        Family::OfMain => {}
+    }
+}
+
+fn reap_main(main: &Spawned, reaped: &mut Reaped) {
+    match main.pidfd.as_ref().map(PidFd::reap) {
+        Some(Ok(ChildState::Running)) => {}
+        Some(Ok(ChildState::Ended(end))) => {
+            reaped.main = Some(match end.status {
+                ChildStatus::Exited(code) => JobEnd::Exited(code),
+                ChildStatus::Signaled(signal) => JobEnd::Signaled(signal),
+            });
+            reaped.cpu = end.cpu;
+            reaped.childless = true;
+        }
+        // Somebody else in this process was faster; how it ended is lost.
+        Some(Err(_)) | None => reaped.childless = true,
+    }
+}
+
+/// Where the main process was stopped or continued, that is kept too.
+fn reap_all(main: i32, reaped: &mut Reaped) {
     let wanted = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
     loop {
         match waitpid(None::<Pid>, Some(wanted)) {
@@ -74,31 +114,31 @@ pub(super) fn reap(main: i32, reaped: &mut Reaped) {
     }
 }
 
-/// Kills everything in the enclosure and below this process, and waits until
-/// it is gone. `pause` waits a little for something to change.
+/// Kills everything in the enclosure and in the family, and waits until it is
+/// gone. `known` are members that were seen, wherever they are now; `pause`
+/// waits a little for something to change.
 ///
 /// Returns what could not be ended.
 pub(super) fn end(
     enclosure: &Enclosure,
-    main: i32,
+    family: Family,
+    main: &Spawned,
+    known: &[ProcessId],
     reaped: &mut Reaped,
     mut pause: impl FnMut(Duration),
 ) -> Vec<LeftRunning> {
     let begun = Instant::now();
-    let mut hunt = Hunt::default();
+    let mut hunt = Hunt::new(known);
     loop {
-        reap(main, reaped);
-        if reaped.childless && enclosure.is_empty() {
+        reap(family, main, reaped);
+        hunt.look(family, main.pid, reaped);
+        if reaped.childless && hunt.prey.is_empty() && enclosure.is_empty() {
             return Vec::new();
         }
         enclosure.kill_members();
-        if reaped.childless {
-            hunt.prey.clear();
-        } else {
-            hunt.round();
-        }
+        hunt.strike();
         if begun.elapsed() >= DEADLINE || hunt.is_refused() {
-            return left_running(enclosure, &hunt.prey);
+            return left_running(enclosure, hunt.prey);
         }
         if !hunt.is_hot {
             pause(Duration::from_millis(5));
@@ -106,24 +146,29 @@ pub(super) fn end(
     }
 }
 
-/// Everything below this process that has not ended; nothing where /proc
+/// The tree's living members as far as they descend from it; nothing where /proc
 /// cannot be listed.
-pub(super) fn descendants() -> Vec<Stat> {
-    let all = proc::all().unwrap_or_default();
-    let ourselves = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut below = proc::descendants(&all, ourselves);
-    below.retain(|stat| !stat.is_dead());
-    below
+pub(super) fn members(family: Family, main: i32) -> Vec<Stat> {
+    let mut members = match family {
+        Family::Descendants => below(i32::try_from(std::process::id()).unwrap_or(0)),
+        Family::OfMain => below(main).into_iter().chain(Stat::read(main)).collect(),
+    };
+    members.retain(|stat| !stat.is_dead());
+    members
+}
+
+fn below(pid: i32) -> Vec<Stat> {
+    proc::descendants(&proc::all().unwrap_or_default(), pid)
 }
 
 /// Killing round by round. A tree may fork while it is looked at, and where no
 /// group holds it, a process that forks and leaves at once must be found
 /// within its short life: as long as a round meets newcomers, the next one
 /// follows at once, and looks at newcomers only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Hunt {
     /// What the last whole round found.
-    prey: Vec<Stat>,
+    prey: Vec<ProcessId>,
     /// The last round met somebody new.
     is_hot: bool,
     /// When everything that is left was first not ours to end.
@@ -131,11 +176,41 @@ struct Hunt {
 }
 
 impl Hunt {
-    fn round(&mut self) {
-        let known: BTreeSet<ProcessId> = self.prey.iter().map(Stat::id).collect();
-        self.prey = descendants();
-        self.is_hot = self.prey.iter().any(|stat| !known.contains(&stat.id()));
-        let refused = self.prey.iter().filter(|stat| is_refused(stat.id().kill()));
+    fn new(known: &[ProcessId]) -> Hunt {
+        Hunt {
+            prey: known.to_vec(),
+            is_hot: false,
+            refused: None,
+        }
+    }
+
+    /// Finds what is left of the tree.
+    fn look(&mut self, family: Family, main: i32, reaped: &Reaped) {
+        let known: BTreeSet<ProcessId> = self.prey.drain(..).collect();
+        self.prey = match family {
+            Family::Descendants if reaped.childless => Vec::new(),
+            Family::Descendants => ids(members(family, main)),
+            // Orphans are nobody's descendants any more: those that were seen
+            // are remembered, with what is below them.
+            Family::OfMain => {
+                let roots = known.iter().copied().filter(|process| process.is_alive());
+                let mut found: BTreeSet<ProcessId> = roots
+                    .flat_map(|root| ids(below(root.pid)).into_iter().chain([root]))
+                    .collect();
+                if !reaped.childless {
+                    found.extend(ids(members(family, main)));
+                }
+                found.into_iter().filter(|found| found.is_alive()).collect()
+            }
+        };
+        self.is_hot = self.prey.iter().any(|process| !known.contains(process));
+    }
+
+    fn strike(&mut self) {
+        let refused = self
+            .prey
+            .iter()
+            .filter(|process| is_refused(process.kill()));
         let all_refused = refused.count() == self.prey.len() && !self.prey.is_empty();
         self.refused = self
             .refused
@@ -150,13 +225,17 @@ impl Hunt {
     }
 }
 
+fn ids(stats: Vec<Stat>) -> Vec<ProcessId> {
+    stats.iter().map(Stat::id).collect()
+}
+
 /// Gone is what we want; a process of another user stays.
 fn is_refused(killed: io::Result<()>) -> bool {
     killed.is_err_and(|error| error.raw_os_error() == Some(Errno::EPERM as i32))
 }
 
-fn left_running(enclosure: &Enclosure, below: &[Stat]) -> Vec<LeftRunning> {
-    let mut left: Vec<ProcessId> = below.iter().map(Stat::id).collect();
+fn left_running(enclosure: &Enclosure, below: Vec<ProcessId>) -> Vec<LeftRunning> {
+    let mut left = below;
     left.extend(enclosure.members().into_iter().filter_map(ProcessId::of));
     left.sort_unstable();
     left.dedup();
