@@ -20,6 +20,7 @@ pub mod proc;
 pub mod process;
 pub mod signals;
 pub mod spawn;
+mod wait;
 
 pub use bytes::{ByteSize, ParseSizeError, SizeSpec};
 pub use fd::{adopt_fd, close_all_except, detach_standard_streams, keep_open};
@@ -29,3 +30,4 @@ pub use mapped_file::MappedFile;
 pub use one_line::one_line;
 pub use pidfd::{ChildEnd, ChildState, ChildStatus, PidFd};
 pub use process::{ProcessId, share_memory};
+pub use wait::{ChildChange, next_child_change};
