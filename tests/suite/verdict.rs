@@ -17,6 +17,7 @@ each_setting!(
     a_kill_of_a_grandchild_is_the_jobs_affair,
     a_spared_main_process_is_a_partial_kill,
     a_crash_is_a_signal,
+    a_real_time_signal_is_a_signal,
     a_time_limit,
     an_interruption,
     a_command_that_is_not_there,
@@ -118,6 +119,16 @@ fn a_crash_is_a_signal(scene: &Scene) {
     let finished = scene.memcap().memory("200M").shell(script).run();
     finished.expect_code(139).expect_verdict("signaled");
     assert_eq!(finished.report().number("/job/signal"), 11);
+}
+
+fn a_real_time_signal_is_a_signal(scene: &Scene) {
+    let finished = scene.memcap().memory("100M").shell("kill -40 $$").run();
+    finished.expect_code(168).expect_verdict("signaled");
+    // An orphan that dies of one is not the end of the job.
+    let script = "(sh -c 'kill -40 $$' &) ; sleep 0.3; exit 5";
+    let finished = scene.memcap().memory("100M").shell(script).run();
+    finished.expect_code(5).expect_verdict("finished");
+    scene.assert_nothing_left();
 }
 
 fn a_time_limit(scene: &Scene) {

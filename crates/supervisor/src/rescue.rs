@@ -5,10 +5,7 @@
 use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::{V1Memory, V2Group};
-use memcap_linux::{ProcessId, proc};
-use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use memcap_linux::{ProcessId, next_child_change, proc};
 
 use crate::keeper::{Room, sweep};
 use crate::plan::Placement;
@@ -111,9 +108,10 @@ fn remove(directories: &[V2Group], groups: &[V1Memory], deadline: Instant) -> Ve
 /// misses what is born while it is read.
 fn is_childless() -> bool {
     loop {
-        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return false,
-            Ok(_) | Err(Errno::EINTR) => {}
+        match next_child_change() {
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
+            // ECHILD is the only error there is.
             Err(_) => return true,
         }
     }

@@ -332,9 +332,12 @@ impl Keeper {
     fn end(&self, mut watch: Watch<'_>) -> Evidence {
         watch.last_measurement();
         watch.record_ending();
-        watch
-            .roll_call
-            .look(watch.enclosure, |pause| self.pause(pause));
+        // A subreaper without children has nobody anywhere.
+        if watch.family != Family::Descendants || !watch.reaped.childless {
+            watch
+                .roll_call
+                .look(watch.enclosure, |pause| self.pause(pause));
+        }
         let mut known = watch.sampler.known();
         known.extend(watch.roll_call.seen());
         let left = tree::end(

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::proc::{self, Stat};
 use memcap_linux::spawn::Spawned;
-use memcap_linux::{ChildState, ChildStatus, PidFd, ProcessId};
+use memcap_linux::{ChildChange, ChildState, ChildStatus, PidFd, ProcessId, next_child_change};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use super::enclosure::Enclosure;
 use crate::evidence::{JobEnd, LeftRunning};
@@ -87,25 +85,25 @@ fn reap_main(main: &Spawned, reaped: &mut Reaped) {
 
 /// Where the main process was stopped or continued, that is kept too.
 fn reap_all(main: i32, reaped: &mut Reaped) {
-    let wanted = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
     loop {
-        match waitpid(None::<Pid>, Some(wanted)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid.as_raw() == main => {
-                reaped.main = Some(JobEnd::Exited(code));
-            }
-            Ok(WaitStatus::Signaled(pid, signal, _core)) if pid.as_raw() == main => {
-                reaped.main = Some(JobEnd::Signaled(signal as i32));
-            }
-            Ok(WaitStatus::Stopped(pid, signal)) if pid.as_raw() == main => {
-                reaped.main_is_stopped = true;
-                reaped.turns.push(Turn::Stopped(signal));
-            }
-            Ok(WaitStatus::Continued(pid)) if pid.as_raw() == main => {
-                reaped.main_is_stopped = false;
-                reaped.turns.push(Turn::Continued);
-            }
-            Ok(WaitStatus::StillAlive) => return,
-            Ok(_) | Err(Errno::EINTR) => {}
+        match next_child_change() {
+            Ok(Some((pid, change))) if pid == main => match change {
+                ChildChange::Exited(code) => reaped.main = Some(JobEnd::Exited(code)),
+                ChildChange::Signaled(signal) => reaped.main = Some(JobEnd::Signaled(signal)),
+                ChildChange::Stopped(signal) => {
+                    reaped.main_is_stopped = true;
+                    // Only standard signals stop.
+                    let signal = Signal::try_from(signal).unwrap_or(Signal::SIGSTOP);
+                    reaped.turns.push(Turn::Stopped(signal));
+                }
+                ChildChange::Continued => {
+                    reaped.main_is_stopped = false;
+                    reaped.turns.push(Turn::Continued);
+                }
+            },
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            // ECHILD is the only error left.
             Err(_) => {
                 reaped.childless = true;
                 return;
