@@ -1,12 +1,12 @@
 //! The supervisor as a library: handles, streams, events, many jobs at once,
 //! and hosts of every kind. Jobs kept by a process and by a thread alike.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
 use integration_tests::harness::{
-    Account, Finished, Mechanism as Rung, Process, Scene, Setting, memcap_binary, memcap_groups,
-    wait_until,
+    Account, Finished, Mechanism as Rung, Process, Scene, Setting, example_binary, memcap_binary,
+    memcap_groups, wait_until,
 };
 use memcap_supervisor::{
     Event, Handle, Job, Limits, Mechanism, MechanismChoice, Request, Stream, Supervisor,
@@ -206,10 +206,16 @@ fn a_program_that_is_no_keeper_is_named() {
 }
 
 fn scene() -> Option<Scene> {
-    Scene::open(Setting {
-        account: Account::Root,
-        mechanism: Rung::Watchdog,
-    })
+    scene_of(Account::Root)
+}
+
+fn ordinary_scene() -> Option<Scene> {
+    scene_of(Account::Ordinary)
+}
+
+fn scene_of(account: Account) -> Option<Scene> {
+    let mechanism = Rung::Watchdog;
+    Scene::open(Setting { account, mechanism })
 }
 
 #[test]
@@ -264,41 +270,94 @@ fn end(scene: &Scene) {
 /// host is killed. With a keeper the same tree is gone.
 #[test]
 fn without_a_keeper_the_death_of_the_host_is_felt() {
+    // Without groups nothing can be swept, so that what is left stays.
+    let Some(scene) = ordinary_scene() else {
+        return;
+    };
+    let fled = fled_from_a_killed_host(&scene, &[]);
+    wait_until("the keeper ends what fled", || !is_alive(fled));
+    let fled = fled_from_a_killed_host(&scene, &["--in-process"]);
+    assert!(is_alive(fled));
+}
+
+#[test]
+fn what_a_killed_host_leaves_in_its_groups_is_swept_by_the_next_start() {
     let Some(scene) = scene() else { return };
-    let script = "setsid sleep 600 & echo $$ $!; wait";
-    for (words, fled_survives) in [
-        (vec!["plain", "sh", "-c", script], false),
-        (vec!["plain", "--in-process", "sh", "-c", script], true),
-    ] {
-        let mut host = std::process::Command::new(scene.job("embedder"))
-            .args(words)
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(host.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let pids: Vec<i32> = line
-            .split_whitespace()
-            .map(|pid| pid.parse().unwrap())
-            .collect();
-        let [main, fled] = pids[..] else {
-            panic!("{line}")
-        };
-        host.kill().unwrap();
-        host.wait().unwrap();
-        wait_until("the main process dies with its host", || !is_alive(main));
-        if fled_survives {
-            assert!(is_alive(fled));
-            // The next start below the same place sweeps it.
-            let request = shell("true");
-            Supervisor::new()
-                .keeper(memcap_binary())
-                .run(request)
-                .unwrap();
-        }
-        wait_until("what fled is ended", || !is_alive(fled));
-        let mut rest = String::new();
-        stdout.read_to_string(&mut rest).unwrap();
-    }
+    let fled = fled_from_a_killed_host(&scene, &["--in-process"]);
+    // A start of any other program may have been faster.
+    let next = Supervisor::new().keeper(memcap_binary());
+    next.run(shell("true")).unwrap();
+    wait_until("what fled is swept", || !is_alive(fled));
+}
+
+/// Starts a host whose job has a descendant in a session of its own, kills the
+/// host, and waits until the job's main process has died with it. Returns the
+/// descendant's pid.
+fn fled_from_a_killed_host(scene: &Scene, options: &[&str]) -> i32 {
+    let script = "setsid sleep 600 & echo $$ $! >pids.new; mv pids.new pids; wait";
+    let words = [&["plain"], options, &["sh", "-c", script]].concat();
+    let pids = scene.path("pids");
+    let host = scene.plain().job("embedder", words).start();
+    wait_until("the job runs", || pids.exists());
+    let text = std::fs::read_to_string(&pids).expect("readable");
+    std::fs::remove_file(&pids).expect("removed");
+    let pids: Vec<i32> = text
+        .split_whitespace()
+        .map(|pid| pid.parse().expect("a pid"))
+        .collect();
+    let [main, fled] = pids[..] else {
+        panic!("{text}")
+    };
+    host.signal(Signal::SIGKILL);
+    wait_until("the main process dies with its host", || !is_alive(main));
+    fled
+}
+
+/// Runs an example where no `memcap` is on PATH.
+fn example(name: &str, words: &[&str]) -> std::process::Output {
+    std::process::Command::new(example_binary(name))
+        .args(words)
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .expect("starts")
+}
+
+#[test]
+fn the_job_runner_is_its_own_keeper_and_tells_each_job_apart() {
+    let Some(scene) = scene() else { return };
+    let hog = format!("exec {} 200M", scene.job("hog").display());
+    let ran = example(
+        "job_runner",
+        &["256M", "exit 3", "64M", &hog, "256M", "true"],
+    );
+    let table = String::from_utf8_lossy(&ran.stdout);
+    let told: Vec<[&str; 2]> = table
+        .lines()
+        .skip(1)
+        // A command is cut to its column.
+        .map(|line| line.split_at(36).1.split_whitespace())
+        .map(|mut words| [(); 2].map(|()| words.next().unwrap_or_default()))
+        .collect();
+    let expected = [
+        ["finished", "3"],
+        ["memory-limit", "137"],
+        ["finished", "0"],
+    ];
+    assert_eq!(told, expected, "{ran:?}");
+    assert_eq!(ran.status.code(), Some(1));
+    let refused = example("job_runner", &["1K", "true"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+#[test]
+fn the_other_examples_do_what_they_say() {
+    let piped = example("beside_command", &[]);
+    let text = String::from_utf8_lossy(&piped.stdout);
+    assert!(
+        text.starts_with("199998\n199999\n200000\nsort: finished"),
+        "{piped:?}"
+    );
+    let raced = example("await_from_tokio", &[]);
+    let text = String::from_utf8_lossy(&raced.stdout);
+    assert!(text.ends_with("the hare: finished\n"), "{raced:?}");
 }

@@ -24,7 +24,7 @@ pub use invocation::Invocation;
 pub use marker::{MarkerEnvironment, sample_pdf};
 pub use outer_group::OuterGroup;
 pub use processes::Process;
-pub use programs::memcap_binary;
+pub use programs::{example_binary, memcap_binary};
 pub use report::Report;
 pub use require::Requirement;
 pub use running::{Finished, Running};

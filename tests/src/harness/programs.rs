@@ -28,7 +28,7 @@ fn locate_memcap() -> PathBuf {
     let path = match std::env::var_os("MEMCAP_BIN") {
         Some(path) => PathBuf::from(path),
         None => {
-            build_memcap();
+            build(["--package", "memcap", "--bin", "memcap"]);
             profile_directory().join("memcap")
         }
     };
@@ -36,12 +36,21 @@ fn locate_memcap() -> PathBuf {
     path
 }
 
-fn build_memcap() {
+/// An example of the supervisor's, brought up to date.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn example_binary(name: &str) -> PathBuf {
+    build(["--package", "memcap-supervisor", "--example", name]);
+    profile_directory().join("examples").join(name)
+}
+
+fn build(what: [&str; 4]) {
     let profile = profile_directory();
     let target = profile.parent().unwrap_or(&profile);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "memcap", "--bin", "memcap"]);
+    command.args(["build", "--quiet"]).args(what);
     command.arg("--target-dir").arg(target);
     if profile.ends_with("release") {
         command.arg("--release");
@@ -50,7 +59,7 @@ fn build_memcap() {
     let status = command.current_dir(manifest).status();
     assert!(
         matches!(&status, Ok(status) if status.success()),
-        "cargo build memcap: {status:?}"
+        "cargo build {what:?}: {status:?}"
     );
 }
 
