@@ -6,6 +6,9 @@
 //! terminal back, which it does as soon as we stop. So we stop when the job has
 //! (`Supervisor::mirrors_stops`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use memcap_supervisor::Control;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
@@ -17,7 +20,25 @@ const FORWARDED: [i32; 8] = [
 ];
 
 /// Handlers that are in place before the job starts, so that no signal is lost.
-pub(crate) struct Forwarder(SignalsInfo<WithOrigin>);
+pub(crate) struct Forwarder {
+    signals: SignalsInfo<WithOrigin>,
+    seen: Seen,
+}
+
+/// Which signals have come, known from the moment their handler has run: the
+/// thread that passes them on may be later than the job's end.
+pub(crate) struct Seen(Vec<(i32, Arc<AtomicBool>)>);
+
+impl Seen {
+    /// Those that have come so far.
+    pub(crate) fn signals(&self) -> Vec<i32> {
+        let came = self
+            .0
+            .iter()
+            .filter(|(_, came)| came.load(Ordering::SeqCst));
+        came.map(|(signal, _)| *signal).collect()
+    }
+}
 
 impl Forwarder {
     /// Takes the signals over, except those that were ignored when we were
@@ -27,19 +48,27 @@ impl Forwarder {
     /// When a handler cannot be installed.
     pub(crate) fn install() -> std::io::Result<Forwarder> {
         let ignored = ignored_signals();
-        let wanted = FORWARDED
-            .iter()
-            .filter(|signal| ignored >> (**signal - 1) & 1 == 0);
-        Ok(Forwarder(SignalsInfo::new(wanted)?))
+        let wanted: Vec<i32> = FORWARDED
+            .into_iter()
+            .filter(|signal| ignored >> (signal - 1) & 1 == 0)
+            .collect();
+        let seen = wanted.iter().map(|signal| {
+            let came = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(*signal, Arc::clone(&came))?;
+            Ok((*signal, came))
+        });
+        Ok(Forwarder {
+            seen: Seen(seen.collect::<std::io::Result<_>>()?),
+            signals: SignalsInfo::new(wanted)?,
+        })
     }
 
-    /// Passes signals on for the rest of this process's life.
-    ///
-    /// # Errors
-    /// When no thread can be made.
-    pub(crate) fn start(mut self, control: Control) -> std::io::Result<()> {
+    /// Passes signals on for the rest of this process's life; an error when no
+    /// thread can be made.
+    pub(crate) fn start(self, control: Control) -> (Seen, std::io::Result<()>) {
+        let mut signals = self.signals;
         let pass_on = move || {
-            for origin in self.0.forever() {
+            for origin in signals.forever() {
                 if came_from_terminal(&origin) {
                     control.note(origin.signal);
                 } else {
@@ -47,7 +76,8 @@ impl Forwarder {
                 }
             }
         };
-        std::thread::Builder::new().spawn(pass_on).map(drop)
+        let started = std::thread::Builder::new().spawn(pass_on).map(drop);
+        (self.seen, started)
     }
 }
 

@@ -145,6 +145,20 @@ impl Outcome {
         }
     }
 
+    /// For a program that has got signals of which it could not tell
+    /// [`crate::Control::note`] in time: a job that died of one of them was
+    /// interrupted, not failed.
+    #[must_use]
+    pub fn also_sent(mut self, signals: &[i32]) -> Outcome {
+        let died_of_one =
+            matches!(self.job, Some(JobEnd::Signaled(signal)) if signals.contains(&signal));
+        if self.verdict.kind == VerdictKind::Signaled && died_of_one {
+            self.verdict.kind = VerdictKind::Interrupted;
+            self.verdict.evidence.push("it was sent to us too".into());
+        }
+        self
+    }
+
     /// How far the tree was above its limit; `None` when no peak is known.
     pub fn overshoot(&self) -> Option<ByteSize> {
         self.peak.map(|peak| peak.saturating_sub(self.plan.limit))
@@ -245,6 +259,18 @@ mod tests {
         assert_eq!(refused(Some(nix::libc::ENOENT)), 127);
         assert_eq!(refused(Some(nix::libc::EACCES)), 126);
         assert_eq!(refused(None), 125);
+    }
+
+    #[test]
+    fn a_signal_that_came_to_us_too_is_an_interruption() {
+        let died = |signal| outcome(VerdictKind::Signaled, Some(JobEnd::Signaled(signal)));
+        assert_eq!(
+            died(2).also_sent(&[2, 15]).verdict.kind,
+            VerdictKind::Interrupted
+        );
+        assert_eq!(died(11).also_sent(&[2]).verdict.kind, VerdictKind::Signaled);
+        let finished = outcome(VerdictKind::Finished, Some(JobEnd::Exited(0)));
+        assert_eq!(finished.also_sent(&[2]).verdict.kind, VerdictKind::Finished);
     }
 
     #[test]

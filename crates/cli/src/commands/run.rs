@@ -259,12 +259,13 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
             render::clamp(plan.requested, plan.limit, clamp);
         }
     })?;
-    if let Err(error) = forwarder.start(handle.control()) {
+    let (seen, started) = forwarder.start(handle.control());
+    if let Err(error) = started {
         render::warning(&format!(
             "signals are not passed on: no thread can be made: {error}"
         ));
     }
-    handle.wait()
+    Ok(handle.wait()?.also_sent(&seen.signals()))
 }
 
 fn conclude(outcome: &Outcome, program: &OsStr, files: Files, quiet: bool) -> Result<u8, CliError> {
