@@ -1,10 +1,12 @@
 //! Mapping and touching memory, step by step, and saying how much.
 
+use std::fs::File;
+use std::io;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use memcap_linux::ByteSize;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous};
 
 use super::ledger::Ledger;
 use super::process::hold;
@@ -83,15 +85,77 @@ pub fn consume(appetite: Appetite, ledger: Option<&Ledger>, slot: usize) -> Resu
 
 /// Fresh private memory, never unmapped; `None` where the kernel refuses.
 fn map(bytes: u64) -> Option<&'static mut [u8]> {
-    let length = NonZeroUsize::new(to_usize(bytes))?;
+    map_anonymous(
+        ByteSize::from_bytes(bytes),
+        MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE,
+    )
+}
+
+/// Fresh private memory, never unmapped and not touched yet; `None` where the
+/// kernel refuses.
+pub fn map_private(bytes: ByteSize) -> Option<&'static mut [u8]> {
+    map(bytes.bytes())
+}
+
+/// As [`map_private`], in huge pages where the kernel has them.
+pub fn map_huge(bytes: ByteSize) -> Option<&'static mut [u8]> {
+    let memory = map_private(bytes)?;
+    let start = std::ptr::NonNull::from(&mut *memory).cast();
+    // SAFETY: advice on a mapping of our own; it changes no contents. A kernel
+    // without huge pages refuses it, and the pages are small.
+    let _ = unsafe { madvise(start, memory.len(), MmapAdvise::MADV_HUGEPAGE) };
+    Some(memory)
+}
+
+/// As [`map_private`], shared with the children that are forked from now on.
+pub fn map_shared(bytes: ByteSize) -> Option<&'static mut [u8]> {
+    map_anonymous(bytes, MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE)
+}
+
+/// The first `bytes` of `file`, made that long, as shared memory that is never
+/// unmapped.
+///
+/// # Errors
+/// Whatever lengthening or mapping the file fails with.
+pub fn map_file(file: &File, bytes: ByteSize) -> io::Result<&'static mut [u8]> {
+    file.set_len(bytes.bytes())?;
+    let length = NonZeroUsize::new(to_usize(bytes.bytes())).ok_or(io::ErrorKind::InvalidInput)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+    // SAFETY: at an address of the kernel's choice it overlaps nothing.
+    let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, 0) }?;
+    // SAFETY: `length` readable and writable bytes that live until the process
+    // ends; the callers' files have no name and are never shortened.
+    Ok(unsafe { std::slice::from_raw_parts_mut(start.cast().as_ptr(), length.get()) })
+}
+
+/// Fresh memory, never unmapped; `None` where the kernel refuses.
+fn map_anonymous(bytes: ByteSize, flags: MapFlags) -> Option<&'static mut [u8]> {
+    let length = NonZeroUsize::new(to_usize(bytes.bytes()))?;
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: an anonymous mapping at an address of the kernel's choice
     // overlaps nothing that exists.
     let start = unsafe { mmap_anonymous(None, length, protection, flags) }.ok()?;
-    // SAFETY: the mapping is `length` readable and writable bytes, zeroed,
-    // known to nobody else, and lives until the process ends.
+    // SAFETY: the mapping is `length` readable and writable bytes, zeroed, and
+    // lives until the process ends. Processes that share it write the same.
     Some(unsafe { std::slice::from_raw_parts_mut(start.cast().as_ptr(), length.get()) })
+}
+
+/// Touches `memory` in steps of 1 MiB at `rate` and writes each step into
+/// `slot` of `ledger`.
+pub fn touch_all(memory: &mut [u8], rate: Option<ByteSize>, ledger: Option<&Ledger>, slot: usize) {
+    let begin = Instant::now();
+    let mut touched = 0;
+    for step in memory.chunks_mut(1 << 20) {
+        touch(step);
+        touched += step.len() as u64;
+        if let Some(ledger) = ledger
+            && ledger.write(slot, touched).is_err()
+        {
+            // Without the ledger the suite sees too little touched and fails.
+            return;
+        }
+        keep_pace(begin, touched, rate);
+    }
 }
 
 /// Writes one byte into every page.

@@ -7,7 +7,10 @@ mod process;
 
 pub use arguments::{Arguments, EXIT_USAGE};
 pub use ledger::Ledger;
-pub use memory::{Appetite, EXIT_REFUSED, Refused, consume};
+pub use memory::{
+    Appetite, EXIT_REFUSED, Refused, consume, map_file, map_huge, map_private, map_shared,
+    touch_all,
+};
 pub use process::{
     End, alarm, continue_in_child, detach, end_first_thread, end_of, end_of_any, fork_job, hold,
     ignore_signals, raise_default, run_forked, share_memory_with_child, stop_dumping_core,

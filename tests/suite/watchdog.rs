@@ -1,0 +1,251 @@
+//! What a watchdog sees of each family of jobs, with leases and without: who
+//! goes over is ended, who does not is left alone, and the report says how far
+//! it went. `docs/design/watchdog.md` says why.
+//!
+//! The ledger is the truth. Where nothing but the machine's load decides how
+//! far a job comes before the keeper has its turn, that is no check here but a
+//! figure of the benchmark.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
+
+use std::path::Path;
+
+use integration_tests::harness::{Account, Finished, Mechanism, Scene, Setting};
+use integration_tests::job::{EXIT_REFUSED, Ledger};
+
+const MIB: u64 = 1 << 20;
+
+const LIMIT: u64 = 512 * MIB;
+const LIMIT_WORD: &str = "512M";
+
+/// What the job's processes hold beside what they write down, and what they
+/// touch between two lines of their ledger.
+const JOB_OVERHEAD: u64 = 16 * MIB;
+
+/// How far a job that is held to 100 MiB/s may come, in percent of the limit:
+/// the keeper would have to be without its turn for more than a second.
+const SLOW_SLACK_PERCENT: u64 = 50;
+
+/// Where files are shared memory.
+const TMPFS: &str = "/dev/shm";
+
+/// Makes one test per account, policy and check.
+macro_rules! each_watchdog {
+    ($($check:ident),+ $(,)?) => {
+        each_watchdog!(@setting root, Root, Leases::Off, $($check)+);
+        each_watchdog!(@setting root_leases, Root, Leases::On, $($check)+);
+        each_watchdog!(@setting ordinary, Ordinary, Leases::Off, $($check)+);
+        each_watchdog!(@setting ordinary_leases, Ordinary, Leases::On, $($check)+);
+    };
+    (@setting $name:ident, $account:ident, $leases:expr, $($check:ident)+) => {
+        mod $name {
+            use super::{Account, Leases, Mechanism, Scene, Setting};
+
+            $(
+                #[test]
+                fn $check() {
+                    let account = Account::$account;
+                    let mechanism = Mechanism::Watchdog;
+                    if let Some(scene) = Scene::open(Setting { account, mechanism }) {
+                        super::$check(&scene, $leases);
+                    }
+                }
+            )+
+        }
+    };
+}
+
+each_watchdog!(
+    forks_that_rewrite_what_they_inherited_are_ended,
+    forks_that_inherit_are_left_alone,
+    shared_memory_counts_once,
+    shared_memory_that_grows_is_ended,
+    files_in_memory_count_while_they_are_mapped,
+    files_in_memory_that_nobody_maps_do_not_count,
+    a_hundred_threads_within_the_limit_are_left_alone,
+    threads_over_the_limit,
+    huge_pages_over_the_limit,
+    many_mappings_touched_late,
+    many_mappings_touched_in_part,
+);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leases {
+    On,
+    Off,
+}
+
+impl Leases {
+    fn word(self) -> &'static str {
+        match self {
+            Leases::On => "--lease",
+            Leases::Off => "--no-lease",
+        }
+    }
+}
+
+fn forks_that_rewrite_what_they_inherited_are_ended(scene: &Scene, leases: Leases) {
+    // The sum over the members is 900 MiB from the fork on; what is there is
+    // 300 MiB first and 900 in the end.
+    let words = ["rewrite", "300M", "--rate", "100M", "--hold", "20"];
+    let (finished, ledger) = run(scene, leases, &words);
+    let touched = ledger.total().unwrap();
+    assert_ended(scene, &finished, touched);
+    assert!(touched > 300 * MIB, "ended before anything was rewritten");
+    let bound = LIMIT + LIMIT * SLOW_SLACK_PERCENT / 100;
+    assert!(touched <= bound, "touched {touched}\n{finished}");
+}
+
+fn forks_that_inherit_are_left_alone(scene: &Scene, leases: Leases) {
+    let words = ["inherit", "300M", "--hold", "2"];
+    let (finished, _) = run(scene, leases, &words);
+    assert_within(scene, &finished, 300 * MIB);
+}
+
+fn shared_memory_counts_once(scene: &Scene, leases: Leases) {
+    let words = ["shared", "300M", "--count", "4", "--hold", "2"];
+    let (finished, _) = run(scene, leases, &words);
+    assert_within(scene, &finished, 300 * MIB);
+}
+
+fn shared_memory_that_grows_is_ended(scene: &Scene, leases: Leases) {
+    let words = ["shared", "1G", "--count", "3", "--hold", "20"];
+    let (finished, ledger) = run(scene, leases, &words);
+    // They all touch the same: the one that is farthest has touched all of it.
+    let touched = ledger.read().unwrap().into_iter().max().unwrap();
+    assert_ended(scene, &finished, touched);
+}
+
+fn files_in_memory_count_while_they_are_mapped(scene: &Scene, leases: Leases) {
+    if !has_tmpfs() {
+        return;
+    }
+    let words = ["mapped-file", "1G", "--folder", TMPFS, "--hold", "20"];
+    let (finished, ledger) = run(scene, leases, &words);
+    assert_ended(scene, &finished, ledger.total().unwrap());
+}
+
+fn files_in_memory_that_nobody_maps_do_not_count(scene: &Scene, leases: Leases) {
+    if !has_tmpfs() {
+        return;
+    }
+    // A gap, and stated as one: no process holds these pages, so none shows
+    // them.
+    let words = ["written-file", "600M", "--folder", TMPFS];
+    let (finished, ledger) = run(scene, leases, &words);
+    assert_eq!(ledger.total().unwrap(), 600 * MIB, "{finished}");
+    finished.expect_code(0).expect_verdict("finished");
+    assert!(
+        finished.report().number("/peak_bytes") < 100 * MIB,
+        "{finished}"
+    );
+    scene.assert_nothing_left();
+}
+
+fn a_hundred_threads_within_the_limit_are_left_alone(scene: &Scene, leases: Leases) {
+    let words = ["threads", "100M", "--count", "100", "--hold", "0.3"];
+    let (finished, _) = run(scene, leases, &words);
+    assert_within(scene, &finished, 100 * MIB);
+}
+
+fn threads_over_the_limit(scene: &Scene, leases: Leases) {
+    let words = ["threads", "1G", "--count", "100", "--hold", "20"];
+    let (finished, ledger) = run(scene, leases, &words);
+    let touched = ledger.total().unwrap();
+    if leases == Leases::Off {
+        return assert_ended(scene, &finished, touched);
+    }
+    // The kernel holds what is mapped to the limit and the slack of the last
+    // look, at any load: each thread's stack, and the 256 KiB that it is about
+    // to touch. Which of both ends the job is open.
+    let slack = 100 * (64 + 256) * 1024;
+    assert!(touched <= LIMIT + slack, "touched {touched}\n{finished}");
+    match finished.report().verdict().as_str() {
+        "finished" => finished.expect_code(EXIT_REFUSED),
+        _ => finished.expect_verdict("memory-limit by watchdog"),
+    };
+    scene.assert_nothing_left();
+}
+
+fn huge_pages_over_the_limit(scene: &Scene, leases: Leases) {
+    let words = ["huge", "1G", "--hold", "20"];
+    assert_ended_or_refused(scene, leases, &words);
+}
+
+fn many_mappings_touched_late(scene: &Scene, leases: Leases) {
+    // Fifteen times 200 MiB.
+    let words = ["maps", "3000M", "--count", "15", "--hold", "20"];
+    assert_ended_or_refused(scene, leases, &words);
+}
+
+fn many_mappings_touched_in_part(scene: &Scene, leases: Leases) {
+    // 480 MiB mapped, which no lease refuses, and all of it touched: 30 % of it
+    // is slack when the looks begin, and none of it a reason to end the job.
+    let words = ["maps", "480M", "--count", "15", "--hold", "0.3"];
+    let (finished, _) = run(scene, leases, &words);
+    assert_within(scene, &finished, 480 * MIB);
+}
+
+fn run(scene: &Scene, leases: Leases, words: &[&str]) -> (Finished, Ledger) {
+    let ledger = scene.ledger("ledger");
+    let path = scene.word("ledger");
+    let words = words.iter().copied().chain(["--progress", &path]);
+    let invocation = scene.memcap().memory(LIMIT_WORD).option(leases.word());
+    (invocation.job("families", words).run(), ledger)
+}
+
+fn has_tmpfs() -> bool {
+    let there = Path::new(TMPFS).is_dir();
+    if !there {
+        eprintln!("skipped: there is no {TMPFS}");
+    }
+    there
+}
+
+/// What maps more than the limit at once is refused that by a lease before it
+/// has touched anything; without, nobody but the watchdog is there.
+#[track_caller]
+fn assert_ended_or_refused(scene: &Scene, leases: Leases, words: &[&str]) {
+    let (finished, ledger) = run(scene, leases, words);
+    let touched = ledger.total().unwrap();
+    if leases == Leases::Off {
+        return assert_ended(scene, &finished, touched);
+    }
+    finished
+        .expect_code(EXIT_REFUSED)
+        .expect_verdict("finished");
+    assert_eq!(touched, 0, "{finished}");
+    let report = finished.report();
+    assert_eq!(report.text("/lease/refusal"), "possible", "{finished}");
+    scene.assert_nothing_left();
+}
+
+/// Ended by the watchdog, with all that was `touched` in the report and no
+/// more.
+#[track_caller]
+fn assert_ended(scene: &Scene, finished: &Finished, touched: u64) {
+    finished
+        .expect_code(137)
+        .expect_verdict("memory-limit by watchdog");
+    let report = finished.report();
+    let peak = report.number("/peak_bytes");
+    assert!(
+        peak.abs_diff(touched) <= JOB_OVERHEAD,
+        "peak {peak} of {touched} touched\n{finished}"
+    );
+    let stated = report.number("/overshoot_bytes");
+    assert_eq!(stated, peak.saturating_sub(LIMIT), "{finished}");
+    assert_eq!(report.text("/guarantee"), "tree-sampled", "{finished}");
+    scene.assert_nothing_left();
+}
+
+/// Left alone to its end, with at least `bytes` at its peak.
+#[track_caller]
+fn assert_within(scene: &Scene, finished: &Finished, bytes: u64) {
+    finished.expect_code(0).expect_verdict("finished");
+    let report = finished.report();
+    let peak = report.number("/peak_bytes");
+    assert!(peak >= bytes, "peak {peak}\n{finished}");
+    assert_eq!(report.number("/overshoot_bytes"), 0, "{finished}");
+    scene.assert_nothing_left();
+}
