@@ -1,9 +1,13 @@
-//! The limits beside memory: CPU time of the tree, number of processes, swap.
+//! The limits beside memory: CPU time of the tree, number of processes, swap,
+//! and the machine's reserve.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
 
 use integration_tests::each_setting;
-use integration_tests::harness::{Finished, Scene};
+use memcap_linux::ByteSize;
+use std::sync::{Mutex, PoisonError};
+
+use integration_tests::harness::{Finished, Requirement, Scene, available_memory};
 
 /// memcap's own failures, wrong usage included.
 const EXIT_INTERNAL: i32 = 125;
@@ -17,6 +21,9 @@ each_setting!(
     too_many_processes_end_the_tree,
     processes_that_end_make_room_for_others,
     too_many_threads_end_the_tree,
+    a_tree_that_eats_the_reserve_is_ended,
+    a_reserve_that_stays_is_not_noticed,
+    a_reserve_that_is_not_there_is_refused_before_the_start,
     odd_limits_are_refused_before_the_start,
 );
 
@@ -92,6 +99,52 @@ fn too_many_threads_end_the_tree(scene: &Scene) {
     scene.assert_nothing_left();
 }
 
+fn a_tree_that_eats_the_reserve_is_ended(scene: &Scene) {
+    // One at a time: what is available is everybody's.
+    static TURN: Mutex<()> = Mutex::new(());
+    if !Requirement::SpareMemory.is_met() {
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let reserve = available_memory().saturating_sub(ByteSize::from_mib(512));
+    let finished = scene
+        .memcap()
+        .memory("3G")
+        .option(format!("--keep-free={}", reserve.bytes()))
+        .job("hog", ["2G", "--hold", "30"])
+        .run();
+    finished
+        .expect_code(137)
+        .expect_verdict("memory-limit by reserve");
+    let report = finished.report();
+    let evidence = report.text("/verdict/evidence/0");
+    assert!(
+        evidence.ends_with(&format!("{reserve} is to stay free")),
+        "{finished}"
+    );
+    scene.assert_nothing_left();
+}
+
+fn a_reserve_that_stays_is_not_noticed(scene: &Scene) {
+    let finished = with(scene, "--keep-free", "1M")
+        .job("hog", ["64M", "--hold", "0.3"])
+        .run();
+    finished.expect_code(0).expect_verdict("finished");
+    scene.assert_nothing_left();
+}
+
+fn a_reserve_that_is_not_there_is_refused_before_the_start(scene: &Scene) {
+    let started = scene.path("started");
+    let finished = with(scene, "--keep-free", "1000T")
+        .command("touch", [&started])
+        .run();
+    finished.expect_code(EXIT_INTERNAL);
+    let text = finished.stderr_text();
+    assert!(text.contains("cannot stay free"), "{finished}");
+    assert!(text.contains("hint: write a smaller"), "{finished}");
+    assert!(!started.exists(), "{finished}");
+}
+
 fn odd_limits_are_refused_before_the_start(scene: &Scene) {
     let started = scene.path("started");
     for (option, word, complaint) in [
@@ -100,6 +153,8 @@ fn odd_limits_are_refused_before_the_start(scene: &Scene) {
         ("--processes", "0", "limit of zero processes"),
         ("--processes", "-1", "-1"),
         ("--processes", "many", "many"),
+        ("--keep-free", "50%", "50%"),
+        ("--keep-free", "-1M", "-1M"),
         ("--swap", "50%", "50%"),
         ("--swap", "-1M", "-1M"),
         ("--swap", "much", "much"),

@@ -58,6 +58,7 @@ fn beside(held: &Held) -> String {
             ("cpu time", humantime::format_duration(seconds).to_string())
         }
         OtherLimit::Processes { count } => ("processes", count.to_string()),
+        OtherLimit::KeepFree { bytes } => ("keep free", bytes.to_string()),
     };
     line(name, &format!("{value}, held by {}", held.by))
 }

@@ -82,6 +82,10 @@ fn verdict(outcome: &Outcome) -> String {
         K::MemoryLimit | K::PartialKill => match outcome.verdict.by {
             Some(memcap_supervisor::By::Kernel) => format!("{kind} (held by the kernel)"),
             Some(memcap_supervisor::By::Watchdog) => format!("{kind} (held by the watchdog)"),
+            Some(memcap_supervisor::By::Reserve) => {
+                let evidence = outcome.verdict.evidence.join("; ");
+                format!("{kind} (held by the reserve): {evidence}")
+            }
             None => kind.to_string(),
         },
         K::Finished => format!("finished with {}", outcome.exit_code()),

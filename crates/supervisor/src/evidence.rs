@@ -36,6 +36,8 @@ pub(crate) enum Cause {
     Stalled,
     /// A process more than allowed was wanted.
     ProcessLimit,
+    /// The machine had less available than is to stay free.
+    Reserve(Shortage),
     /// The program that started us asked for it.
     StopAsked,
     /// The program that started us is gone.
@@ -47,6 +49,15 @@ impl Cause {
     pub(crate) fn is_a_limit(self) -> bool {
         !matches!(self, Cause::StopAsked | Cause::HostGone)
     }
+}
+
+/// Less available on the machine than is to stay free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shortage {
+    /// What was seen to be available.
+    pub(crate) available: ByteSize,
+    /// What was to stay available.
+    pub(crate) reserve: ByteSize,
 }
 
 /// Who measured the peak.

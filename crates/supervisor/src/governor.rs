@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use memcap_linux::ByteSize;
 
-use crate::evidence::Cause;
+use crate::evidence::{Cause, Shortage};
 use crate::lease;
 
 /// How fast a tree may be taken to grow, per second. One thread touches fresh
@@ -90,6 +90,8 @@ pub(crate) enum Input {
     Stalled,
     /// The tree wanted a process more than it may have.
     TooManyProcesses,
+    /// The machine has less available than is to stay free.
+    Short(Shortage),
     /// The main process has ended.
     MainEnded,
     /// The embedding program asks to end the job.
@@ -272,6 +274,7 @@ impl Governor {
             Input::CpuUsedUp => self.ask_to_end(Cause::CpuLimit, now),
             Input::Stalled => self.ask_to_end(Cause::Stalled, now),
             Input::TooManyProcesses => self.end(Some(Cause::ProcessLimit)),
+            Input::Short(shortage) => self.end(Some(Cause::Reserve(shortage))),
             Input::MainEnded => self.end(None),
             Input::KillAsked => self.end(Some(Cause::StopAsked)),
             Input::StopAsked => self.ask_to_end(Cause::StopAsked, now),
@@ -475,7 +478,7 @@ fn time_to_next(headroom: ByteSize, leases: Option<Leases>) -> Duration {
 }
 
 /// How long a tree needs for `headroom` at the fastest.
-fn time_to_fill(headroom: ByteSize) -> Duration {
+pub(crate) fn time_to_fill(headroom: ByteSize) -> Duration {
     let micros = u128::from(headroom.bytes()) * 1_000_000 / u128::from(FILL_RATE.bytes());
     Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }

@@ -234,6 +234,7 @@ impl Supervisor {
                 time: limits.time,
                 cpu: limits.cpu,
                 processes: limits.processes,
+                keep_free: limits.keep_free,
                 grace: limits.grace,
                 sample_every,
                 record,

@@ -40,6 +40,11 @@ pub enum OtherLimit {
         /// So many.
         count: u64,
     },
+    /// What stays available on the machine.
+    KeepFree {
+        /// So much.
+        bytes: ByteSize,
+    },
 }
 
 /// A limit and what holds it.
@@ -80,7 +85,12 @@ pub(crate) fn held(
             soft_holder(rules.by),
         )
     });
-    [swap, soft, time, cpu, processes]
+    let bytes = limits.keep_free;
+    let keep_free = (bytes > ByteSize::ZERO).then_some((
+        OtherLimit::KeepFree { bytes },
+        "the keeper's looks at /proc/meminfo",
+    ));
+    [swap, soft, time, cpu, processes, keep_free]
         .into_iter()
         .flatten()
         .map(|(limit, by)| Held { limit, by })

@@ -1,11 +1,16 @@
-//! When to look at what a tree uses beside memory, and whether that is too
-//! much. Reads nothing; asked by the keeper's loop.
+//! When to look at what a tree uses beside its memory limit, and whether that is
+//! too much. Reads nothing; asked by the keeper's loop.
 //!
 //! As for memory, a look comes when the limit could at the earliest be
 //! reached: a tree uses CPU time no faster than its processors give it, and
 //! makes tasks no faster than [`FORK_RATE`].
 
 use std::time::Duration;
+
+use memcap_linux::ByteSize;
+
+use crate::evidence::Shortage;
+use crate::governor::time_to_fill;
 
 /// Looks are never closer.
 const SHORTEST: Duration = Duration::from_millis(2);
@@ -82,6 +87,46 @@ impl TaskMeter {
     }
 }
 
+/// What is available on the machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReserveMeter {
+    reserve: ByteSize,
+    next_look: Duration,
+}
+
+impl ReserveMeter {
+    /// `reserve` is to stay available.
+    pub(crate) fn new(reserve: ByteSize) -> ReserveMeter {
+        ReserveMeter {
+            reserve,
+            next_look: Duration::ZERO,
+        }
+    }
+
+    /// As [`CpuMeter::next_look`].
+    pub(crate) fn next_look(&self) -> Duration {
+        self.next_look
+    }
+
+    /// A look found `available`, or nothing, and took `cost`. `Some`: that is
+    /// too little.
+    pub(crate) fn shortage(
+        &mut self,
+        available: Option<ByteSize>,
+        cost: Duration,
+        now: Duration,
+    ) -> Option<Shortage> {
+        let left = available.map(|available| available.saturating_sub(self.reserve));
+        let wait = left.map_or(SHORTEST, time_to_fill).max(rest_after(cost));
+        self.next_look = now + wait.clamp(SHORTEST, LONGEST / 4);
+        let available = available.filter(|available| *available < self.reserve)?;
+        Some(Shortage {
+            available,
+            reserve: self.reserve,
+        })
+    }
+}
+
 /// A look that took long because others were served first is no reason to be
 /// away for longer than [`LONGEST`].
 fn rest_after(cost: Duration) -> Duration {
@@ -118,6 +163,33 @@ mod tests {
             assert_eq!(meter.next_look(), ms(10) + wait, "{used:?}");
         }
         assert_eq!(CpuMeter::new(ms(1000), 2).next_look(), ms(500));
+    }
+
+    #[test]
+    fn the_machine_is_looked_at_when_the_reserve_could_be_reached() {
+        let cases = [
+            // available in MiB, cost, wait, short
+            (Some(1024 + 80), ms(0), Duration::from_micros(9765), false),
+            (Some(100_000), ms(0), ms(250), false),
+            (Some(1024), ms(0), SHORTEST, false),
+            (Some(1023), ms(0), SHORTEST, true),
+            (Some(0), ms(0), SHORTEST, true),
+            (None, ms(0), SHORTEST, false),
+            // A busy machine is one more reason to look.
+            (Some(1024), ms(1), ms(20), false),
+            (Some(1024), ms(400), ms(250), false),
+        ];
+        let reserve = ByteSize::from_gib(1);
+        for (mib, cost, wait, short) in cases {
+            let mut meter = ReserveMeter::new(reserve);
+            assert_eq!(meter.next_look(), Duration::ZERO);
+            let available = mib.map(ByteSize::from_mib);
+            let expected = available
+                .filter(|_| short)
+                .map(|available| Shortage { available, reserve });
+            assert_eq!(meter.shortage(available, cost, ms(5)), expected, "{mib:?}");
+            assert_eq!(meter.next_look(), ms(5) + wait, "{mib:?}");
+        }
     }
 
     #[test]

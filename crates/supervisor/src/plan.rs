@@ -143,6 +143,20 @@ pub enum PlanError {
         /// Why there is no directory.
         reason: String,
     },
+    /// Not even now is as much available on the machine as is to stay free.
+    #[error("{reserve} cannot stay free on a machine that has {available} available")]
+    ReserveTooLarge {
+        /// What is to stay free.
+        reserve: ByteSize,
+        /// MemAvailable now.
+        available: ByteSize,
+    },
+    /// The machine does not tell what is available.
+    #[error("nothing can be kept free here: {reason}")]
+    NoReserve {
+        /// Why not.
+        reason: String,
+    },
     /// None works at all.
     #[error("no mechanism can hold a limit here: {reasons}")]
     Nothing {
@@ -163,6 +177,10 @@ impl PlanError {
                 "leave `--soft` out, or run where a cgroup v2 directory is ours to write: \
                  `memcap doctor` shows what is missing"
             }
+            PlanError::ReserveTooLarge { .. } => {
+                "write a smaller `--keep-free`, or end something that uses memory first"
+            }
+            PlanError::NoReserve { .. } => "leave `--keep-free` out",
             PlanError::Nothing { .. } => "`memcap doctor` shows what is missing on this host",
         }
     }
@@ -191,6 +209,7 @@ pub(crate) fn plan(
     host: &Host,
     refused: &[Rejected],
 ) -> Result<Plan, PlanError> {
+    check_reserve(limits, host)?;
     let mut rejected = Vec::new();
     for mechanism in Mechanism::ALL {
         if let MechanismChoice::Only(wanted) = choice
@@ -246,6 +265,25 @@ pub(crate) fn plan(
             }
         }
     })
+}
+
+/// A reserve that is not there ends every job at its start.
+fn check_reserve(limits: &Limits, host: &Host) -> Result<(), PlanError> {
+    let reserve = limits.keep_free;
+    if reserve == ByteSize::ZERO {
+        return Ok(());
+    }
+    let available = match host.memory.value() {
+        Some(memory) => memory.available.ok_or("no MemAvailable in /proc/meminfo"),
+        None => Err(host.memory.because().unwrap_or("not known")),
+    };
+    match available {
+        Ok(available) if reserve < available => Ok(()),
+        Ok(available) => Err(PlanError::ReserveTooLarge { reserve, available }),
+        Err(reason) => Err(PlanError::NoReserve {
+            reason: reason.to_owned(),
+        }),
+    }
 }
 
 /// Whether the plan depends on what systemd says: only where the rung above it
@@ -634,6 +672,42 @@ mod tests {
         let with_swap = limits(512).swap(ByteSize::from_mib(1));
         let rlimit = MechanismChoice::Only(Mechanism::Rlimit);
         assert!(plan(&with_swap, rlimit, &host(), &[]).is_err());
+    }
+
+    #[test]
+    fn a_reserve_that_is_not_there_is_refused_before_the_start() {
+        let with_memory = |available_mib: Option<u64>| {
+            let memory = MachineMemory {
+                total: ByteSize::from_gib(16),
+                available: available_mib.map(ByteSize::from_mib),
+                swap_total: ByteSize::ZERO,
+            };
+            Host {
+                memory: Fact::present(memory),
+                ..host()
+            }
+        };
+        let reserve = limits(512).keep_free(ByteSize::from_gib(1));
+        let plan_on = |limits: &Limits, host: &Host| {
+            plan(limits, MechanismChoice::Auto, host, &[]).map_err(|error| error.to_string())
+        };
+        let kept = plan_on(&reserve, &with_memory(Some(1025))).expect("a plan");
+        let held = kept.beside.last().expect("it is held");
+        assert_eq!(held.by, "the keeper's looks at /proc/meminfo");
+        let json = serde_json::to_value(held.limit).expect("serialises");
+        assert_eq!(
+            json,
+            serde_json::json!({"limit": "keep-free", "bytes": 1 << 30})
+        );
+        assert_eq!(
+            plan_on(&reserve, &with_memory(Some(1024))),
+            Err("1 GiB cannot stay free on a machine that has 1 GiB available".to_owned())
+        );
+        assert_eq!(
+            plan_on(&reserve, &with_memory(None)),
+            Err("nothing can be kept free here: no MemAvailable in /proc/meminfo".to_owned())
+        );
+        assert!(plan_on(&limits(512), &with_memory(None)).is_ok());
     }
 
     #[test]

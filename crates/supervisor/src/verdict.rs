@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::Evidence;
-use crate::evidence::{Cause, GroupCounters, JobEnd};
+use crate::evidence::{Cause, GroupCounters, JobEnd, Shortage};
 
 /// What happened, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,6 +78,8 @@ pub enum By {
     Kernel,
     /// Our own sampling.
     Watchdog,
+    /// What is to stay available on the machine, seen by our own looks.
+    Reserve,
 }
 
 /// What happened, with what it is based on.
@@ -120,6 +122,11 @@ pub(crate) fn judge(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
             VerdictKind::MemoryLimit,
             By::Watchdog,
             "the sampled tree was at its limit",
+        ),
+        Some(Cause::Reserve(Shortage { available, reserve })) => Verdict::by(
+            VerdictKind::MemoryLimit,
+            By::Reserve,
+            format!("{available} was available on the machine, and {reserve} is to stay free"),
         ),
         // The counter was seen rising while the job ran; it cannot fall.
         Some(Cause::KernelOom) => Verdict::new(
@@ -230,6 +237,7 @@ fn judge_kill(evidence: &Evidence) -> Verdict {
 mod tests {
     use super::*;
     use crate::evidence::PeakSource;
+    use memcap_linux::ByteSize;
     use std::time::Duration;
 
     fn evidence(main: JobEnd) -> Evidence {
@@ -251,6 +259,27 @@ mod tests {
             processes: None,
             notes: Vec::new(),
         }
+    }
+
+    const SHORTAGE: Shortage = Shortage {
+        available: ByteSize::from_mib(900),
+        reserve: ByteSize::from_gib(1),
+    };
+
+    #[test]
+    fn a_shortage_is_told_with_both_numbers() {
+        let verdict = judge(
+            &Evidence {
+                cause: Some(Cause::Reserve(SHORTAGE)),
+                ..evidence(JobEnd::Signaled(9))
+            },
+            &[],
+        );
+        assert_eq!(verdict.by, Some(By::Reserve));
+        assert_eq!(
+            verdict.evidence,
+            ["900 MiB was available on the machine, and 1 GiB is to stay free"]
+        );
     }
 
     fn group(oom_kills: u64, own_limit_hit: Option<bool>) -> Option<GroupCounters> {
@@ -349,6 +378,13 @@ mod tests {
             (
                 Evidence {
                     cause: Some(Cause::Watchdog),
+                    ..killed()
+                },
+                K::MemoryLimit,
+            ),
+            (
+                Evidence {
+                    cause: Some(Cause::Reserve(SHORTAGE)),
                     ..killed()
                 },
                 K::MemoryLimit,

@@ -88,6 +88,8 @@ pub(crate) struct Spec {
     pub(crate) cpu: Option<Duration>,
     /// Processes and threads.
     pub(crate) processes: Option<u64>,
+    /// What stays available on the machine; zero for no reserve.
+    pub(crate) keep_free: ByteSize,
     pub(crate) grace: Duration,
     pub(crate) sample_every: Option<Duration>,
     /// Keep a timeline and the largest processes.

@@ -6,8 +6,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use memcap_linux::{ByteSize, meminfo};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::marker::MarkerEnvironment;
@@ -28,6 +29,8 @@ pub enum Requirement {
     Systemd,
     /// A writable cgroup version 2 directory, with or without controllers.
     CgroupV2Dir,
+    /// 4 GiB of memory that nobody uses.
+    SpareMemory,
     /// The ability to run as an ordinary user.
     Unprivileged,
     /// The real marker.
@@ -46,6 +49,7 @@ impl Requirement {
             Requirement::DelegatedCgroupV2 => "delegated-cgroup-v2",
             Requirement::Systemd => "systemd",
             Requirement::CgroupV2Dir => "cgroup-v2-dir",
+            Requirement::SpareMemory => "spare-memory",
             Requirement::Unprivileged => "unprivileged",
             Requirement::Marker => "marker",
             Requirement::Qemu => "qemu",
@@ -68,6 +72,10 @@ impl Requirement {
             Requirement::DelegatedCgroupV2 => not_delegated(),
             Requirement::Systemd => no_manager(),
             Requirement::CgroupV2Dir => unwritable("cgroup v2", v2_mount()),
+            Requirement::SpareMemory => {
+                let available = available_memory();
+                (available < ByteSize::from_gib(4)).then(|| format!("{available} is available"))
+            }
             // Root can become an ordinary user, and an ordinary user is one.
             Requirement::Unprivileged => None,
             Requirement::Marker => match MarkerEnvironment::find() {
@@ -96,6 +104,14 @@ impl Requirement {
         say_skipped(&reason);
         false
     }
+}
+
+/// What could be used without swapping, now.
+///
+/// # Panics
+/// Where the machine does not tell.
+pub fn available_memory() -> ByteSize {
+    meminfo::available(Path::new("/proc")).expect("MemAvailable")
 }
 
 /// Says on the real stderr (which the test runner does not capture) that the
@@ -134,7 +150,7 @@ fn no_manager() -> Option<String> {
     if geteuid().is_root() {
         return Some("an ordinary user has a manager, and this is root".to_owned());
     }
-    (!std::path::Path::new(&socket).exists()).then(|| format!("there is no {socket}"))
+    (!Path::new(&socket).exists()).then(|| format!("there is no {socket}"))
 }
 
 fn not_delegated() -> Option<String> {
@@ -154,7 +170,7 @@ fn not_delegated() -> Option<String> {
     (!delegated).then(|| format!("nothing around {} is writable", own.display()))
 }
 
-fn has_memory(mount: &std::path::Path) -> bool {
+fn has_memory(mount: &Path) -> bool {
     let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
     controllers.split_whitespace().any(|name| name == "memory")
 }

@@ -52,6 +52,10 @@ pub(crate) struct RunArgs {
     /// What may be in swap beside the memory limit; 0 unless given.
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     swap: Option<String>,
+    /// End the tree when less than this is available on the machine, whoever
+    /// uses the rest.
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    keep_free: Option<String>,
     /// How to hold the limit: auto, cgroup-v2, systemd, cgroup-v1, watchdog or
     /// rlimit.
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -221,6 +225,9 @@ fn limits(args: &RunArgs) -> Result<Limits, CliError> {
         .grace(duration("--grace", &args.grace)?);
     if let Some(allowance) = &args.swap {
         limits = limits.swap(size("--swap", allowance)?);
+    }
+    if let Some(reserve) = &args.keep_free {
+        limits = limits.keep_free(size("--keep-free", reserve)?);
     }
     if let Some(soft) = &args.soft {
         limits = limits.soft(size("--soft", soft)?).map_err(out_of_range)?;

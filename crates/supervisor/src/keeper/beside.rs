@@ -1,10 +1,12 @@
-//! The eyes for the limits beside memory: CPU time and number of processes.
+//! The eyes for the limits beside memory: CPU time and number of processes, and
+//! what is available on the machine.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use memcap_linux::FileError;
 use memcap_linux::cgroup::V2Group;
 use memcap_linux::proc::Stat;
+use memcap_linux::{ByteSize, FileError, meminfo};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
@@ -12,7 +14,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::enclosure::Enclosure;
 use super::tree::{self, Family};
 use crate::governor::Input;
-use crate::meters::{CpuMeter, TaskMeter};
+use crate::meters::{CpuMeter, ReserveMeter, TaskMeter};
 use crate::wire::Spec;
 
 /// What is limited beside memory.
@@ -21,6 +23,7 @@ pub(super) struct Beside {
     cpu: Option<CpuMeter>,
     /// `None` too where `pids.max` holds the limit.
     tasks: Option<TaskMeter>,
+    reserve: Option<ReserveMeter>,
     family: Family,
     main: i32,
 }
@@ -31,6 +34,7 @@ impl Beside {
         Beside {
             cpu: spec.cpu.map(|limit| CpuMeter::new(limit, processors())),
             tasks: spec.processes.filter(|_| is_counted).map(TaskMeter::new),
+            reserve: (spec.keep_free > ByteSize::ZERO).then(|| ReserveMeter::new(spec.keep_free)),
             family,
             main,
         }
@@ -40,7 +44,8 @@ impl Beside {
     pub(super) fn next_look(&self) -> Option<Duration> {
         let cpu = self.cpu.as_ref().map(CpuMeter::next_look);
         let tasks = self.tasks.as_ref().map(TaskMeter::next_look);
-        cpu.into_iter().chain(tasks).min()
+        let reserve = self.reserve.as_ref().map(ReserveMeter::next_look);
+        [cpu, tasks, reserve].into_iter().flatten().min()
     }
 
     /// Looks where that is due.
@@ -64,6 +69,14 @@ impl Beside {
             if meter.is_over(count, cost, now) {
                 inputs.push(Input::TooManyProcesses);
             }
+        }
+        if let Some(meter) = self
+            .reserve
+            .as_mut()
+            .filter(|meter| now >= meter.next_look())
+        {
+            let (available, cost) = timed(|| meminfo::available(Path::new("/proc")).ok());
+            inputs.extend(meter.shortage(available, cost, now).map(Input::Short));
         }
         inputs
     }

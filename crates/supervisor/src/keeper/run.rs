@@ -803,8 +803,11 @@ impl<'a> Watch<'a> {
     /// Halts a tree that is about to be ended for memory and takes its last
     /// size, so that the overshoot reported is what really was there.
     fn last_measurement(&mut self) {
-        if self.governor.cause() != Some(crate::evidence::Cause::Watchdog) {
-            return;
+        use crate::evidence::Cause;
+        match self.governor.cause() {
+            Some(Cause::Watchdog) => {}
+            Some(Cause::Reserve(_)) if self.is_sampled() => {}
+            _ => return,
         }
         match self.enclosure.directory() {
             // Not yet stopped everywhere is near enough.
