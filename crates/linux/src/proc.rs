@@ -406,14 +406,47 @@ pub fn descendants(processes: &[Stat], ancestor: i32) -> Vec<Stat> {
     }
 }
 
+/// Whether /proc shows the pid namespace that this process is in. Where it does
+/// not (a new namespace with the old mount, or no mount at all), a number in it
+/// is somebody else's. Looked up once.
+pub fn is_ours() -> bool {
+    static OURS: OnceLock<bool> = OnceLock::new();
+    *OURS.get_or_init(|| {
+        std::fs::read_link(Path::new(PROC).join("self"))
+            .is_ok_and(|link| link.to_str() == Some(&std::process::id().to_string()))
+    })
+}
+
+/// As [`command_line`], but not waited for longer than `patience`: the kernel
+/// reads the line from the process's own memory, and a process that is stuck
+/// there (at a limit, on a dead file server) holds its readers up. Then only
+/// the short name is told. For a few processes: each call takes a thread.
+pub fn command_line_within(pid: i32, patience: Duration) -> Option<String> {
+    let (sender, answer) = std::sync::mpsc::channel();
+    let read = move || {
+        // Nobody waits any more: nobody is told.
+        let _ = sender.send(command_line(pid));
+    };
+    let started = std::thread::Builder::new().spawn(read);
+    match started.map(|_| answer.recv_timeout(patience)) {
+        Ok(Ok(line)) => line,
+        Ok(Err(_)) | Err(_) => short_name(pid),
+    }
+}
+
+fn short_name(pid: i32) -> Option<String> {
+    Stat::read(pid).ok().map(|stat| format!("[{}]", stat.comm))
+}
+
 /// A process's command line for people, at most 200 characters; its short name
-/// where the line is empty or hidden.
+/// where the line is empty or hidden. May wait as long as the process is stuck
+/// in a page fault: never in a loop that has a limit to hold.
 pub fn command_line(pid: i32) -> Option<String> {
     let bytes = std::fs::read(pid_file(pid, "cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
     let line = line.trim();
     if line.is_empty() {
-        return Stat::read(pid).ok().map(|stat| format!("[{}]", stat.comm));
+        return short_name(pid);
     }
     Some(line.chars().take(200).collect())
 }
@@ -453,6 +486,15 @@ mod tests {
         assert_eq!(stat.threads, 1);
         assert_eq!(stat.cpu, from_ticks(5 + 6));
         assert_eq!(stat.cpu_of_children, from_ticks(7 + 8));
+    }
+
+    #[test]
+    fn a_command_line_is_told_in_time() {
+        assert!(is_ours());
+        let pid = i32::try_from(std::process::id()).expect("a pid");
+        let line = command_line_within(pid, Duration::from_secs(5));
+        assert_eq!(line, command_line(pid));
+        assert_eq!(command_line_within(-1, Duration::from_secs(5)), None);
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub enum PeakSource {
     Sampled,
 }
 
+/// How long the command line of one process that is listed may take.
+pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_millis(20);
+
 /// A process that could not be ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftRunning {

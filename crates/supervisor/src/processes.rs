@@ -50,46 +50,52 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Notes what a look showed; `describe` is asked for newcomers that are
-    /// large enough to be kept.
+    /// Notes what a look showed; true where its command line is not known yet
+    /// and would be kept.
     pub(crate) fn note(
         &mut self,
         process: ProcessId,
         peak: ByteSize,
         cpu: Duration,
-        describe: impl FnOnce() -> (String, Option<String>),
-    ) {
+        name: &str,
+    ) -> bool {
         if let Some(known) = self.seen.get_mut(&process) {
             known.peak = known.peak.max(peak);
             known.cpu = known.cpu.max(cpu);
-            return;
+            if known.name == name {
+                return false;
+            }
+            // After an `exec`: another name, the same process.
+            name.clone_into(&mut known.name);
+            known.command = None;
+            return true;
         }
         // Twice as many as are told, so that a late grower is not crowded out
         // by those that were large when it came.
         if self.seen.len() >= 2 * MOST {
             let smallest = self.seen.values().min_by_key(|known| known.peak);
             let Some(smallest) = smallest.map(|known| (known.process, known.peak)) else {
-                return;
+                return false;
             };
             if smallest.1 >= peak {
                 self.leave_out(process);
-                return;
+                return false;
             }
             self.seen.remove(&smallest.0);
             self.leave_out(smallest.0);
             self.left_out.remove(&process);
         }
-        let (name, command) = describe();
         self.seen.insert(
             process,
             ProcessPeak {
                 process,
-                name,
-                command,
+                name: name.to_owned(),
+                command: None,
                 peak,
                 cpu,
             },
         );
+        true
     }
 
     fn leave_out(&mut self, process: ProcessId) {
@@ -98,21 +104,11 @@ impl Book {
         }
     }
 
-    /// A process after its `exec`: another name, the same process.
-    pub(crate) fn rename(&mut self, process: ProcessId, name: &str, command: Option<String>) {
-        if let Some(known) = self.seen.get_mut(&process)
-            && known.name != name
-        {
-            name.clone_into(&mut known.name);
+    /// What was learned of a process later.
+    pub(crate) fn set_command(&mut self, process: ProcessId, command: Option<String>) {
+        if let Some(known) = self.seen.get_mut(&process) {
             known.command = command;
         }
-    }
-
-    /// Whether a process is among the kept under this name.
-    pub(crate) fn knows(&self, process: ProcessId, name: &str) -> bool {
-        self.seen
-            .get(&process)
-            .is_some_and(|known| known.name == name)
     }
 
     pub(crate) fn close(self) -> Processes {
@@ -137,13 +133,8 @@ mod tests {
     }
 
     fn note(book: &mut Book, pid: i32, mib: u64) {
-        let describe = || (format!("p{pid}"), None);
-        book.note(
-            process(pid),
-            ByteSize::from_mib(mib),
-            Duration::ZERO,
-            describe,
-        );
+        let name = format!("p{pid}");
+        book.note(process(pid), ByteSize::from_mib(mib), Duration::ZERO, &name);
     }
 
     #[test]
@@ -153,7 +144,11 @@ mod tests {
         note(&mut book, 2, 30);
         note(&mut book, 1, 50);
         note(&mut book, 1, 20);
-        book.rename(process(1), "sh", Some("sh -c x".into()));
+        let cpu = Duration::ZERO;
+        assert!(book.note(process(1), ByteSize::ZERO, cpu, "sh"));
+        assert!(!book.note(process(1), ByteSize::ZERO, cpu, "sh"));
+        book.set_command(process(1), Some("sh -c x".into()));
+        assert_eq!(book.seen[&process(1)].command.as_deref(), Some("sh -c x"));
         let told = book.close();
         let seen: Vec<_> = told
             .largest

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use memcap_linux::cgroup::{V1Memory, V2Group};
 use memcap_linux::{ProcessId, next_child_change, proc};
 
+use crate::evidence::COMMAND_PATIENCE;
 use crate::keeper::{Room, sweep};
 use crate::plan::Placement;
 use crate::wire::Prepared;
@@ -65,7 +66,7 @@ pub(crate) fn rescue(prepared: &Prepared, adopted: bool) -> (Vec<LeftRunning>, V
         .filter_map(ProcessId::of)
         .map(|process| LeftRunning {
             process,
-            command: proc::command_line(process.pid),
+            command: proc::command_line_within(process.pid, COMMAND_PATIENCE),
         })
         .collect();
     (left, notes)

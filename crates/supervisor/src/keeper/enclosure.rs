@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use memcap_linux::cgroup::{Entrance, FlatKeyed, Limit, V1Memory, V2Group};
-use memcap_linux::{ByteSize, FileError, one_line};
+use memcap_linux::{ByteSize, FileError, one_line, proc};
 use memcap_probe::MemoryBase;
 use nix::poll::PollFlags;
 
@@ -66,6 +66,8 @@ pub(crate) enum EnclosureError {
     File(#[from] FileError),
     #[error(transparent)]
     Scope(#[from] memcap_probe::systemd::ScopeError),
+    #[error("/proc shows another pid namespace than ours, so that the tree cannot be seen there")]
+    ForeignProc,
     #[error("failed to name a group")]
     Name(#[source] io::Error),
     #[error("`{file}` reads {found:?} after {wanted} was written")]
@@ -141,6 +143,7 @@ impl Enclosure {
                     Err(error) => return Err(error.into()),
                 }
             }
+            Placement::Watchdog if !proc::is_ours() => return Err(EnclosureError::ForeignProc),
             Placement::Watchdog | Placement::Rlimit => {}
         }
         if let Some(base) = &spec.containment_base {

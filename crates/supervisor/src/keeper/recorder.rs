@@ -2,10 +2,11 @@
 //! rarer as the run grows longer, so that they cost nothing that could be
 //! noticed.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use memcap_linux::ByteSize;
 use memcap_linux::proc::{self, Resident, Stat};
+use memcap_linux::{ByteSize, ProcessId};
 
 use crate::processes::{Book, Processes};
 use crate::timeline::{Happening, Timeline};
@@ -19,6 +20,7 @@ const SHARE: u32 = 400;
 pub(super) struct Recorder {
     timeline: Timeline,
     book: Book,
+    commands: Commands,
     text: Vec<u8>,
     next_sample: Duration,
     next_processes: Duration,
@@ -67,20 +69,74 @@ impl Recorder {
             if stat.is_dead() {
                 continue;
             }
-            let describe = || (stat.comm.clone(), proc::command_line(*pid));
-            self.book
-                .note(stat.id(), resident.high_water, stat.cpu, describe);
-            if !self.book.knows(stat.id(), &stat.comm) {
-                self.book
-                    .rename(stat.id(), &stat.comm, proc::command_line(*pid));
+            let peak = resident.high_water;
+            if self.book.note(stat.id(), peak, stat.cpu, &stat.comm) {
+                self.commands.ask(stat.id());
             }
         }
+        self.take_commands();
         let wait = (now / 16).clamp(Duration::from_millis(20), Duration::from_secs(1));
         self.next_processes = now + wait.max(cpu_time().saturating_sub(before) * SHARE);
     }
 
-    pub(super) fn close(self) -> (Timeline, Processes) {
+    fn take_commands(&mut self) {
+        while let Some((process, command)) = self.commands.answer() {
+            self.book.set_command(process, command);
+        }
+    }
+
+    pub(super) fn close(mut self) -> (Timeline, Processes) {
+        self.take_commands();
         (self.timeline, self.book.close())
+    }
+}
+
+/// Reads command lines on a thread of its own: the kernel takes them from the
+/// process's memory, and one that is stuck at its limit holds its readers up.
+/// The loop that has the limit to hold must not be among them.
+#[derive(Debug, Default)]
+struct Commands(Option<Reader>);
+
+#[derive(Debug)]
+struct Reader {
+    questions: Sender<ProcessId>,
+    answers: Receiver<(ProcessId, Option<String>)>,
+}
+
+impl Commands {
+    fn ask(&mut self, process: ProcessId) {
+        if self.0.is_none() {
+            // Without a thread there are names, and no command lines.
+            self.0 = Reader::start().ok();
+        }
+        if let Some(reader) = &self.0 {
+            // The thread lives as long as we do.
+            let _ = reader.questions.send(process);
+        }
+    }
+
+    fn answer(&self) -> Option<(ProcessId, Option<String>)> {
+        self.0.as_ref()?.answers.try_recv().ok()
+    }
+}
+
+impl Reader {
+    fn start() -> std::io::Result<Reader> {
+        let (questions, asked) = channel::<ProcessId>();
+        let (told, answers) = channel();
+        let read = move || {
+            for process in asked {
+                let command = proc::command_line(process.pid).filter(|_| process.exists());
+                if told.send((process, command)).is_err() {
+                    return;
+                }
+            }
+        };
+        // A stack for one small file; it is not waited for at the end.
+        std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(read)?;
+        Ok(Reader { questions, answers })
     }
 }
 

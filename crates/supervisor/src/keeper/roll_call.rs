@@ -12,7 +12,7 @@ use memcap_linux::proc::{self, Stat};
 
 use super::enclosure::Enclosure;
 use super::tree::{self, Family};
-use crate::evidence::LeftRunning;
+use crate::evidence::{COMMAND_PATIENCE, LeftRunning};
 
 /// The first look comes this long after the job's start.
 const FIRST: Duration = Duration::from_millis(100);
@@ -86,7 +86,7 @@ impl RollCall {
             if self.left.iter().all(|left| left.process != stat.id()) {
                 self.left.push(LeftRunning {
                     process: stat.id(),
-                    command: proc::command_line(stat.pid),
+                    command: proc::command_line_within(stat.pid, COMMAND_PATIENCE),
                 });
             }
         }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::enclosure::Enclosure;
-use crate::evidence::{JobEnd, LeftRunning};
+use crate::evidence::{COMMAND_PATIENCE, JobEnd, LeftRunning};
 
 /// How long a killed tree may take to be gone. A process in uninterruptible
 /// sleep outlasts it and is listed.
@@ -155,7 +155,11 @@ pub(super) fn members(family: Family, main: i32) -> Vec<Stat> {
     members
 }
 
+/// Nobody where /proc speaks of another pid namespace: its numbers are others'.
 fn below(pid: i32) -> Vec<Stat> {
+    if !proc::is_ours() {
+        return Vec::new();
+    }
     proc::descendants(&proc::all().unwrap_or_default(), pid)
 }
 
@@ -241,7 +245,7 @@ fn left_running(enclosure: &Enclosure, below: Vec<ProcessId>) -> Vec<LeftRunning
         .filter(|process| process.is_alive())
         .map(|process| LeftRunning {
             process,
-            command: proc::command_line(process.pid),
+            command: proc::command_line_within(process.pid, COMMAND_PATIENCE),
         })
         .collect()
 }
