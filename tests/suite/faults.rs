@@ -126,6 +126,22 @@ fn without_proc_nothing_runs_unlimited() {
 }
 
 #[test]
+fn a_proc_of_another_pid_namespace_is_not_believed() {
+    let Some(scene) = as_root() else { return };
+    let words = |mechanism: &str| {
+        let run = scene.memcap().mechanism(mechanism).memory("64M");
+        run.job("hog", ["1G", "--hold", "1"]).words()
+    };
+    // A new pid namespace with the old /proc: its numbers are somebody else's.
+    let script = "exec unshare --pid --fork \"$@\"";
+    let refused = through(&scene, script, &words("watchdog"));
+    refused.expect_code(EXIT_INTERNAL);
+    let said = refused.stderr_text();
+    assert!(said.contains("another pid namespace"), "{refused}");
+    assert_held_or_refused(&scene, &through(&scene, script, &words("auto")));
+}
+
+#[test]
 fn without_dev_null_a_job_is_limited_all_the_same() {
     let Some(scene) = as_root() else { return };
     let run = scene.memcap().mechanism("auto").memory("64M");

@@ -117,7 +117,7 @@ fn a_run_is_drawn(scene: &Scene) {
     };
     let over = run("over.svg").job("hog", ["1G", "--rate", "400M"]).run();
     over.expect_code(137);
-    for part in ["<svg", "limit 100 MiB", "limit reached", "polyline"] {
+    for part in ["<svg", "limit 100 MiB", "memory limit reached", "polyline"] {
         assert!(drawn("over.svg").contains(part), "{part}\n{over}");
     }
     // A program that is not there has no memory to draw, and says so.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
-use memcap_supervisor::{Happening, Outcome, TimedEvent, Timeline};
+use memcap_supervisor::{Happening, OtherLimit, Outcome, TimedEvent, Timeline};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 420.0;
@@ -49,11 +49,20 @@ pub(crate) fn draw(outcome: &Outcome, program: &str) -> String {
         "{} ({}), peak {peak} of {}",
         plan.mechanism, plan.guarantee, plan.limit
     );
-    let levels = vec![Level {
+    let limit = Level {
         bytes: plan.limit,
         name: "limit",
         class: "limit",
-    }];
+    };
+    let soft = plan.beside.iter().find_map(|held| match held.limit {
+        OtherLimit::Soft { bytes } => Some(Level {
+            bytes,
+            name: "soft limit",
+            class: "soft",
+        }),
+        _ => None,
+    });
+    let levels: Vec<Level> = [limit].into_iter().chain(soft).collect();
     match &outcome.timeline {
         Some(timeline) if timeline.intervals().next().is_some() => {
             picture(&title, &below, timeline, &levels, outcome.wall)

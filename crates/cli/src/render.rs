@@ -33,7 +33,8 @@ pub(crate) fn clamp(
         None => format!("the machine's memory of {}", clamp.ceiling),
     };
     warning(&format!(
-        "{requested} does not fit under {whose}; limited to {limit}"
+        "{requested} leaves too little room below {whose}, which must not be hit first; \
+         limited to {limit}"
     ));
 }
 

@@ -290,6 +290,11 @@ impl Report {
 
     /// The report of a run that was refused before it began.
     pub fn of_refusal(error: &SupervisorError) -> Report {
+        Report::of_failure(error.to_string())
+    }
+
+    /// The report of a run that was refused for this reason.
+    pub fn of_failure(reason: String) -> Report {
         Report {
             schema_version: SCHEMA_VERSION,
             request: None,
@@ -304,7 +309,7 @@ impl Report {
             peak_bytes: None,
             peak_source: None,
             overshoot_bytes: None,
-            verdict: Verdict::new(crate::VerdictKind::InternalError, error.to_string()),
+            verdict: Verdict::new(crate::VerdictKind::InternalError, reason),
             job: None,
             exit_code: 125,
             wall_seconds: None,

@@ -53,8 +53,11 @@ pub enum Happening {
     Frozen,
     /// It goes on after a freeze.
     Thawed,
-    /// One of our limits was reached.
+    /// Our memory limit was reached.
     LimitReached,
+    /// Another of our limits was reached: time, CPU time, processes, or the
+    /// time it may be held back.
+    OtherLimitReached,
     /// What was left of it is being killed.
     Ending,
     /// Its last process is gone.
@@ -69,7 +72,8 @@ impl Happening {
             Happening::AskedToEnd => "asked to end",
             Happening::Frozen => "frozen",
             Happening::Thawed => "thawed",
-            Happening::LimitReached => "limit reached",
+            Happening::LimitReached => "memory limit reached",
+            Happening::OtherLimitReached => "another limit reached",
             Happening::Ending => "ending the tree",
             Happening::Ended => "tree empty",
         }

@@ -1,7 +1,7 @@
 //! `memcap run`: a command under a limit.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -96,19 +96,45 @@ pub(crate) struct RunArgs {
 struct Settings {
     explain: bool,
     request: Request,
-    files: Files,
     quiet: bool,
 }
 
 /// What is written about the run.
 struct Files {
-    request: ReportedRequest,
+    request: Option<ReportedRequest>,
     report: Option<ReportFile>,
     redact: bool,
     plot: Option<ReportFile>,
 }
 
 impl Files {
+    /// Makes sure that they can be written.
+    fn open(args: &RunArgs) -> Result<Files, CliError> {
+        let open = |path: &Option<PathBuf>| {
+            let file = path.as_deref().map(ReportFile::open).transpose();
+            file.map_err(internal)
+        };
+        if args.report.is_some() && args.report == args.plot {
+            return Err(refuse(
+                "--report and --plot name the same file".to_owned(),
+                "name two files".to_owned(),
+            ));
+        }
+        Ok(Files {
+            request: None,
+            report: open(&args.report)?,
+            redact: args.redact,
+            plot: open(&args.plot)?,
+        })
+    }
+
+    /// What was wrong with the settings; that failure is what counts.
+    fn write_failure(self, error: &CliError) {
+        let text = one_line(error.source.as_ref());
+        let report = || Report::of_failure(text.clone());
+        let _ = self.write(report, || plot::draw_refusal(&text));
+    }
+
     fn write_outcome(self, outcome: &Outcome, program: &OsStr) -> Result<(), CliError> {
         let plot = || plot::draw(outcome, &program.to_string_lossy());
         self.write(|| Report::of(outcome), plot)
@@ -127,7 +153,10 @@ impl Files {
     ) -> Result<(), CliError> {
         let redact = self.redact;
         let complete = |report: Report| {
-            let report = report.with_request(self.request);
+            let report = match self.request {
+                Some(request) => report.with_request(request),
+                None => report,
+            };
             if redact { report.redacted() } else { report }
         };
         let reported = self.report.map(|file| file.write(&complete(report())));
@@ -139,12 +168,18 @@ impl Files {
 
 pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
     let program = args.command.first().cloned().unwrap_or_default();
+    let mut files = Files::open(&args)?;
     let Settings {
         explain,
         request,
-        files,
         quiet,
-    } = settings(args)?;
+    } = match settings(args, &mut files) {
+        Ok(settings) => settings,
+        Err(error) => {
+            files.write_failure(&error);
+            return Err(error);
+        }
+    };
     if explain {
         return match Supervisor::new().plan(&request) {
             Ok(plan) => show(&plan, files.report),
@@ -186,7 +221,7 @@ fn refused(error: SupervisorError, files: Files) -> Result<u8, CliError> {
 }
 
 /// Refuses bad input before anything starts.
-fn settings(args: RunArgs) -> Result<Settings, CliError> {
+fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
     let limits = limits(&args)?;
     let lease = match args.lease && !args.no_lease {
         true => LeasePolicy::On,
@@ -200,19 +235,12 @@ fn settings(args: RunArgs) -> Result<Settings, CliError> {
     })?;
     let mut words = args.command.into_iter();
     let job = Job::new(words.next().unwrap_or_default()).args(words);
-    let open = |path: Option<&Path>| path.map(ReportFile::open).transpose().map_err(internal);
     let request = Request::new(job, limits).mechanism(mechanism);
-    let files = Files {
-        request: request.describe(),
-        report: open(args.report.as_deref())?,
-        redact: args.redact,
-        plot: open(args.plot.as_deref())?,
-    };
+    files.request = Some(request.describe());
     let record = files.report.is_some() || files.plot.is_some();
     Ok(Settings {
         explain: args.explain,
         request: request.record(record).lease(lease),
-        files,
         quiet: args.quiet,
     })
 }

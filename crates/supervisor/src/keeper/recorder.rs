@@ -57,6 +57,17 @@ impl Recorder {
         self.timeline.event(now, what);
     }
 
+    pub(super) fn event_once(&mut self, now: Duration, what: Happening) {
+        if self
+            .timeline
+            .events()
+            .iter()
+            .all(|event| event.what != what)
+        {
+            self.timeline.event(now, what);
+        }
+    }
+
     /// Looks at these processes; those that are gone are passed over.
     pub(super) fn look(&mut self, now: Duration, pids: &[i32]) {
         // Not wall time: on a crowded machine a look takes long and costs little.

@@ -310,6 +310,7 @@ impl Keeper {
                 match watch.governor.on(input, watch.now()) {
                     Action::Wait => {}
                     Action::AskToEnd => {
+                        watch.record_limit();
                         watch.record(Happening::AskedToEnd);
                         if let Some(soft) = &mut watch.soft {
                             soft.give_up();
@@ -627,17 +628,33 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Which kind of limit was reached, once.
+    fn record_limit(&mut self) {
+        use crate::evidence::Cause;
+        let what = match self.governor.cause() {
+            Some(cause) if !cause.is_a_limit() => return,
+            Some(Cause::Watchdog | Cause::KernelOom) => Happening::LimitReached,
+            Some(_) => Happening::OtherLimitReached,
+            None => return,
+        };
+        let now = self.now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event_once(now, what);
+        }
+    }
+
     /// The last look at the processes, where there is time for one: none is
     /// lost to a tree that could grow meanwhile.
     fn record_ending(&mut self) {
         use crate::evidence::Cause;
         let now = self.now();
-        let what = match self.governor.cause() {
-            Some(cause) if cause.is_a_limit() => Happening::LimitReached,
-            Some(_) => Happening::Ending,
-            None => Happening::MainEnded,
-        };
-        self.record(what);
+        match self.governor.cause() {
+            Some(_) => {
+                self.record_limit();
+                self.record(Happening::Ending);
+            }
+            None => self.record(Happening::MainEnded),
+        }
         if self.governor.cause() != Some(Cause::KernelOom) {
             self.look_at_processes(now);
         }
