@@ -1,5 +1,5 @@
 //! The limits beside memory: CPU time of the tree, number of processes, swap,
-//! and the machine's reserve.
+//! the machine's reserve, and the exit code of a refusal.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
 
@@ -7,7 +7,7 @@ use integration_tests::each_setting;
 use memcap_linux::ByteSize;
 use std::sync::{Mutex, PoisonError};
 
-use integration_tests::harness::{Finished, Requirement, Scene, available_memory};
+use integration_tests::harness::{Finished, Mechanism, Requirement, Scene, available_memory};
 
 /// memcap's own failures, wrong usage included.
 const EXIT_INTERNAL: i32 = 125;
@@ -24,6 +24,8 @@ each_setting!(
     a_tree_that_eats_the_reserve_is_ended,
     a_reserve_that_stays_is_not_noticed,
     a_reserve_that_is_not_there_is_refused_before_the_start,
+    a_refusal_has_an_exit_code_where_leases_are_given,
+    a_failure_far_from_the_limit_is_no_refusal,
     odd_limits_are_refused_before_the_start,
 );
 
@@ -145,6 +147,32 @@ fn a_reserve_that_is_not_there_is_refused_before_the_start(scene: &Scene) {
     assert!(!started.exists(), "{finished}");
 }
 
+fn a_refusal_has_an_exit_code_where_leases_are_given(scene: &Scene) {
+    // Slow enough to be looked at often on its way.
+    let finished = with(scene, "--refusal-exit", "99")
+        .option("--lease")
+        .job("hog", ["1G", "--rate", "100M"])
+        .run();
+    if scene.setting().mechanism == Mechanism::Watchdog {
+        finished.expect_code(99).expect_verdict("finished");
+        assert_eq!(finished.report().number("/exit_code"), 99, "{finished}");
+        assert_eq!(finished.report().number("/job/exit_code"), 7, "{finished}");
+    } else {
+        // There are no leases; the kernel ends the tree.
+        finished.expect_code(137);
+    }
+    scene.assert_nothing_left();
+}
+
+fn a_failure_far_from_the_limit_is_no_refusal(scene: &Scene) {
+    let finished = with(scene, "--refusal-exit", "99")
+        .option("--lease")
+        .shell("sleep 0.3; exit 5")
+        .run();
+    finished.expect_code(5).expect_verdict("finished");
+    scene.assert_nothing_left();
+}
+
 fn odd_limits_are_refused_before_the_start(scene: &Scene) {
     let started = scene.path("started");
     for (option, word, complaint) in [
@@ -155,6 +183,9 @@ fn odd_limits_are_refused_before_the_start(scene: &Scene) {
         ("--processes", "many", "many"),
         ("--keep-free", "50%", "50%"),
         ("--keep-free", "-1M", "-1M"),
+        ("--refusal-exit", "0", "no exit code"),
+        ("--refusal-exit", "256", "no exit code"),
+        ("--refusal-exit", "99", "without leases"),
         ("--swap", "50%", "50%"),
         ("--swap", "-1M", "-1M"),
         ("--swap", "much", "much"),

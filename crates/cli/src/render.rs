@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use memcap_linux::one_line;
-use memcap_supervisor::{Clamp, Outcome, PeakSource, VerdictKind};
+use memcap_supervisor::{Clamp, JobEnd, Outcome, PeakSource, VerdictKind};
 
 use crate::error::CliError;
 
@@ -89,6 +89,15 @@ fn verdict(outcome: &Outcome) -> String {
             }
             None => kind.to_string(),
         },
+        K::Finished if outcome.may_have_been_refused() => format!(
+            "finished{}, and a lease was all but used up: it may have been refused memory \
+             (exit code {})",
+            match outcome.job {
+                Some(JobEnd::Exited(code)) => format!(" with {code}"),
+                Some(JobEnd::Signaled(_)) | None => String::new(),
+            },
+            outcome.exit_code()
+        ),
         K::Finished => format!("finished with {}", outcome.exit_code()),
         K::Signaled | K::Interrupted => format!("{kind} (exit code {})", outcome.exit_code()),
         K::OuterLimit

@@ -1,5 +1,6 @@
 //! One value that feeds the human line, the JSON report and the exit code.
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// 126 or 127 when the job was not started for the user's reason.
     start_failure: Option<u8>,
+    /// Instead of the job's own code, where a lease may explain it.
+    refusal_exit: Option<NonZeroU8>,
 }
 
 impl Outcome {
@@ -86,6 +89,7 @@ impl Outcome {
             processes: evidence.processes,
             notes,
             start_failure: None,
+            refusal_exit: None,
         }
     }
 
@@ -142,6 +146,27 @@ impl Outcome {
             processes: None,
             notes: prepared.notes,
             start_failure,
+            refusal_exit: None,
+        }
+    }
+
+    /// Whether a lease may have made the job fail: it ended by itself with
+    /// another code than 0, and a lease was all but used up
+    /// ([`LeaseUse::is_exhausted`]).
+    pub fn may_have_been_refused(&self) -> bool {
+        let failed = self.verdict.kind == VerdictKind::Finished
+            && matches!(self.job, Some(JobEnd::Exited(code)) if code != 0);
+        let lease = self.lease.as_ref();
+        failed && lease.is_some_and(|lease| lease.is_exhausted(self.plan.limit))
+    }
+
+    /// The same with `code` as [`Outcome::exit_code`] where
+    /// [`Outcome::may_have_been_refused`].
+    #[must_use]
+    pub fn with_refusal_exit(self, code: NonZeroU8) -> Outcome {
+        Outcome {
+            refusal_exit: Some(code),
+            ..self
         }
     }
 
@@ -166,6 +191,9 @@ impl Outcome {
 
     /// The exit code of `memcap run`, 0 to 255; never 0 after a kill.
     pub fn exit_code(&self) -> u8 {
+        if let Some(code) = self.refusal_exit.filter(|_| self.may_have_been_refused()) {
+            return code.get();
+        }
         let of_job = match self.job {
             Some(JobEnd::Exited(code)) => u8::try_from(code & 0xff).unwrap_or(125),
             Some(JobEnd::Signaled(signal)) => u8::try_from(128 + (signal & 0x7f)).unwrap_or(125),
@@ -271,6 +299,37 @@ mod tests {
         assert_eq!(died(11).also_sent(&[2]).verdict.kind, VerdictKind::Signaled);
         let finished = outcome(VerdictKind::Finished, Some(JobEnd::Exited(0)));
         assert_eq!(finished.also_sent(&[2]).verdict.kind, VerdictKind::Finished);
+    }
+
+    #[test]
+    fn a_refusal_has_its_code_where_a_lease_may_explain_the_end() {
+        use crate::lease::Refusal;
+        use JobEnd::{Exited, Signaled};
+        use VerdictKind as K;
+        let code = NonZeroU8::new(99).expect("not zero");
+        let (near, far) = (ByteSize::from_mib(1), ByteSize::from_mib(100));
+        let cases = [
+            (K::Finished, Exited(7), Some(near), 99),
+            (K::Finished, Exited(0), Some(near), 0),
+            (K::Finished, Exited(7), Some(far), 7),
+            (K::Finished, Exited(7), None, 7),
+            (K::Signaled, Signaled(11), Some(near), 139),
+            (K::MemoryLimit, Exited(7), Some(near), 137),
+            (K::TimeLimit, Exited(7), Some(near), 124),
+        ];
+        for (kind, job, least, expected) in cases {
+            let refused = Outcome {
+                lease: least.map(|least| LeaseUse {
+                    min_headroom: Some(least),
+                    refusal: Refusal::Possible,
+                }),
+                ..outcome(kind, Some(job))
+            };
+            let plain = refused.exit_code();
+            assert_ne!(plain, 99, "{kind} {job:?}");
+            let told = refused.with_refusal_exit(code).exit_code();
+            assert_eq!(told, expected, "{kind} {job:?}");
+        }
     }
 
     #[test]

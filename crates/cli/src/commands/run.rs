@@ -1,6 +1,7 @@
 //! `memcap run`: a command under a limit.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -67,6 +68,10 @@ pub(crate) struct RunArgs {
     /// Refuse no mapping; the default.
     #[arg(long)]
     no_lease: bool,
+    /// Exit with this code, 1 to 255, where a lease was all but used up and the
+    /// command failed by itself: it may have been refused memory.
+    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    refusal_exit: Option<String>,
     /// Print what would be done, and why, and stop; nothing is started.
     #[arg(long)]
     explain: bool,
@@ -96,6 +101,7 @@ pub(crate) struct RunArgs {
 struct Settings {
     explain: bool,
     request: Request,
+    refusal_exit: Option<NonZeroU8>,
     quiet: bool,
 }
 
@@ -172,6 +178,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
     let Settings {
         explain,
         request,
+        refusal_exit,
         quiet,
     } = match settings(args, &mut files) {
         Ok(settings) => settings,
@@ -189,6 +196,10 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
     let terminal = Terminal::remember();
     match supervise(request, quiet) {
         Ok(outcome) => {
+            let outcome = match refusal_exit {
+                Some(code) => outcome.with_refusal_exit(code),
+                None => outcome,
+            };
             // What a job does and ends with is its own affair; one that was
             // killed could not tidy up.
             if let Some(terminal) =
@@ -227,6 +238,7 @@ fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
         true => LeasePolicy::On,
         false => LeasePolicy::Off,
     };
+    let refusal_exit = refusal_exit(args.refusal_exit.as_deref(), lease)?;
     let mechanism: MechanismChoice = args.mechanism.parse().map_err(|error| {
         refuse(
             format!("--mechanism: {error}"),
@@ -241,6 +253,7 @@ fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
     Ok(Settings {
         explain: args.explain,
         request: request.record(record).lease(lease),
+        refusal_exit,
         quiet: args.quiet,
     })
 }
@@ -329,6 +342,25 @@ fn count(option: &str, text: &str) -> Result<u64, CliError> {
             "write a number of processes and threads such as 64".to_owned(),
         )
     })
+}
+
+fn refusal_exit(text: Option<&str>, lease: LeasePolicy) -> Result<Option<NonZeroU8>, CliError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let code = text.parse().map_err(|error| {
+        refuse(
+            format!("--refusal-exit: `{text}` is no exit code: {error}"),
+            "write a code from 1 to 255 that the command does not use".to_owned(),
+        )
+    })?;
+    if lease == LeasePolicy::Off {
+        return Err(refuse(
+            "--refusal-exit: nothing is refused without leases".to_owned(),
+            "give `--lease` too, or leave `--refusal-exit` out".to_owned(),
+        ));
+    }
+    Ok(Some(code))
 }
 
 fn duration(option: &str, text: &str) -> Result<Duration, CliError> {
