@@ -75,7 +75,8 @@ fn every_field_is_there(scene: &Scene) {
 }
 
 fn memory_over_time_and_the_largest_processes_are_told(scene: &Scene) {
-    let words = ["2", "60M", "--rate", "100M", "--hold", "0.5"];
+    // Held long enough for an emulated machine, where looks are dear and so rare.
+    let words = ["2", "60M", "--rate", "100M", "--hold", "2.5"];
     let finished = scene.memcap().memory("500M").job("tree", words).run();
     finished.expect_code(0).expect_verdict("finished");
     let report = finished.report();

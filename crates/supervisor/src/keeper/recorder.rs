@@ -13,7 +13,7 @@ use crate::timeline::{Happening, Timeline};
 
 /// Looks at processes take at most this share of a processor: one part in so
 /// many.
-const SHARE: u32 = 400;
+const SHARE: u32 = 200;
 
 /// Keeps the record of one job.
 #[derive(Debug, Default)]
