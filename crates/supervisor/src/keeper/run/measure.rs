@@ -1,0 +1,160 @@
+//! Looking at how large the tree is: as often as the governor asks, and exactly
+//! where it has to be sure.
+
+use std::time::{Duration, Instant};
+
+use memcap_linux::ByteSize;
+
+use super::launch::start_limit;
+use super::watch::Watch;
+use crate::governor::{Action, Input, Leases, Sum};
+use crate::lease::{LeaseUse, Refusal};
+use crate::plan::Placement;
+use crate::wire::FromKeeper;
+
+/// How long a freeze may take before the measurement goes on without it.
+const FREEZE_DEADLINE: Duration = Duration::from_millis(20);
+
+impl Watch<'_> {
+    pub(super) fn look(&mut self) -> Input {
+        if let Some(charged) = self.enclosure.charged() {
+            self.note(charged);
+            let sum = Sum {
+                private: charged,
+                members: 1,
+                ..Sum::default()
+            };
+            return Input::Sum(sum);
+        }
+        let mut sum = self.sampler.look(self.enclosure.directory());
+        if self.governor.wants_faults(sum) {
+            sum.written = self.sampler.written();
+        }
+        if let Some(bytes) = self.governor.believable(sum) {
+            self.note(bytes);
+        }
+        sum.leases = self.renew_leases(sum);
+        Input::Sum(sum)
+    }
+
+    /// Holds the tree back above its soft limit.
+    pub(super) fn throttle(&mut self) -> Option<Input> {
+        let now = self.now();
+        let soft = self.soft.as_mut()?;
+        let (enclosure, sampler, current) = (self.enclosure, &mut self.sampler, self.current);
+        let size = || match self.spec.placement {
+            Placement::CgroupV2(_) | Placement::Systemd(_) | Placement::CgroupV1(_) => {
+                enclosure.charged_for_good()
+            }
+            // The governor's looks come often enough, and are its own.
+            Placement::Watchdog => Some(current),
+            Placement::Rlimit => Some(sampler.look(enclosure.directory()).total()),
+        };
+        soft.look(size, now)
+    }
+
+    /// Bounds what members may map until the next look.
+    pub(super) fn renew_leases(&mut self, sum: Sum) -> Option<Leases> {
+        let leasing = self.leasing.as_mut()?;
+        let allowance = self.governor.allowance(sum)?;
+        let mut leases = self
+            .sampler
+            .lease(allowance, leasing.terms, &mut leasing.least);
+        leases.fit &= self.governor.slack_fits(sum);
+        Some(leases)
+    }
+
+    /// What the leases did; `None` for a run without.
+    pub(super) fn lease_use(&self) -> Option<LeaseUse> {
+        self.spec.leases().then(|| LeaseUse {
+            min_headroom: self.leasing.as_ref().and_then(|leasing| leasing.least),
+            // The first lease is set before the first look.
+            refusal: match start_limit(self.spec) {
+                Some(_) => Refusal::Possible,
+                None => Refusal::Excluded,
+            },
+        })
+    }
+
+    pub(super) fn note(&mut self, current: ByteSize) {
+        self.current = current;
+        self.peak = self.peak.max(current);
+        let now = self.started.elapsed();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.sample(now, current);
+        }
+    }
+
+    pub(super) fn due_sample(&mut self) -> Option<FromKeeper> {
+        let every = self.spec.sample_every?;
+        let now = self.now();
+        if now < self.next_sample {
+            return None;
+        }
+        self.next_sample = now + every;
+        let (current, peak) = self.sizes();
+        Some(FromKeeper::Sample { current, peak })
+    }
+
+    /// At the last look, and the largest so far.
+    pub(super) fn sizes(&self) -> (ByteSize, ByteSize) {
+        let peak = self.enclosure.kernel_peak().unwrap_or(self.peak);
+        (self.current, peak)
+    }
+
+    /// Counts shared pages once, frozen where nobody notices. True: the tree
+    /// is at its limit and must be ended.
+    pub(super) fn measure_exactly(&mut self, pause: impl Fn(Duration)) -> bool {
+        let frozen = self
+            .enclosure
+            .directory()
+            .filter(|group| group.set_frozen(true).is_ok());
+        if let Some(group) = frozen {
+            let deadline = Instant::now() + FREEZE_DEADLINE;
+            while !group.is_frozen().unwrap_or(true) && Instant::now() < deadline {
+                pause(Duration::from_micros(200));
+            }
+        }
+        let begun = Instant::now();
+        let sum = self.sampler.look(self.enclosure.directory());
+        let bytes = self.sampler.exact(self.enclosure.directory());
+        let took = begun.elapsed();
+        // Growing meanwhile, the parts are of different moments.
+        let bytes = bytes.min(sum.total().max(self.spec.limit));
+        self.note(bytes);
+        let ends = self
+            .governor
+            .on(Input::Exact { bytes, sum, took }, self.now());
+        if ends == Action::EndTree {
+            return true;
+        }
+        if let Some(group) = frozen {
+            // A group that cannot be thawed can be killed: not left hanging.
+            return group.set_frozen(false).is_err();
+        }
+        false
+    }
+
+    /// Halts a tree that is about to be ended for memory and takes its last
+    /// size, so that the overshoot reported is what really was there.
+    pub(super) fn last_measurement(&mut self) {
+        use crate::evidence::Cause;
+        match self.governor.cause() {
+            Some(Cause::Watchdog) => {}
+            Some(Cause::Reserve(_)) if self.is_sampled() => {}
+            _ => return,
+        }
+        match self.enclosure.directory() {
+            // Not yet stopped everywhere is near enough.
+            Some(group) => drop(group.set_frozen(true)),
+            None => self.sampler.stop_members(),
+        }
+        let sum = self.sampler.look(self.enclosure.directory());
+        let size = if sum.members <= 1 {
+            sum.total()
+        } else {
+            self.sampler.exact(self.enclosure.directory())
+        };
+        self.note(size);
+    }
+}

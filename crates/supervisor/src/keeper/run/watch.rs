@@ -1,0 +1,182 @@
+//! One job being watched: what the loop knows of it, and its evidence in the end.
+
+use std::time::{Duration, Instant};
+
+use memcap_linux::ByteSize;
+use memcap_linux::spawn::Spawned;
+use nix::sys::signal::Signal;
+
+use super::leasing::Leasing;
+use crate::evidence::{Evidence, PeakSource};
+use crate::governor::{Governor, Rules};
+use crate::keeper::beside::{self, Beside};
+use crate::keeper::enclosure::Enclosure;
+use crate::keeper::recorder::Recorder;
+use crate::keeper::roll_call::RollCall;
+use crate::keeper::sampler::Sampler;
+use crate::keeper::soft::SoftLimit;
+use crate::keeper::tree::{Family, Reaped};
+use crate::plan::Placement;
+use crate::timeline::Happening;
+use crate::wire::Spec;
+
+/// One job being watched.
+pub(super) struct Watch<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) enclosure: &'a Enclosure,
+    pub(super) governor: Governor,
+    pub(super) sampler: Sampler,
+    pub(super) beside: Beside,
+    pub(super) roll_call: RollCall,
+    pub(super) soft: Option<SoftLimit>,
+    pub(super) leasing: Option<Leasing>,
+    pub(super) main: &'a Spawned,
+    pub(super) family: Family,
+    pub(super) reaped: Reaped,
+    pub(super) started: Instant,
+    pub(super) current: ByteSize,
+    pub(super) peak: ByteSize,
+    pub(super) next_sample: Duration,
+    pub(super) recorder: Option<Recorder>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        spec: &'a Spec,
+        enclosure: &'a Enclosure,
+        job: &'a Spawned,
+        sampler: Sampler,
+        family: Family,
+    ) -> Watch<'a> {
+        let sampled = matches!(spec.placement, Placement::Watchdog);
+        // Where the kernel keeps no peak, samples must do.
+        let needs_samples = !sampled && enclosure.kernel_peak().is_none();
+        let sample_every = spec
+            .sample_every
+            .or(needs_samples.then_some(Duration::from_millis(50)));
+        let governor = Governor::new(Rules {
+            sampled_limit: sampled.then_some(spec.limit),
+            time: spec.time,
+            grace: spec.grace,
+            sample_every,
+            leases: spec.leases(),
+        });
+        Watch {
+            spec,
+            enclosure,
+            governor,
+            sampler,
+            beside: Beside::new(spec, enclosure, family, job.pid),
+            roll_call: RollCall::new(enclosure, family, job.pid),
+            soft: spec.soft.and_then(|rules| SoftLimit::new(rules, enclosure)),
+            leasing: spec.leases().then(Leasing::begin).flatten(),
+            main: job,
+            family,
+            reaped: Reaped::default(),
+            started: Instant::now(),
+            current: ByteSize::ZERO,
+            peak: ByteSize::ZERO,
+            next_sample: Duration::ZERO,
+            recorder: spec.record.then(Recorder::default),
+        }
+    }
+
+    /// When something is to be done at the latest.
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        let samples_itself = !self.is_sampled();
+        let recorder = self.recorder.as_ref();
+        [
+            self.governor.wake_at(),
+            self.beside.next_look(),
+            self.roll_call.next_look(),
+            self.soft.as_ref().and_then(SoftLimit::next_look),
+            recorder.map(|recorder| recorder.wake_at(samples_itself)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether the governor asks for looks of its own accord.
+    pub(super) fn is_sampled(&self) -> bool {
+        matches!(self.spec.placement, Placement::Watchdog)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn signal_main(&self, signal: i32) {
+        if self.reaped.main.is_some() {
+            return;
+        }
+        // The main process is our unreaped child, so neither way can miss it.
+        let _ = match &self.main.pidfd {
+            Some(handle) => handle.send(signal),
+            None => Signal::try_from(signal)
+                .and_then(|signal| {
+                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.main.pid), signal)
+                })
+                .map_err(Into::into),
+        };
+    }
+
+    /// Lets a stopped main process go on. Where it shares the embedding
+    /// program's process group, whoever continued that has done so already and
+    /// it may have stopped anew; where it has made a group of its own (an
+    /// interactive shell), nobody else does.
+    pub(super) fn continue_main(&self) {
+        use nix::unistd::{Pid, getpgid};
+        // A thread is not told of stops.
+        let may_be_stopped = self.reaped.main_is_stopped || self.family == Family::OfMain;
+        if !may_be_stopped || self.reaped.main.is_some() {
+            return;
+        }
+        let main = Pid::from_raw(self.main.pid);
+        if getpgid(Some(main)) == Ok(main) {
+            // An unreaped leader keeps its group's number.
+            let _ = nix::sys::signal::killpg(main, Signal::SIGCONT);
+        }
+        self.signal_main(Signal::SIGCONT as i32);
+    }
+
+    pub(super) fn evidence(mut self, left_running: Vec<crate::LeftRunning>) -> Evidence {
+        // A short job may never have been looked at.
+        if let Some(charged) = self.enclosure.charged() {
+            self.note(charged);
+        }
+        self.record(Happening::Ended);
+        let recorded = self.recorder.take().map(Recorder::close);
+        let (timeline, processes) = recorded.unzip();
+        let (peak, peak_source) = match self.enclosure.kernel_peak() {
+            Some(peak) => (Some(peak), PeakSource::Kernel),
+            None => (
+                (self.peak > ByteSize::ZERO).then_some(self.peak),
+                PeakSource::Sampled,
+            ),
+        };
+        let throttled = self.soft.as_ref().and_then(SoftLimit::held_back);
+        let notes = self.soft.as_mut().map(SoftLimit::notes);
+        Evidence {
+            main: self.reaped.main,
+            cause: self.governor.cause(),
+            group: self.enclosure.counters(),
+            outer: None,
+            oom_kills_around: None,
+            peak,
+            peak_source,
+            wall: self.started.elapsed(),
+            cpu: match self.family {
+                Family::Descendants => beside::cpu_of_reaped(),
+                Family::OfMain => self.reaped.cpu,
+            },
+            escaped: self.roll_call.take(),
+            throttled,
+            lease: self.lease_use(),
+            left_running,
+            timeline,
+            processes,
+            notes: notes.unwrap_or_default(),
+        }
+    }
+}

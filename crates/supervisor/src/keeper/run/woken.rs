@@ -1,0 +1,150 @@
+//! Waiting for something to happen, and what it was.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::Signal;
+
+use super::watch::Watch;
+use super::{Keeper, timespec};
+use crate::governor::Input;
+use crate::keeper::tree::{self, Turn};
+use crate::wire::{FromKeeper, ToKeeper};
+
+/// Who spoke while the loop slept.
+pub(super) struct Woken {
+    children: bool,
+    stream: bool,
+    host: bool,
+    oom: bool,
+    tasks: bool,
+}
+
+impl Keeper {
+    /// Sleeps until a descriptor speaks or the governor wants to be asked.
+    pub(super) fn wait(&self, watch: &Watch<'_>) -> io::Result<Woken> {
+        let readable = PollFlags::POLLIN;
+        let mut fds = vec![PollFd::new(self.stream.as_fd(), readable)];
+        let children = self.role.ended(watch.main.pidfd.as_ref()).map(|ended| {
+            fds.push(PollFd::new(ended, readable));
+            fds.len() - 1
+        });
+        let host = self.host.as_ref().map(|host| {
+            fds.push(PollFd::new(host.as_fd(), readable));
+            fds.len() - 1
+        });
+        let oom = watch.enclosure.oom_signal().map(|(fd, flags)| {
+            fds.push(PollFd::new(fd, flags));
+            fds.len() - 1
+        });
+        let tasks = watch.enclosure.task_signal().map(|(fd, flags)| {
+            fds.push(PollFd::new(fd, flags));
+            fds.len() - 1
+        });
+        // Gone, and reaped by somebody else, before there was a handle on it.
+        let is_lost = children.is_none().then_some(Duration::ZERO);
+        let timeout = is_lost
+            .or_else(|| watch.wake_at())
+            .map(|at| timespec(at.saturating_sub(watch.now())));
+        match ppoll(&mut fds, timeout, None) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let spoke = |index: usize| fds[index].any() == Some(true);
+        Ok(Woken {
+            children: children.is_none_or(spoke),
+            stream: spoke(0),
+            host: host.is_some_and(spoke),
+            oom: oom.is_some_and(spoke),
+            tasks: tasks.is_some_and(spoke),
+        })
+    }
+
+    /// What happened, most urgent first.
+    pub(super) fn inputs(
+        &mut self,
+        woken: &Woken,
+        watch: &mut Watch<'_>,
+    ) -> io::Result<Vec<Input>> {
+        let mut inputs = Vec::new();
+        if woken.oom {
+            watch.enclosure.acknowledge_oom_signal();
+        }
+        if (woken.oom || woken.children) && watch.enclosure.kernel_has_killed() {
+            inputs.push(Input::KernelOom);
+        }
+        if (woken.tasks || woken.children) && watch.enclosure.has_refused_a_task() == Some(true) {
+            inputs.push(Input::TooManyProcesses);
+        }
+        if woken.children {
+            self.role.acknowledge();
+            tree::reap(watch.family, watch.main, &mut watch.reaped);
+            for turn in std::mem::take(&mut watch.reaped.turns) {
+                if watch.spec.mirrors_stops {
+                    self.mirror(turn);
+                }
+                inputs.push(match turn {
+                    Turn::Stopped(_) => Input::MainStopped,
+                    Turn::Continued => Input::MainContinued,
+                });
+            }
+            if watch.reaped.main.is_some() || watch.reaped.childless {
+                inputs.push(Input::MainEnded);
+            }
+        }
+        if woken.host {
+            inputs.push(Input::HostGone);
+        }
+        if woken.stream {
+            self.inbox.fill(&self.stream)?;
+            while let Some(message) = self.inbox.take()? {
+                match message {
+                    ToKeeper::Signal(nix::libc::SIGCONT) => watch.continue_main(),
+                    ToKeeper::Signal(signal) => watch.signal_main(signal),
+                    ToKeeper::Stop => inputs.push(Input::StopAsked),
+                    ToKeeper::Kill => inputs.push(Input::KillAsked),
+                    ToKeeper::Look => {
+                        inputs.push(watch.look());
+                        let (current, peak) = watch.sizes();
+                        self.tell(&FromKeeper::Looked { current, peak });
+                    }
+                    ToKeeper::Start(_) => {}
+                }
+            }
+            if self.inbox.is_closed() {
+                inputs.push(Input::HostGone);
+            }
+        }
+        if watch.governor.look_is_due(watch.now()) {
+            inputs.push(watch.look());
+            if let Some(message) = watch.due_sample() {
+                self.tell(&message);
+            }
+        }
+        inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
+        let now = watch.now();
+        let pause = |longest| self.pause(longest);
+        watch.roll_call.look_if_due(watch.enclosure, now, pause);
+        inputs.extend(watch.throttle());
+        watch.record_what_is_due();
+        inputs.push(Input::Tick);
+        Ok(inputs)
+    }
+
+    /// Stops the embedding program when the job stops, so that the shell that
+    /// waits for it takes the terminal back; continues it with the job.
+    pub(super) fn mirror(&self, turn: Turn) {
+        let Some(host) = &self.host else { return };
+        let signal = match turn {
+            // What the shell is told of: a background job wants the terminal.
+            Turn::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => signal,
+            // The others may be caught, as SIGTSTP is in order to be passed on.
+            Turn::Stopped(_) => Signal::SIGSTOP,
+            Turn::Continued => Signal::SIGCONT,
+        };
+        // Gone is noticed by the poll.
+        let _ = host.send(signal as i32);
+    }
+}
