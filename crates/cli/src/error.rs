@@ -41,28 +41,34 @@ impl From<SupervisorError> for CliError {
     }
 }
 
-/// Prints what clap found, in our form; help and version are no errors.
-/// Returns the exit code: mistakes of `memcap run` are 125, so that they cannot
-/// be taken for the job's own code.
-pub(crate) fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
+/// What clap found, in our form; help and version are no errors, and printed.
+///
+/// # Errors
+/// A mistake, with the exit code: those of `memcap run` are 125, so that they
+/// cannot be taken for the job's own code. Help that cannot be written.
+pub(crate) fn report_usage(error: &clap::Error, arguments: &[OsString]) -> Result<u8, CliError> {
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if is_help || !error.use_stderr() {
-        // A closed pipe is the reader's choice.
-        let _ = error.print();
-        return if is_help { USAGE } else { 0 };
+        render::written(error.print())?;
+        return Ok(if is_help { USAGE } else { 0 });
     }
-    let of_run = arguments.get(1).is_some_and(|word| word == "run");
+    let command = arguments.get(1).and_then(|word| word.to_str());
     let (message, tip) = in_our_words(&error.render().to_string());
-    let hint = tip.unwrap_or_else(|| match of_run {
-        true => "`memcap run --help` lists the options".to_owned(),
-        false => "`memcap --help` lists the commands".to_owned(),
+    let hint = tip.unwrap_or_else(|| match command {
+        Some(command @ ("run" | "doctor" | "marker")) => {
+            format!("`memcap {command} --help` lists the options")
+        }
+        _ => "`memcap --help` lists the commands".to_owned(),
     });
-    let code = if of_run { INTERNAL } else { USAGE };
-    render::error(&CliError::new(message, Some(hint), code));
-    code
+    let code = match command {
+        Some("run") => INTERNAL,
+        _ => USAGE,
+    };
+    Err(CliError::new(message, Some(hint), code))
 }
 
-/// clap's first paragraph in one line, and its first tip.
+/// clap's first paragraph in one line, and its first tip. That a word may follow
+/// `--` is none: there it would be the command.
 fn in_our_words(text: &str) -> (String, Option<String>) {
     let mut paragraphs = text.split("\n\n");
     let first = paragraphs.next().unwrap_or_default();
@@ -70,7 +76,8 @@ fn in_our_words(text: &str) -> (String, Option<String>) {
     let words: Vec<&str> = first.lines().map(str::trim).collect();
     let tip = text
         .lines()
-        .find_map(|line| line.trim_start().strip_prefix("tip: "));
+        .filter_map(|line| line.trim_start().strip_prefix("tip: "))
+        .find(|tip| !tip.starts_with("to pass "));
     (words.join(" "), tip.map(str::to_owned))
 }
 
@@ -92,6 +99,8 @@ mod tests {
             tip.as_deref(),
             Some("a similar argument exists: '--memory'")
         );
+        let (_, tip) = told(&["run", "-m", "1G", "--bogus", "true"]);
+        assert_eq!(tip, None);
         let (message, tip) = told(&["run"]);
         assert_eq!(
             message,

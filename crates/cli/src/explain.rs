@@ -1,6 +1,6 @@
 //! A plan for people: what would be done, and what was turned down.
 
-use memcap_supervisor::{Clamp, Held, OtherLimit, Plan, Rejected};
+use memcap_supervisor::{Clamp, Held, OtherLimit, Plan, Rejected, SizeSpec};
 
 use crate::render::printable;
 
@@ -46,7 +46,12 @@ fn clamped(plan: &Plan, clamp: &Clamp) -> String {
         Some(file) => format!("{} in {}", clamp.ceiling, file.display()),
         None => format!("the machine's {}", clamp.ceiling),
     };
-    format!("{} was asked for; clamped below {whose}", plan.requested)
+    match plan.asked {
+        SizeSpec::Max => format!("as much as fits below {whose}"),
+        SizeSpec::Bytes(_) | SizeSpec::Percent(_) => {
+            format!("{} was asked for; clamped below {whose}", plan.requested)
+        }
+    }
 }
 
 fn beside(held: &Held) -> String {

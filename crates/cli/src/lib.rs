@@ -13,6 +13,7 @@ mod hidden;
 mod plot;
 mod render;
 mod report_file;
+mod stack;
 mod supervised;
 mod terminal;
 
@@ -34,10 +35,13 @@ pub fn main() -> ExitCode {
     if let Some(code) = hidden::dispatch(&arguments) {
         return code;
     }
-    match Cli::try_parse_from(&arguments) {
-        Ok(cli) => finish(run(cli.command)),
-        Err(error) => ExitCode::from(error::report_usage(&error, &arguments)),
-    }
+    stack::with_room(|| {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        match Cli::try_parse_from(&arguments) {
+            Ok(cli) => finish(run(cli.command)),
+            Err(error) => finish(error::report_usage(&error, &arguments)),
+        }
+    })
 }
 
 /// The binary `marker-pdf-optimized`: the spelling people have in scripts.
@@ -49,12 +53,17 @@ pub fn drop_in_main() -> ExitCode {
     if let Some(code) = hidden::dispatch(&arguments) {
         return code;
     }
-    match arguments.get(1).and_then(|word| word.to_str()) {
-        Some("--help" | "-h") => render::data(memcap_marker::dropin::USAGE),
-        Some("--version" | "-V") => render::data(concat!("memcap ", env!("CARGO_PKG_VERSION"))),
-        _ => return finish(commands::marker::run_drop_in(arguments.into_iter().skip(1))),
-    }
-    ExitCode::SUCCESS
+    stack::with_room(run_drop_in)
+}
+
+fn run_drop_in() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let version = concat!("memcap ", env!("CARGO_PKG_VERSION"));
+    finish(match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("--help" | "-h") => render::data(memcap_marker::dropin::USAGE).map(|()| 0),
+        Some("--version" | "-V") => render::data(version).map(|()| 0),
+        _ => commands::marker::run_drop_in(arguments.into_iter().skip(1)),
+    })
 }
 
 /// A borrowed identity would let anyone run anything as another.

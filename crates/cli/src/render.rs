@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use memcap_linux::one_line;
-use memcap_supervisor::{Clamp, JobEnd, Outcome, PeakSource, VerdictKind};
+use memcap_supervisor::{JobEnd, Outcome, PeakSource, Plan, SizeSpec, VerdictKind};
 
 use crate::error::CliError;
 
@@ -22,12 +22,14 @@ pub(crate) fn warning(text: &str) {
     say(&format!("memcap: warning: {}", printable(text)));
 }
 
-/// Why less than asked for is given.
-pub(crate) fn clamp(
-    requested: memcap_linux::ByteSize,
-    limit: memcap_linux::ByteSize,
-    clamp: &Clamp,
-) {
+/// Why less than asked for is given, where it is. Who asks for `max` asks for what
+/// fits.
+pub(crate) fn clamp(plan: &Plan) {
+    let (Some(clamp), SizeSpec::Bytes(_) | SizeSpec::Percent(_)) = (&plan.clamped, plan.asked)
+    else {
+        return;
+    };
+    let (requested, limit) = (plan.requested, plan.limit);
     let whose = match &clamp.file {
         Some(file) => format!("the limit of {} in {}", clamp.ceiling, file.display()),
         None => format!("the machine's memory of {}", clamp.ceiling),
@@ -131,9 +133,26 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// A line of data on standard output.
-pub(crate) fn data(line: &str) {
-    // Nobody reads it: nobody is told.
-    let _ = writeln!(anstream::stdout(), "{line}");
+///
+/// # Errors
+/// As [`written`].
+pub(crate) fn data(line: &str) -> Result<(), CliError> {
+    written(writeln!(anstream::stdout(), "{line}"))
+}
+
+/// Whether data reached standard output. A closed pipe is the reader's choice.
+///
+/// # Errors
+/// When it did not, on a full disk for one.
+pub(crate) fn written(result: std::io::Result<()>) -> Result<(), CliError> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::new(
+            format!("failed to write to standard output: {error}"),
+            Some("what is there is not complete".to_owned()),
+            crate::error::INTERNAL,
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn say(line: &str) {

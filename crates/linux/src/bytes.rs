@@ -122,7 +122,16 @@ impl fmt::Display for SizeSpec {
     }
 }
 
+impl From<ByteSize> for SizeSpec {
+    fn from(bytes: ByteSize) -> SizeSpec {
+        SizeSpec::Bytes(bytes)
+    }
+}
+
 impl SizeSpec {
+    /// Nothing at all.
+    pub const NOTHING: SizeSpec = SizeSpec::Bytes(ByteSize::ZERO);
+
     /// The amount, given the memory that is effectively there: the machine's,
     /// or the smallest limit of any enclosing cgroup.
     pub fn resolve(self, effective: ByteSize) -> ByteSize {

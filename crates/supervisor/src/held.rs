@@ -64,12 +64,12 @@ fn as_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S:
 /// Names what will hold each limit.
 pub(crate) fn held(
     limits: &Limits,
+    (swap, keep_free): (ByteSize, ByteSize),
     placement: &Placement,
     containment: Containment,
     throttle: Option<Rules>,
 ) -> Vec<Held> {
-    let bytes = limits.swap;
-    let swap = swap_holder(placement).map(|by| (OtherLimit::Swap { bytes }, by));
+    let swap = swap_holder(placement).map(|by| (OtherLimit::Swap { bytes: swap }, by));
     let time = limits
         .time
         .map(|seconds| (OtherLimit::Time { seconds }, "the keeper's clock"));
@@ -85,9 +85,8 @@ pub(crate) fn held(
             soft_holder(rules.by),
         )
     });
-    let bytes = limits.keep_free;
-    let keep_free = (bytes > ByteSize::ZERO).then_some((
-        OtherLimit::KeepFree { bytes },
+    let keep_free = (keep_free > ByteSize::ZERO).then_some((
+        OtherLimit::KeepFree { bytes: keep_free },
         "the keeper's looks at /proc/meminfo",
     ));
     [swap, soft, time, cpu, processes, keep_free]

@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod amounts;
 mod conversation;
 mod error;
 mod evidence;

@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use memcap_linux::ByteSize;
+use memcap_linux::{ByteSize, SizeSpec};
 use memcap_probe::{Ceilings, Host, MemoryBase, SystemdPlace, V1Place, V2Place};
 use serde::{Deserialize, Serialize};
 
+use crate::amounts::Amounts;
 use crate::held::{Held, held};
 use crate::throttle::{Rules, ThrottleBy};
 use crate::wire::Surroundings;
 use crate::{Containment, Guarantee, Limits, Mechanism, MechanismChoice};
-
-/// Kept free below an enclosing limit, so that our verdict comes first:
-/// `max(64 MiB, 2 %)`.
-const CEILING_MARGIN: ByteSize = ByteSize::from_mib(64);
 
 /// How a request will be enforced, and what was turned down.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,7 +21,10 @@ pub struct Plan {
     pub containment: Containment,
     /// What may be counted on.
     pub guarantee: Guarantee,
-    /// The limit as asked for.
+    /// The memory that was asked for, as it was written.
+    #[serde(skip)]
+    pub asked: SizeSpec,
+    /// The same in bytes.
     #[serde(rename = "requested_bytes")]
     pub requested: ByteSize,
     /// The limit that will be set.
@@ -38,6 +38,12 @@ pub struct Plan {
     pub rejected: Vec<Rejected>,
     #[serde(skip)]
     pub(crate) placement: Placement,
+    /// What may be in swap beside the limit.
+    #[serde(skip)]
+    pub(crate) swap: ByteSize,
+    /// What stays available on the machine; zero for no reserve.
+    #[serde(skip)]
+    pub(crate) keep_free: ByteSize,
     #[serde(skip)]
     pub(crate) throttle: Option<Rules>,
     #[serde(skip)]
@@ -209,7 +215,7 @@ pub(crate) fn plan(
     host: &Host,
     refused: &[Rejected],
 ) -> Result<Plan, PlanError> {
-    check_reserve(limits, host)?;
+    let keep_free = reserve(limits, host)?;
     let mut rejected = Vec::new();
     for mechanism in Mechanism::ALL {
         if let MechanismChoice::Only(wanted) = choice
@@ -226,17 +232,27 @@ pub(crate) fn plan(
         };
         match placement {
             Ok(placement) => {
-                let (requested, limit, clamped) = clamp(limits, &ceilings(&placement, host));
+                let ceilings = ceilings(&placement, host);
+                let amounts = Amounts::of(limits, &ceilings, host.memory.value());
                 let (containment, containment_base) = containment(&placement, host, refused);
-                let throttle = throttle(limits, limit, &placement, containment, host)?;
+                let throttle = throttle(limits, &amounts, &placement, containment, host)?;
                 return Ok(Plan {
                     mechanism,
                     containment,
                     guarantee: mechanism.guarantee(),
-                    requested,
-                    limit,
-                    clamped,
-                    beside: held(limits, &placement, containment, throttle),
+                    asked: limits.memory,
+                    beside: held(
+                        limits,
+                        (amounts.swap, keep_free),
+                        &placement,
+                        containment,
+                        throttle,
+                    ),
+                    requested: amounts.requested,
+                    limit: amounts.limit,
+                    clamped: amounts.clamped,
+                    swap: amounts.swap,
+                    keep_free,
                     rejected,
                     placement,
                     throttle,
@@ -267,23 +283,24 @@ pub(crate) fn plan(
     })
 }
 
-/// A reserve that is not there ends every job at its start.
-fn check_reserve(limits: &Limits, host: &Host) -> Result<(), PlanError> {
-    let reserve = limits.keep_free;
-    if reserve == ByteSize::ZERO {
-        return Ok(());
+/// What is to stay available. A reserve that is not there ends every job at its
+/// start.
+fn reserve(limits: &Limits, host: &Host) -> Result<ByteSize, PlanError> {
+    if limits.keep_free == SizeSpec::NOTHING {
+        return Ok(ByteSize::ZERO);
     }
-    let available = match host.memory.value() {
-        Some(memory) => memory.available.ok_or("no MemAvailable in /proc/meminfo"),
-        None => Err(host.memory.because().unwrap_or("not known")),
+    let unknown = |reason: &str| PlanError::NoReserve {
+        reason: reason.to_owned(),
     };
-    match available {
-        Ok(available) if reserve < available => Ok(()),
-        Ok(available) => Err(PlanError::ReserveTooLarge { reserve, available }),
-        Err(reason) => Err(PlanError::NoReserve {
-            reason: reason.to_owned(),
-        }),
+    let memory = host.memory.value();
+    let memory = memory.ok_or_else(|| unknown(host.memory.because().unwrap_or("not known")))?;
+    let available = memory.available;
+    let available = available.ok_or_else(|| unknown("no MemAvailable in /proc/meminfo"))?;
+    let reserve = limits.keep_free.resolve(memory.total);
+    if reserve >= available {
+        return Err(PlanError::ReserveTooLarge { reserve, available });
     }
+    Ok(reserve)
 }
 
 /// Whether the plan depends on what systemd says: only where the rung above it
@@ -341,7 +358,7 @@ fn place(mechanism: Mechanism, limits: &Limits, host: &Host) -> Result<Placement
             Ok(Placement::CgroupV1(base.clone()))
         }
         Mechanism::Watchdog => Ok(Placement::Watchdog),
-        Mechanism::Rlimit if limits.swap > ByteSize::ZERO => Err(
+        Mechanism::Rlimit if limits.swap != SizeSpec::NOTHING => Err(
             "it bounds what is mapped, in memory or in swap, so no swap can be allowed beside it"
                 .into(),
         ),
@@ -377,12 +394,13 @@ fn containment(
 /// How a tree above its soft limit is slowed down, where one is asked for.
 fn throttle(
     limits: &Limits,
-    limit: ByteSize,
+    amounts: &Amounts,
     placement: &Placement,
     containment: Containment,
     host: &Host,
 ) -> Result<Option<Rules>, PlanError> {
-    let Some(soft) = limits.soft else {
+    let limit = amounts.limit;
+    let Some(soft) = amounts.soft else {
         return Ok(None);
     };
     if soft >= limit {
@@ -436,38 +454,11 @@ fn ceilings(placement: &Placement, host: &Host) -> Ceilings {
     }
 }
 
-/// The limit asked for and the one that fits below every enclosing limit.
-fn clamp(limits: &Limits, ceilings: &Ceilings) -> (ByteSize, ByteSize, Option<Clamp>) {
-    let Some(lowest) = ceilings.lowest() else {
-        let asked = limits.memory.resolve(ByteSize::MAX);
-        return (asked, asked, None);
-    };
-    let asked = limits.memory.resolve(lowest.bytes);
-    let margin = CEILING_MARGIN.max(lowest.bytes.percent(2));
-    // A ceiling so low that the margin would eat it leaves half of itself.
-    let fits = lowest
-        .bytes
-        .saturating_sub(margin)
-        .max(lowest.bytes.percent(50));
-    if asked <= fits {
-        return (asked, asked, None);
-    }
-    (
-        asked,
-        fits,
-        Some(Clamp {
-            ceiling: lowest.bytes,
-            file: lowest.file.clone(),
-        }),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
 
-    use memcap_linux::SizeSpec;
     use memcap_linux::meminfo::MachineMemory;
     use memcap_probe::{Ceiling, Ceilings, Fact};
 
@@ -775,26 +766,5 @@ mod tests {
             .expect("limits");
         let error = plan(&max, MechanismChoice::Auto, &v2, &[]).expect_err("above");
         assert!(matches!(error, PlanError::SoftNotBelow { .. }), "{error}");
-    }
-
-    #[test]
-    fn requests_above_a_ceiling_are_clamped_below_it() {
-        let under = |ceiling_mib, asked_mib| {
-            let file = Some(PathBuf::from("/sys/fs/cgroup/a/memory.max"));
-            let bytes = ByteSize::from_mib(ceiling_mib);
-            let host = Host {
-                ceilings: Ceilings::new(vec![Ceiling { bytes, file }]),
-                ..host()
-            };
-            let plan = plan(&limits(asked_mib), MechanismChoice::Auto, &host, &[]).expect("a plan");
-            assert_eq!(plan.requested, ByteSize::from_mib(asked_mib));
-            assert_eq!(plan.clamped.is_some(), plan.limit < plan.requested);
-            plan.limit.mib()
-        };
-        assert_eq!(under(1024, 960), 960);
-        assert_eq!(under(1024, 961), 960);
-        // 2 % of a large ceiling are more than 64 MiB; half of a small one is kept.
-        assert_eq!(under(10_000, 20_000), 9_800);
-        assert_eq!(under(100, 100), 50);
     }
 }

@@ -165,14 +165,14 @@ impl LimitError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub(crate) memory: SizeSpec,
-    pub(crate) swap: ByteSize,
-    pub(crate) soft: Option<ByteSize>,
+    pub(crate) swap: SizeSpec,
+    pub(crate) soft: Option<SizeSpec>,
     pub(crate) stall: Option<Duration>,
     pub(crate) time: Option<Duration>,
     pub(crate) cpu: Option<Duration>,
     pub(crate) processes: Option<u64>,
     /// Of the machine; zero for no reserve.
-    pub(crate) keep_free: ByteSize,
+    pub(crate) keep_free: SizeSpec,
     pub(crate) grace: Duration,
 }
 
@@ -191,13 +191,13 @@ impl Limits {
             }
             SizeSpec::Bytes(_) | SizeSpec::Percent(_) | SizeSpec::Max => Ok(Limits {
                 memory,
-                swap: ByteSize::ZERO,
+                swap: SizeSpec::NOTHING,
                 soft: None,
                 stall: None,
                 time: None,
                 cpu: None,
                 processes: None,
-                keep_free: ByteSize::ZERO,
+                keep_free: SizeSpec::NOTHING,
                 grace: Duration::from_secs(2),
             }),
         }
@@ -219,11 +219,13 @@ impl Limits {
     }
 
     /// Lets the tree have this much in swap beside its memory limit; nothing
-    /// unless set. What is swapped beyond it counts as memory.
+    /// unless set. What is swapped beyond it counts as memory. A share is one of
+    /// the memory that is effectively there, as for the limit itself; `max` is
+    /// all the swap of the machine.
     #[must_use]
-    pub fn swap(self, allowance: ByteSize) -> Limits {
+    pub fn swap(self, allowance: impl Into<SizeSpec>) -> Limits {
         Limits {
-            swap: allowance,
+            swap: allowance.into(),
             ..self
         }
     }
@@ -231,18 +233,25 @@ impl Limits {
     /// Slows the tree down from here on, so that others keep their memory and
     /// their turn: by `memory.high` in a cgroup v2 leaf, else by short freezes.
     /// A tree that makes no progress so for a minute is let go, unless
-    /// [`Limits::stall`] asks for its end.
+    /// [`Limits::stall`] asks for its end. A share is one of the memory that is
+    /// effectively there, as for the limit itself.
     ///
     /// # Errors
-    /// Below [`Limits::SMALLEST`], or not below the memory limit.
-    pub fn soft(self, soft: ByteSize) -> Result<Limits, LimitError> {
-        let memory = match self.memory {
+    /// Below [`Limits::SMALLEST`], or not below the memory limit; where either is
+    /// a share the plan finds out.
+    pub fn soft(self, soft: impl Into<SizeSpec>) -> Result<Limits, LimitError> {
+        let soft = soft.into();
+        let in_bytes = |size, otherwise| match size {
             SizeSpec::Bytes(bytes) => bytes,
-            // Compared with what comes of it by the plan.
-            SizeSpec::Percent(_) | SizeSpec::Max => ByteSize::MAX,
+            SizeSpec::Percent(_) | SizeSpec::Max => otherwise,
         };
-        if soft < Limits::SMALLEST || soft >= memory {
-            return Err(LimitError::SoftOutOfRange { soft, memory });
+        let memory = in_bytes(self.memory, ByteSize::MAX);
+        let least = in_bytes(soft, Limits::SMALLEST);
+        if least < Limits::SMALLEST || least >= memory {
+            return Err(LimitError::SoftOutOfRange {
+                soft: least,
+                memory,
+            });
         }
         Ok(Limits {
             soft: Some(soft),
@@ -304,11 +313,12 @@ impl Limits {
     /// never, unless set. Looked at beside every mechanism, when at 8 GiB/s it
     /// could at the earliest be so, every 2 to 250 ms: a tree that is faster, or
     /// a burst between two looks, goes below it. A reserve that is not available
-    /// when the job is to start is refused with the plan.
+    /// when the job is to start is refused with the plan. A share is one of all
+    /// the machine's memory.
     #[must_use]
-    pub fn keep_free(self, reserve: ByteSize) -> Limits {
+    pub fn keep_free(self, reserve: impl Into<SizeSpec>) -> Limits {
         Limits {
-            keep_free: reserve,
+            keep_free: reserve.into(),
             ..self
         }
     }

@@ -66,11 +66,7 @@ fn not_found(error: io::Error) -> CliError {
 
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| CliError::new(error, None, INTERNAL)),
-    }
+    crate::render::written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
 /// The whole text, without a newline at its end.

@@ -28,34 +28,39 @@ use crate::{explain, plot, render};
 pub(crate) struct RunArgs {
     /// Memory limit for the whole process tree, swap included: 512M, 8G,
     /// 1.5GiB, 75% or max.
-    #[arg(short, long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: String,
     /// Slow the tree down from this size on, well before its limit.
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     soft: Option<String>,
     /// End a tree that makes no progress above --soft for so long; it is let go
     /// after a minute unless given.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     stall: Option<String>,
     /// Wall time after which the tree is ended: 90s, 10m, 2h.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     time: Option<String>,
     /// CPU time, of all processes on all processors together, after which the
     /// tree is ended.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     cpu: Option<String>,
     /// From SIGTERM to SIGKILL when the time is over.
-    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "2s",
+        allow_hyphen_values = true
+    )]
     grace: String,
     /// Processes and threads at a time; a tree that wants more is ended.
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     processes: Option<String>,
     /// What may be in swap beside the memory limit; 0 unless given.
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     swap: Option<String>,
     /// End the tree when less than this is available on the machine, whoever
     /// uses the rest.
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     keep_free: Option<String>,
     /// How to hold the limit: auto, cgroup-v2, systemd, cgroup-v1, watchdog or
     /// rlimit.
@@ -70,7 +75,7 @@ pub(crate) struct RunArgs {
     no_lease: bool,
     /// Exit with this code, 1 to 255, where a lease was all but used up and the
     /// command failed by itself: it may have been refused memory.
-    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "CODE", allow_hyphen_values = true)]
     refusal_exit: Option<String>,
     /// Print what would be done, and why, and stop; nothing is started.
     #[arg(long)]
@@ -216,7 +221,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
 /// A plan instead of a run.
 fn show(plan: &Plan, report: Option<ReportFile>) -> Result<u8, CliError> {
     for line in explain::lines(plan) {
-        render::data(&line);
+        render::data(&line)?;
     }
     if let Some(report) = report {
         let explained = serde_json::json!({"schema_version": SCHEMA_VERSION, "plan": plan});
@@ -265,13 +270,15 @@ fn limits(args: &RunArgs) -> Result<Limits, CliError> {
         .map_err(out_of_range)?
         .grace(duration("--grace", &args.grace)?);
     if let Some(allowance) = &args.swap {
-        limits = limits.swap(size("--swap", allowance)?);
+        limits = limits.swap(size::<SizeSpec>("--swap", allowance)?);
     }
     if let Some(reserve) = &args.keep_free {
-        limits = limits.keep_free(size("--keep-free", reserve)?);
+        limits = limits.keep_free(size::<SizeSpec>("--keep-free", reserve)?);
     }
     if let Some(soft) = &args.soft {
-        limits = limits.soft(size("--soft", soft)?).map_err(out_of_range)?;
+        limits = limits
+            .soft(size::<SizeSpec>("--soft", soft)?)
+            .map_err(out_of_range)?;
     }
     if let Some(deadline) = &args.stall {
         limits = limits
@@ -303,8 +310,8 @@ fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> 
         .forks_keeper()
         .mirrors_stops();
     let handle = supervisor.spawn_as_planned(request, |plan| {
-        if let Some(clamp) = plan.clamped.as_ref().filter(|_| !quiet) {
-            render::clamp(plan.requested, plan.limit, clamp);
+        if !quiet {
+            render::clamp(plan);
         }
     })?;
     let (seen, started) = forwarder.start(handle.control());

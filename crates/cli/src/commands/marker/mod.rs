@@ -295,12 +295,12 @@ fn limit(
     mechanism: MechanismChoice,
     quiet: bool,
 ) -> Result<ByteSize, CliError> {
-    let wanted = wanted.unwrap_or_else(|| SizeSpec::Bytes(conservative_limit()));
-    let limits = Limits::memory(wanted).map_err(|error| refuse(error.to_string(), error.hint()))?;
+    let limit = wanted.unwrap_or_else(|| SizeSpec::Bytes(conservative_limit()));
+    let limits = Limits::memory(limit).map_err(|error| refuse(error.to_string(), error.hint()))?;
     let trial = memcap_supervisor::Request::new(Job::new("marker"), limits).mechanism(mechanism);
     let plan = Supervisor::new().plan(&trial)?;
-    if let Some(clamp) = plan.clamped.as_ref().filter(|_| !quiet) {
-        render::clamp(plan.requested, plan.limit, clamp);
+    if !quiet && wanted.is_some() {
+        render::clamp(&plan);
     }
     Ok(plan.limit)
 }

@@ -1,0 +1,202 @@
+//! What is typed and what is printed: mistakes are told with what to write
+//! instead, sizes mean the same for every option, and output that cannot be
+//! written is a failure.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+
+use integration_tests::harness::{Account, Finished, Mechanism, Scene, Setting};
+
+/// memcap's own failures.
+const EXIT_INTERNAL: i32 = 125;
+
+/// The command line is the same for everybody.
+fn scene() -> Option<Scene> {
+    Scene::open(Setting {
+        account: Account::Ordinary,
+        mechanism: Mechanism::Watchdog,
+    })
+}
+
+/// memcap with `words`, as `"$@"` of a shell script.
+fn through(scene: &Scene, script: &str, words: &[&str]) -> Finished {
+    let memcap = scene.memcap().words()[0].clone();
+    let mut arguments: Vec<OsString> = ["-c", script, "sh"].map(OsString::from).into();
+    arguments.push(memcap);
+    arguments.extend(words.iter().map(OsString::from));
+    scene.plain().command("sh", &arguments).run()
+}
+
+#[test]
+fn a_mistake_is_told_with_what_to_write_instead() {
+    let Some(scene) = scene() else { return };
+    let cases: [(&[&str], i32, &str, &str); 13] = [
+        (&["run"], 125, "--memory", "memcap run --help"),
+        (&["run", "--bogus"], 125, "--bogus", "memcap run --help"),
+        (&["run", "--memroy"], 125, "--memroy", "'--memory'"),
+        (&["run", "-m"], 125, "a value is required", "run --help"),
+        (&["run", "-m", "-5G", "true"], 125, "`-5G`", "512M"),
+        (
+            &["run", "-m", "1G", "--time", "-1", "true"],
+            125,
+            "`-1`",
+            "90s",
+        ),
+        (
+            &["run", "-m", "1G", "--cpu=-1s", "true"],
+            125,
+            "`-1s`",
+            "90s",
+        ),
+        (
+            &["run", "-m", "1G", "--swap", "0%", "true"],
+            125,
+            "`0%`",
+            "75%",
+        ),
+        (
+            &["run", "-m", "1G", "--soft", "x", "true"],
+            125,
+            "`x`",
+            "75%",
+        ),
+        (
+            &["run", "-m", "1G", "--keep-free", "100%", "true"],
+            125,
+            "available",
+            "smaller",
+        ),
+        (&["bogus"], 2, "'bogus'", "memcap --help"),
+        (&["doctor", "--bogus"], 2, "--bogus", "memcap doctor --help"),
+        (&["marker", "--bogus"], 2, "--bogus", "memcap marker --help"),
+    ];
+    for (words, code, message, hint) in cases {
+        let finished = through(&scene, "exec \"$@\"", words);
+        finished.expect_code(code);
+        let text = finished.stderr_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let [error, advice] = lines[..] else {
+            panic!("{words:?}: {finished}")
+        };
+        assert!(
+            error.starts_with("memcap: error: "),
+            "{words:?}: {finished}"
+        );
+        assert!(error.contains(message), "{words:?}: {finished}");
+        assert!(advice.starts_with("  hint: "), "{words:?}: {finished}");
+        assert!(advice.contains(hint), "{words:?}: {finished}");
+    }
+}
+
+const PRINTING: [&[&str]; 6] = [
+    &["--help"],
+    &["--version"],
+    &["run", "--help"],
+    &["run", "-m", "64M", "--explain"],
+    &["doctor", "--help"],
+    &["doctor", "--no-trials"],
+];
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    let Some(scene) = scene() else { return };
+    for words in PRINTING {
+        let finished = through(&scene, "exec \"$@\" >/dev/full", words);
+        finished.expect_code(EXIT_INTERNAL);
+        let text = finished.stderr_text();
+        assert!(text.contains("No space left"), "{words:?}: {finished}");
+        assert!(text.contains("hint:"), "{words:?}: {finished}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let Some(scene) = scene() else { return };
+    nix::unistd::mkfifo(
+        &scene.path("closed"),
+        nix::sys::stat::Mode::from_bits_truncate(0o666),
+    )
+    .unwrap();
+    std::fs::set_permissions(scene.path("closed"), PermissionsExt::from_mode(0o666)).unwrap();
+    // Only when the reader has closed the pipe does memcap start.
+    let script = "{ read -r _ <closed; \"$@\"; echo $? >code; } | { exec <&-; echo >closed; }";
+    for words in PRINTING {
+        let finished = through(&scene, script, words);
+        assert_eq!(finished.stderr_text(), "", "{words:?}");
+        let code = std::fs::read_to_string(scene.path("code")).unwrap();
+        // `doctor` says by its code what it found.
+        assert!(["0\n", "1\n"].contains(&code.as_str()), "{words:?}: {code}");
+    }
+}
+
+#[test]
+fn who_asks_for_all_there_is_is_not_warned() {
+    let Some(scene) = scene() else { return };
+    let finished = scene.memcap().memory("max").command("true", [""; 0]).run();
+    finished.expect_code(0);
+    assert!(!finished.stderr_text().contains("warning"), "{finished}");
+    // What fits is still recorded, with what it fits into.
+    let report = finished.report();
+    let limit = report.number("/limit_bytes");
+    assert!(
+        limit < report.number("/clamped/ceiling_bytes"),
+        "{finished}"
+    );
+    let asked = scene.memcap().memory("100%").command("true", [""; 0]).run();
+    assert!(asked.stderr_text().contains("warning"), "{asked}");
+    let plan = scene.memcap().memory("max").option("--explain").run();
+    let text = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(text.contains("as much as fits below"), "{plan}");
+}
+
+#[test]
+fn a_share_means_the_same_for_every_size() {
+    let Some(scene) = scene() else { return };
+    let plan = |option: &str| {
+        let run = scene.memcap().memory("50%").option(option);
+        let finished = run.option("--explain").run();
+        finished.expect_code(0);
+        finished.report().clone()
+    };
+    let half = plan("--quiet").number("/plan/limit_bytes");
+    let swap = plan("--swap=50%");
+    assert_eq!(swap.text("/plan/beside/0/limit"), "swap");
+    assert_eq!(swap.number("/plan/beside/0/bytes"), half);
+    let free = plan("--keep-free=1%");
+    assert_eq!(free.text("/plan/beside/1/limit"), "keep-free");
+    assert!(free.number("/plan/beside/1/bytes") >= half / 50);
+    // Where it can be held at all, as a share of the same.
+    let soft = scene.memcap().memory("50%").option("--soft=50%");
+    let refused = soft.option("--explain").run();
+    refused.expect_code(EXIT_INTERNAL);
+    let said = refused.stderr_text();
+    assert!(
+        said.contains("is not below the limit") || said.contains("cannot be held here"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_small_stack_is_enough() {
+    let Some(scene) = scene() else { return };
+    let words = [
+        "run",
+        "-m",
+        "64M",
+        "--mechanism",
+        "watchdog",
+        "--",
+        "sh",
+        "-c",
+        "ulimit -s",
+    ];
+    for kibibytes in ["64", "256"] {
+        let script = format!("ulimit -s {kibibytes}; exec \"$@\"");
+        let finished = through(&scene, &script, &words);
+        finished.expect_code(0);
+        // The caller's limit is the job's.
+        let said = String::from_utf8_lossy(&finished.stdout).into_owned();
+        assert_eq!(said.trim(), kibibytes, "{finished}");
+    }
+    scene.assert_nothing_left();
+}
