@@ -44,6 +44,32 @@ impl<T> Fact<T> {
         }
     }
 
+    /// It could not be found out, for a reason in words.
+    pub fn unknown_since(because: impl Into<String>) -> Fact<T> {
+        Fact::Unknown {
+            because: because.into(),
+        }
+    }
+
+    /// What follows from the value, where there is one.
+    pub fn map<U>(self, follows: impl FnOnce(T) -> U) -> Fact<U> {
+        match self {
+            Fact::Present { value } => Fact::present(follows(value)),
+            Fact::Absent { because } => Fact::Absent { because },
+            Fact::Unknown { because } => Fact::Unknown { because },
+        }
+    }
+
+    /// Whether it is there for certain.
+    pub fn is_present(&self) -> bool {
+        self.value().is_some()
+    }
+
+    /// Whether it is certainly not there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Fact::Absent { .. })
+    }
+
     /// The value, where there is one.
     pub fn value(&self) -> Option<&T> {
         match self {

@@ -7,61 +7,9 @@ use memcap_linux::meminfo::{self, MachineMemory};
 use memcap_linux::mounts::{self, Mount};
 use serde::Serialize;
 
-use crate::{Ceilings, Fact, SystemdPlace, V1Place, V2Place, ceiling, systemd, v1, v2};
-
-/// Where to read: the real root, or a folder with a captured host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roots {
-    root: PathBuf,
-    captured: bool,
-}
-
-impl Default for Roots {
-    fn default() -> Self {
-        Roots {
-            root: PathBuf::from("/"),
-            captured: false,
-        }
-    }
-}
-
-impl Roots {
-    /// A captured host: a folder with `proc/…` and `sys/fs/cgroup/…` in it.
-    /// What the captured process could write is told by the owner's write bit,
-    /// so that the answer does not depend on who looks at the folder.
-    pub fn below(root: impl Into<PathBuf>) -> Roots {
-        Roots {
-            root: root.into(),
-            captured: true,
-        }
-    }
-
-    /// The proc file system.
-    pub fn proc(&self) -> PathBuf {
-        self.root.join("proc")
-    }
-
-    /// An absolute path of the host, seen from here.
-    pub fn at(&self, path: &Path) -> PathBuf {
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
-    }
-
-    /// Whether this is a captured host, where nobody can be asked.
-    pub(crate) fn is_captured(&self) -> bool {
-        self.captured
-    }
-
-    /// Whether this process may write there, by the kernel's own answer.
-    pub(crate) fn is_writable(&self, path: &Path) -> bool {
-        use nix::unistd::{AccessFlags, eaccess};
-        use std::os::unix::fs::PermissionsExt;
-        if self.captured {
-            return std::fs::metadata(path)
-                .is_ok_and(|data| data.permissions().mode() & 0o200 != 0);
-        }
-        eaccess(path, AccessFlags::W_OK).is_ok()
-    }
-}
+use crate::{
+    Ceiling, Ceilings, Fact, Roots, SystemdPlace, V1Place, V2Place, ceiling, systemd, v1, v2,
+};
 
 /// What a plan needs to know about the host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -117,6 +65,22 @@ impl Host {
     pub fn ask_systemd(&mut self, roots: &Roots) {
         if self.systemd.is_none() {
             self.systemd = Some(systemd::observe(roots, &self.cgroup_v2));
+        }
+    }
+}
+
+impl Host {
+    /// The same with the host's own paths instead of those of a captured copy.
+    pub(crate) fn shown(self, roots: &Roots) -> Host {
+        let ceilings = self.ceilings.all().iter().map(|ceiling| Ceiling {
+            bytes: ceiling.bytes,
+            file: ceiling.file.as_deref().map(|file| roots.shown(file)),
+        });
+        Host {
+            ceilings: Ceilings::new(ceilings.collect()),
+            cgroup_v2: self.cgroup_v2.map(|place| place.shown(roots)),
+            cgroup_v1: self.cgroup_v1.map(|place| place.shown(roots)),
+            ..self
         }
     }
 }

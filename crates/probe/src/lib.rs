@@ -7,9 +7,12 @@
 mod ceiling;
 pub mod diagnosis;
 mod fact;
+pub mod facts;
 mod host;
 mod mechanism;
+mod observed;
 mod report;
+mod roots;
 pub mod systemd;
 pub mod trial;
 mod v1;
@@ -17,9 +20,12 @@ mod v2;
 
 pub use ceiling::{Ceiling, Ceilings};
 pub use fact::Fact;
-pub use host::{Host, Roots};
+pub use facts::Facts;
+pub use host::Host;
 pub use mechanism::{Guarantee, Mechanism};
+pub use observed::Observed;
 pub use report::{ContainmentReport, DoctorReport, MechanismReport, SCHEMA_VERSION, examine};
+pub use roots::Roots;
 pub use systemd::SystemdPlace;
 pub use v1::V1Place;
 pub use v2::{MemoryBase, V2Place};

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::diagnosis::{Finding, Signs, diagnose};
+use crate::diagnosis::{Finding, diagnose};
+use crate::facts::Facts;
 use crate::trial::{self, ContainmentTrial, Control, MechanismTrial, Trials, Verdict};
 use crate::{Guarantee, Host, Mechanism, Roots};
 
@@ -37,8 +38,10 @@ pub struct ContainmentReport {
 pub struct DoctorReport {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The facts.
+    /// The facts that a run needs.
     pub host: Host,
+    /// Further facts, for the diagnosis.
+    pub facts: Facts,
     /// The negative control; absent when no trial was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
@@ -54,8 +57,9 @@ pub struct DoctorReport {
 }
 
 impl DoctorReport {
-    /// Joins facts, trials and findings.
-    pub fn new(host: Host, trials: Trials, findings: Vec<Finding>) -> DoctorReport {
+    /// Joins facts and trials, and diagnoses.
+    pub fn new(host: Host, facts: Facts, trials: Trials) -> DoctorReport {
+        let findings = diagnose(&host, &trials, &facts);
         let best = trials
             .mechanisms
             .iter()
@@ -68,6 +72,7 @@ impl DoctorReport {
         DoctorReport {
             schema_version: SCHEMA_VERSION,
             host,
+            facts,
             control: trials.control,
             mechanisms: trials.mechanisms.into_iter().map(promise).collect(),
             containment: vec![containment],
@@ -112,6 +117,6 @@ pub fn examine(roots: &Roots, program: Option<&Path>) -> DoctorReport {
         Some(program) => trial::run_all(&host, program),
         None => trial::facts_only(&host, "no trials were asked for"),
     };
-    let findings = diagnose(&host, &trials, &Signs::observe(roots, &host));
-    DoctorReport::new(host, trials, findings)
+    let facts = Facts::observe(roots, &host);
+    DoctorReport::new(host.shown(roots), facts, trials)
 }

@@ -7,8 +7,8 @@ use memcap_linux::cgroup::{Limit, Membership, V1Memory};
 use memcap_linux::mounts::Mount;
 use serde::Serialize;
 
-use crate::Fact;
-use crate::host::{Roots, directory, upwards};
+use crate::host::{directory, upwards};
+use crate::{Fact, Roots};
 
 /// Our place in the v1 memory hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +27,16 @@ impl V1Place {
     /// Our own group and every group around it, nearest first.
     pub fn lineage(&self) -> Vec<PathBuf> {
         upwards(&self.own, &self.mount_point)
+    }
+
+    /// The same with the host's own paths.
+    pub(crate) fn shown(self, roots: &Roots) -> V1Place {
+        V1Place {
+            mount_point: roots.shown(&self.mount_point),
+            own: roots.shown(&self.own),
+            base: self.base.map(|base| roots.shown(&base)),
+            counts_swap: self.counts_swap,
+        }
     }
 }
 
@@ -68,14 +78,17 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
 
 fn base(roots: &Roots, own: &Path) -> Fact<PathBuf> {
     if !roots.is_writable(own) || !roots.is_writable(&own.join("cgroup.procs")) {
-        return Fact::absent(format!("{} is not ours to write", own.display()));
+        return Fact::absent(format!(
+            "{} is not ours to write",
+            roots.shown(own).display()
+        ));
     }
     let group = V1Memory::at(own);
     match (group.is_hierarchical(), group.limit()) {
         (Ok(true), _) | (Ok(false), Ok(Limit::Unlimited)) => Fact::present(own.to_owned()),
         (Ok(false), Ok(Limit::At(limit))) => Fact::absent(format!(
             "{} limits itself to {limit} but not the groups below it (use_hierarchy is 0)",
-            own.display()
+            roots.shown(own).display()
         )),
         (Err(error), _) | (_, Err(error)) => Fact::unknown(&error),
     }

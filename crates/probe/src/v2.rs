@@ -7,8 +7,8 @@ use memcap_linux::cgroup::{Limit, Membership, V2Group};
 use memcap_linux::mounts::Mount;
 use serde::{Deserialize, Serialize};
 
-use crate::Fact;
-use crate::host::{Roots, directory, upwards};
+use crate::host::{directory, upwards};
+use crate::{Fact, Roots};
 
 /// Our place in cgroup v2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +39,19 @@ impl V2Place {
     /// Our own group and every group around it, nearest first.
     pub fn lineage(&self) -> Vec<PathBuf> {
         upwards(&self.own, &self.mount_point)
+    }
+
+    /// The same with the host's own paths.
+    pub(crate) fn shown(self, roots: &Roots) -> V2Place {
+        V2Place {
+            mount_point: roots.shown(&self.mount_point),
+            own: roots.shown(&self.own),
+            memory_base: self.memory_base.map(|base| MemoryBase {
+                dir: roots.shown(&base.dir),
+                ..base
+            }),
+            containment_base: self.containment_base.map(|base| roots.shown(&base)),
+        }
     }
 }
 
@@ -82,12 +95,12 @@ fn memory_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<MemoryBase
     for dir in upwards(own, mount_point) {
         match memory_at(roots, &dir, mount_point) {
             Ok(base) => return Fact::present(base),
-            Err(reason) => reasons.push(format!("{}: {reason}", dir.display())),
+            Err(reason) => reasons.push(format!("{}: {reason}", roots.shown(&dir).display())),
         }
         if let Some(limit) = own_limit(&dir) {
             reasons.push(format!(
                 "{} has {limit}, which must not be left",
-                dir.display()
+                roots.shown(&dir).display()
             ));
             break;
         }
@@ -125,7 +138,7 @@ fn memory_at(roots: &Roots, dir: &Path, mount_point: &Path) -> Result<MemoryBase
     if dir == mount_point && !dir.join("cgroup.type").exists() {
         return Ok(base(true, false));
     }
-    match members(dir) {
+    match members(roots, dir) {
         Ok(0) => Ok(base(true, false)),
         Ok(1) => Ok(base(true, true)),
         Ok(others) => Err(format!(
@@ -136,11 +149,11 @@ fn memory_at(roots: &Roots, dir: &Path, mount_point: &Path) -> Result<MemoryBase
 }
 
 /// Processes directly in a group: 1 counts only when it is ourselves.
-fn members(dir: &Path) -> Result<usize, String> {
+fn members(roots: &Roots, dir: &Path) -> Result<usize, String> {
     let text = std::fs::read_to_string(dir.join("cgroup.procs"))
         .map_err(|error| format!("cgroup.procs cannot be read: {error}"))?;
     let pids: Vec<&str> = text.lines().collect();
-    let ourselves = std::process::id().to_string();
+    let ourselves = roots.pid().to_string();
     Ok(match pids.as_slice() {
         [] => 0,
         [only] if *only == ourselves => 1,
@@ -155,11 +168,14 @@ fn containment_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<PathB
         if roots.is_writable(&dir) && roots.is_writable(&dir.join("cgroup.procs")) {
             return Fact::present(dir);
         }
-        reasons.push(format!("{}: not ours to write", dir.display()));
+        reasons.push(format!(
+            "{}: not ours to write",
+            roots.shown(&dir).display()
+        ));
         if let Some(limit) = own_limit(&dir) {
             reasons.push(format!(
                 "{} has {limit}, which must not be left",
-                dir.display()
+                roots.shown(&dir).display()
             ));
             break;
         }

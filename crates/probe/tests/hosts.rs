@@ -3,10 +3,16 @@
 //! The texts follow what the layouts show in virtual machines; a directory or
 //! file that the captured process could not write lacks the owner's write bit.
 
+#[path = "hosts/access.rs"]
+mod access;
 #[path = "hosts/builder.rs"]
 mod builder;
+#[path = "hosts/controller.rs"]
+mod controller;
 #[path = "hosts/findings.rs"]
 mod findings;
+#[path = "hosts/limits.rs"]
+mod limits;
 #[path = "hosts/v1.rs"]
 mod v1;
 #[path = "hosts/v2.rs"]

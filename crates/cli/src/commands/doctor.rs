@@ -175,6 +175,7 @@ fn finding(finding: &Finding) -> String {
     let mut lines = vec![
         wrap(&format!("{:<4} ", finding.code), &finding.seen),
         wrap("     ", &finding.means),
+        wrap("now: ", &finding.meanwhile),
     ];
     let mut label = "fix: ";
     for line in &finding.fix {
@@ -239,20 +240,25 @@ fn wrap(label: &str, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memcap_probe::{Host, trial};
+    use memcap_probe::diagnosis::Weight;
+    use memcap_probe::{Facts, Host, trial};
 
     /// A host that could not be looked at, judged without trials.
     fn blind() -> DoctorReport {
         let folder = tempfile::tempdir().expect("a folder");
         let host = Host::observe(&Roots::below(folder.path()));
+        let facts = Facts::observe(&Roots::below(folder.path()), &host);
         let trials = trial::facts_only(&host, "no trials were asked for");
-        let finding = Finding {
+        let mut report = DoctorReport::new(host, facts, trials);
+        report.findings = vec![Finding {
             code: "C9".into(),
+            weight: Weight::Weakens,
             seen: "under cgroup-v1 a child exceeded its limit by going to swap".into(),
             means: "the limit holds for memory, but not for memory and swap together".into(),
+            meanwhile: "memcap includes swap in its own limits".into(),
             fix: vec!["first line".into(), "second line".into()],
-        };
-        DoctorReport::new(host, trials, vec![finding])
+        }];
+        report
     }
 
     #[test]

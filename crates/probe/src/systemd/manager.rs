@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::connection::{BusError, Connection};
 use super::message::{Call, Message, Writer};
 use crate::ceiling::Ceiling;
-use crate::host::{Roots, directory, upwards};
-use crate::{Fact, V2Place, v2};
+use crate::host::{directory, upwards};
+use crate::{Fact, Roots, V2Place, v2};
 
 /// How long a manager may take to say where it is. A living one takes a
 /// millisecond.
@@ -107,10 +107,9 @@ pub(crate) fn observe(roots: &Roots, cgroup_v2: &Fact<V2Place>) -> Fact<SystemdP
     if !roots.at(Path::new("/run/systemd/system")).is_dir() {
         return Fact::absent("this machine is not run by systemd (no /run/systemd/system)");
     }
-    if roots.is_captured() {
-        return Fact::Unknown {
-            because: "a captured host has nobody to ask".into(),
-        };
+    if let Some(observed) = roots.observed() {
+        let nobody = || Fact::unknown_since("a captured host has nobody to ask");
+        return observed.scope.clone().unwrap_or_else(nobody);
     }
     let Some(own) = cgroup_v2.value() else {
         let because = cgroup_v2.because().unwrap_or("no cgroup v2");
@@ -253,6 +252,16 @@ fn open(address: &Address, time: Duration) -> Result<Connection, BusError> {
         connection.call(&bus_call("Hello", "", &[]))?;
     }
     Ok(connection)
+}
+
+/// Whether a manager or a bus answers there. One that is alive takes a
+/// millisecond, one that hangs three seconds.
+pub(crate) fn knock(socket: &Path, owner: u32) -> Fact<PathBuf> {
+    match Connection::open(socket, owner, LOOK) {
+        Ok(_) => Fact::present(socket.to_owned()),
+        Err(error) if error.is_absence() => Fact::absent(one_line(&error)),
+        Err(error) => Fact::unknown(&error),
+    }
 }
 
 fn bus_call<'a>(member: &'a str, signature: &'a str, body: &'a [u8]) -> Call<'a> {

@@ -15,4 +15,4 @@ mod message;
 pub use connection::BusError;
 pub use manager::{Instance, ScopeError, SystemdPlace, start_scope};
 
-pub(crate) use manager::observe;
+pub(crate) use manager::{knock, observe};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use memcap_linux::ByteSize;
-use memcap_probe::{Host, Roots};
+use memcap_probe::{Host, Observed, Roots};
 
 pub const UNLIMITED_V1: &str = "9223372036854771712\n";
 
@@ -13,6 +13,7 @@ pub const UNLIMITED_V1: &str = "9223372036854771712\n";
 pub struct Captured {
     folder: tempfile::TempDir,
     locked: Vec<PathBuf>,
+    observed: Observed,
 }
 
 impl Captured {
@@ -21,6 +22,10 @@ impl Captured {
         let captured = Captured {
             folder: tempfile::tempdir().expect("a folder"),
             locked: Vec::new(),
+            observed: Observed {
+                uid: Some(1000),
+                ..Observed::default()
+            },
         };
         captured
             .put("proc/sys/kernel/osrelease", "6.12.0-test\n")
@@ -42,6 +47,17 @@ impl Captured {
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         std::fs::write(path, text).expect("a file");
         self
+    }
+
+    /// What is on record beside the files.
+    pub fn observed(mut self, change: impl FnOnce(&mut Observed)) -> Captured {
+        change(&mut self.observed);
+        self
+    }
+
+    /// The kernel's release.
+    pub fn kernel(self, release: &str) -> Captured {
+        self.put("proc/sys/kernel/osrelease", &format!("{release}\n"))
     }
 
     /// `/proc/self/mountinfo`.
@@ -98,7 +114,7 @@ impl Captured {
 
     /// Where to read.
     pub fn roots(&self) -> Roots {
-        Roots::below(self.folder.path())
+        Roots::captured(self.folder.path(), self.observed.clone())
     }
 
     /// The facts.

@@ -5,10 +5,10 @@ use memcap_probe::{Fact, MemoryBase, V2Place};
 
 use super::builder::{Captured, V2_MOUNT, group};
 
-const ALL: &str = "cpu memory pids\n";
+pub const ALL: &str = "cpu memory pids\n";
 const SLICE: &str = "user.slice/user-1000.slice";
-const TYPE: (&str, &str) = ("cgroup.type", "domain\n");
-const UNLIMITED: (&str, &str) = ("memory.max", "max\n");
+pub const TYPE: (&str, &str) = ("cgroup.type", "domain\n");
+pub const UNLIMITED: (&str, &str) = ("memory.max", "max\n");
 
 /// A systemd host up to the user's slice, all of it root's.
 fn systemd(own: &str) -> Captured {
@@ -138,41 +138,13 @@ fn the_root_of_a_namespace_is_an_ordinary_group() {
     assert!(v2_place(&captured).memory_base.because().is_some());
 }
 
-#[test]
-fn a_limit_is_never_left_for_a_base_above_it() {
-    for limit in [
-        ("memory.max", "1073741824\n"),
-        ("memory.high", "1073741824\n"),
-        ("memory.swap.max", "0\n"),
-        ("cpu.max", "50000 100000\n"),
-    ] {
-        let captured = Captured::new()
-            .mounts(V2_MOUNT)
-            .groups("0::/job/step\n")
-            .v2(&group(""), ALL, ALL, "", &[])
-            .v2(&group("job"), ALL, ALL, "", &[TYPE, UNLIMITED])
-            .v2(
-                &group("job/step"),
-                ALL,
-                "\n",
-                "500\n501\n",
-                &[TYPE, UNLIMITED],
-            )
-            .put(&format!("{}/{}", group("job/step"), limit.0), limit.1);
-        let because = v2_place(&captured).memory_base;
-        let because = because.because().expect("no base inside the limit");
-        assert!(because.contains("must not be left"), "{because}");
-        assert!(because.contains(limit.0), "{because}");
-    }
-}
-
-#[test]
-fn processor_time_without_an_end_is_no_limit() {
-    let captured = Captured::new()
+/// A step of a batch job, in a group of its own that others are in too.
+fn step_of_a_job(job: &[(&str, &str)]) -> Captured {
+    Captured::new()
         .mounts(V2_MOUNT)
         .groups("0::/job/step\n")
         .v2(&group(""), ALL, ALL, "", &[])
-        .v2(&group("job"), ALL, ALL, "", &[TYPE, UNLIMITED])
+        .v2(&group("job"), ALL, ALL, "", job)
         .v2(
             &group("job/step"),
             ALL,
@@ -180,6 +152,28 @@ fn processor_time_without_an_end_is_no_limit() {
             "500\n501\n",
             &[TYPE, UNLIMITED],
         )
+}
+
+#[test]
+fn a_limit_is_never_left_for_a_base_above_it() {
+    for (name, text) in [
+        ("memory.max", "1073741824\n"),
+        ("memory.high", "1073741824\n"),
+        ("memory.swap.max", "0\n"),
+        ("cpu.max", "50000 100000\n"),
+    ] {
+        let captured =
+            step_of_a_job(&[TYPE, UNLIMITED]).put(&format!("{}/{name}", group("job/step")), text);
+        let because = v2_place(&captured).memory_base;
+        let because = because.because().expect("no base inside the limit");
+        assert!(because.contains("must not be left"), "{because}");
+        assert!(because.contains(name), "{because}");
+    }
+}
+
+#[test]
+fn processor_time_without_an_end_is_no_limit() {
+    let captured = step_of_a_job(&[TYPE, UNLIMITED])
         .put(&format!("{}/cpu.max", group("job/step")), "max 100000\n");
     let place = v2_place(&captured);
     assert_eq!(place.memory_base, base(&captured, "job", false, false));
@@ -187,24 +181,7 @@ fn processor_time_without_an_end_is_no_limit() {
 
 #[test]
 fn a_smaller_parent_is_the_lowest_ceiling_and_bases_stay_below_it() {
-    let captured = Captured::new()
-        .mounts(V2_MOUNT)
-        .groups("0::/job/step\n")
-        .v2(&group(""), ALL, ALL, "", &[])
-        .v2(
-            &group("job"),
-            ALL,
-            ALL,
-            "",
-            &[TYPE, ("memory.max", "1073741824\n")],
-        )
-        .v2(
-            &group("job/step"),
-            ALL,
-            "\n",
-            "500\n501\n",
-            &[TYPE, UNLIMITED],
-        );
+    let captured = step_of_a_job(&[TYPE, ("memory.max", "1073741824\n")]);
     assert_eq!(
         v2_place(&captured).memory_base,
         base(&captured, "job", false, false)

@@ -1,0 +1,128 @@
+//! Facts that a run does not need and a diagnosis does, read below the same
+//! roots as [`Host`]'s. Paths in them are the host's own.
+
+mod boot;
+mod hierarchies;
+mod limits;
+mod platform;
+pub(crate) mod read;
+mod sockets;
+mod swap;
+mod wsl;
+
+use memcap_linux::mounts;
+use serde::Serialize;
+
+use crate::{Fact, Host, Roots};
+
+pub use boot::{Boot, KernelConfig};
+pub use hierarchies::{CgroupMount, Layout, MemoryController, Step};
+pub use limits::GroupLimits;
+pub use platform::{Container, ContainerKind, Platform};
+pub use sockets::Sockets;
+pub use swap::Swap;
+pub use wsl::{Era, Wsl, WslConf};
+
+/// What was found out for the diagnosis.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Facts {
+    /// The kind of Linux.
+    pub platform: Platform,
+    /// WSL2's layout and settings.
+    pub wsl: Fact<Wsl>,
+    /// The container we are in.
+    pub container: Fact<Container>,
+    /// How the kernel was built and started.
+    pub boot: Boot,
+    /// Every mount of control groups.
+    pub mounts: Fact<Vec<CgroupMount>>,
+    /// Which versions they are.
+    pub layout: Fact<Layout>,
+    /// Where the memory controller is.
+    pub memory_controller: Fact<MemoryController>,
+    /// Our own v2 group as `/proc/self/cgroup` names it.
+    pub own_group: Fact<String>,
+    /// Every v2 group from the top to our own.
+    pub delegation: Fact<Vec<Step>>,
+    /// Groups around us that have a limit, nearest first.
+    pub limits_around: Vec<GroupLimits>,
+    /// Groups of this user's with a limit that does not hold for us.
+    pub limits_elsewhere: Vec<GroupLimits>,
+    /// Swap, and whether limits can include it.
+    pub swap: Fact<Swap>,
+    /// Our own `oom_score_adj`: at -1000 no OOM killer takes us, nor what we
+    /// start.
+    pub oom_score_adj: Fact<i32>,
+    /// Whether systemd runs this machine.
+    pub systemd_runs: bool,
+    /// Who answers over its sockets.
+    pub sockets: Sockets,
+}
+
+impl Facts {
+    /// Reads them, and connects to systemd's sockets where systemd runs.
+    pub fn observe(roots: &Roots, host: &Host) -> Facts {
+        let mounts = match mounts::read(&roots.proc()) {
+            Ok(mounts) => Fact::present(mounts),
+            Err(error) => Fact::unknown(&error),
+        };
+        let platform = Platform::observe(roots, host);
+        let boot = Boot::observe(roots, host);
+        let hierarchies = hierarchies::Hierarchies::observe(roots, host, &mounts);
+        let own_group = own_group(roots);
+        let own = own_group.value().map(String::as_str);
+        Facts {
+            platform,
+            wsl: Wsl::observe(
+                roots,
+                platform,
+                &boot,
+                &hierarchies.layout,
+                &hierarchies.memory,
+                own,
+            ),
+            container: Container::observe(roots, host, &mounts),
+            limits_around: limits::around(roots, host),
+            limits_elsewhere: limits::elsewhere(roots, host, own),
+            swap: Swap::observe(roots, host),
+            oom_score_adj: oom_score_adj(roots),
+            systemd_runs: sockets::is_running(roots),
+            sockets: Sockets::observe(roots),
+            boot,
+            mounts: hierarchies.mounts,
+            layout: hierarchies.layout,
+            memory_controller: hierarchies.memory,
+            delegation: hierarchies.delegation,
+            own_group,
+        }
+    }
+
+    /// The first v2 group from the top, our own left out, that does not give
+    /// memory to its children.
+    pub fn memory_stops_at(&self) -> Option<&Step> {
+        hierarchies::stop(self.delegation.value()?)
+    }
+}
+
+fn own_group(roots: &Roots) -> Fact<String> {
+    match memcap_linux::cgroup::own_memberships(&roots.proc()) {
+        Ok(all) => match all
+            .into_iter()
+            .find(memcap_linux::cgroup::Membership::is_v2)
+        {
+            Some(own) => Fact::present(own.path),
+            None => Fact::absent("/proc/self/cgroup has no v2 line"),
+        },
+        Err(error) => Fact::unknown(&error),
+    }
+}
+
+fn oom_score_adj(roots: &Roots) -> Fact<i32> {
+    match read::required(roots, "/proc/self/oom_score_adj") {
+        Fact::Present { value } => match value.trim().parse() {
+            Ok(adjustment) => Fact::present(adjustment),
+            Err(_) => Fact::unknown_since("/proc/self/oom_score_adj is no number"),
+        },
+        other => other.map(|_| 0),
+    }
+}

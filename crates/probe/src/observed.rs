@@ -1,0 +1,30 @@
+//! What a captured host has on record beside its files: answers that were not
+//! read but asked for.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::Sockets;
+use crate::{Fact, SystemdPlace};
+
+/// Answers of a host that cannot be asked again. Absent is not on record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The process that looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its effective user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The captured paths that it could write; where absent, those whose copy
+    /// has the owner's write bit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writable: Option<Vec<PathBuf>>,
+    /// Who answered over systemd's sockets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Sockets>,
+    /// What systemd would have given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Fact<SystemdPlace>>,
+}
