@@ -29,6 +29,8 @@ each_setting!(
     after_memcap_is_killed_at_any_moment,
     after_memcap_is_killed_over_the_limit,
     the_limit_holds_while_memcap_is_stopped,
+    the_limit_holds_when_the_keeper_is_stopped,
+    after_memcap_is_killed_while_both_are_stopped,
     after_the_keeper_is_killed,
     after_the_keeper_is_killed_at_any_moment,
     after_the_keeper_was_stopped_at_any_moment,
@@ -192,6 +194,44 @@ fn the_limit_holds_while_memcap_is_stopped(scene: &Scene) {
     };
     assert!(touched <= bound, "touched {touched}\n{finished}");
     scene.assert_nothing_left();
+}
+
+fn the_limit_holds_when_the_keeper_is_stopped(scene: &Scene) {
+    let limit = 64 * MIB;
+    let ledger = scene.ledger("ledger");
+    let words = ["2G", "--rate", "20M", "--progress", &scene.word("ledger")];
+    let running = scene.memcap().memory("64M").job("hog", words).start();
+    for mib in [10, 30] {
+        wait_until("some of it is touched", || {
+            ledger.total().unwrap() > mib * MIB
+        });
+        running.keeper().signal(Signal::SIGSTOP);
+    }
+    let finished = running.wait();
+    finished.expect_code(137);
+    let verdict = finished.report().verdict();
+    assert!(verdict.starts_with("memory-limit"), "{finished}");
+    let touched = ledger.total().unwrap();
+    // At 20 MiB/s: within less than a second of having been stopped.
+    assert!(touched <= limit * 5 / 4, "touched {touched}\n{finished}");
+    scene.assert_nothing_left();
+}
+
+fn after_memcap_is_killed_while_both_are_stopped(scene: &Scene) {
+    let running = start_fleeing(scene);
+    let keeper = running.keeper();
+    // Stopped itself, memcap cannot continue its keeper; killed, never.
+    running.signal(Signal::SIGSTOP);
+    wait_until("memcap is stopped", || is_stopped(running.pid()));
+    keeper.signal(Signal::SIGSTOP);
+    wait_until("the keeper is stopped", || is_stopped(keeper.pid));
+    running.kill();
+    running.wait().expect_code(137);
+    scene.assert_nothing_left_soon();
+}
+
+fn is_stopped(pid: i32) -> bool {
+    Process::of(pid).is_some_and(|process| process.state == 'T')
 }
 
 fn after_the_keeper_is_killed(scene: &Scene) {

@@ -128,6 +128,23 @@ fn a_running_job_is_asked_and_not_waited_for() {
 }
 
 #[test]
+fn a_stopped_keeper_is_continued_by_whoever_embeds_it() {
+    let Some(scene) = scene() else { return };
+    let supervisor = Supervisor::new().keeper(memcap_binary());
+    let hog = Job::new(scene.job("hog")).args(["2G", "--rate", "20M"]);
+    let request = watchdog(Request::new(hog, limits("64M")));
+    // Nobody listens to the keeper meanwhile.
+    let handle = supervisor.spawn(request).unwrap();
+    let keeper = Process::of(handle.keeper_pid().cast_signed()).expect("it runs");
+    keeper.signal(Signal::SIGSTOP);
+    wait_until("the keeper ends the tree", || !is_alive(keeper.pid));
+    let outcome = handle.wait().unwrap();
+    assert_eq!(outcome.verdict.kind, VerdictKind::MemoryLimit);
+    let peak = outcome.peak.expect("sampled").mib();
+    assert!(peak < 80, "{outcome:?}");
+}
+
+#[test]
 fn events_come_over_a_channel_while_the_handle_is_free() {
     for supervisor in both() {
         let request = shell("sleep 600").sample_every(Duration::from_millis(5));

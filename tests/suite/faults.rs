@@ -17,7 +17,6 @@ const EXIT_INTERNAL: i32 = 125;
 each_setting!(
     a_limit_below_the_need_is_a_memory_verdict,
     what_cannot_be_executed_is_named,
-    a_closed_stdin_stays_closed,
     two_megabytes_of_arguments_arrive,
     few_descriptors_are_enough_or_refused,
 );
@@ -63,14 +62,6 @@ fn what_cannot_be_executed_is_named(scene: &Scene) {
         let evidence = finished.report().get("/verdict/evidence").unwrap();
         assert!(evidence.to_string().contains(named), "{named}: {finished}");
     }
-}
-
-fn a_closed_stdin_stays_closed(scene: &Scene) {
-    let script = "if [ -e /proc/self/fd/0 ]; then exit 9; else exit 4; fi";
-    let run = scene.memcap().memory("64M").shell(script);
-    let finished = through(scene, "exec \"$@\" <&-", &run.words());
-    assert!([4, 9].contains(&finished.code()), "{finished}");
-    assert_eq!(report(scene)["verdict"]["kind"], "finished", "{finished}");
 }
 
 fn two_megabytes_of_arguments_arrive(scene: &Scene) {

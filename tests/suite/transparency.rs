@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a failed check")]
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use integration_tests::each_setting;
@@ -25,6 +26,9 @@ each_setting!(
     a_closed_pipe_ends_the_job_and_not_more,
     surroundings_are_the_jobs_own,
     dispositions_of_signals_are_the_jobs_own,
+    what_the_caller_ignores_or_blocks_stays_so,
+    a_hangup_is_ignored_under_nohup,
+    closed_streams_stay_closed,
     descriptors_of_the_caller_pass,
     limits_and_umask_of_the_caller_pass,
     stray_children_do_not_change_the_status,
@@ -276,6 +280,73 @@ fn dispositions_of_signals_are_the_jobs_own(scene: &Scene) {
     let without = show(scene.plain());
     assert!(!with.is_empty());
     assert_eq!(with, without);
+}
+
+fn what_the_caller_ignores_or_blocks_stays_so(scene: &Scene) {
+    // Each set by env(1), which memcap replaces then.
+    let arranged = [
+        "--ignore-signal=PIPE",
+        "--ignore-signal=HUP,INT,QUIT,TSTP,TTIN,CHLD,USR1",
+        "--block-signal=TERM,USR2,CHLD",
+        "--block-signal=RTMIN+3",
+        "--default-signal",
+    ];
+    for option in arranged {
+        let show = |invocation: Invocation<'_>| {
+            let words = invocation.command("cat", ["/proc/self/status"]).words();
+            let mut all: Vec<OsString> = vec![option.into()];
+            all.extend(words);
+            let finished = scene.plain().command("env", &all).run();
+            let text = String::from_utf8_lossy(&finished.stdout).into_owned();
+            let lines = text
+                .lines()
+                .filter(|line| line.starts_with("SigIgn") || line.starts_with("SigBlk"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let with = show(scene.memcap().option("--quiet").memory("64M"));
+        let without = show(scene.plain());
+        assert_eq!(with.len(), 2, "{option}");
+        assert_eq!(with, without, "{option}");
+    }
+}
+
+fn a_hangup_is_ignored_under_nohup(scene: &Scene) {
+    let ready = scene.path("ready");
+    let job = format!(": > {}; sleep 0.5; exit 6", ready.display());
+    let words = scene.memcap().memory("64M").shell(&job).words();
+    let running = scene.plain().command("nohup", &words).start();
+    wait_until("the job is ready", || ready.exists());
+    running.signal_group(Signal::SIGHUP);
+    running.wait().expect_code(6);
+    drop(std::fs::remove_file(&ready));
+    scene.assert_nothing_left();
+}
+
+fn closed_streams_stay_closed(scene: &Scene) {
+    let seen = scene.word("seen");
+    let look = format!("for n in 0 1 2; do [ -e /proc/self/fd/$n ] && printf $n >>{seen}; done");
+    let words = scene.memcap().option("--quiet").memory("64M").shell(&look);
+    for (closed, open) in [
+        ("", "012"),
+        ("<&-", "12"),
+        (">&-", "02"),
+        ("2>&-", "01"),
+        ("<&- >&- 2>&-", ""),
+    ] {
+        std::fs::write(&seen, "").unwrap();
+        open_to_all(&seen);
+        let line = format!("{} {closed}", words.line());
+        let finished = scene.plain().shell(&line).run();
+        assert_eq!(std::fs::read_to_string(&seen).unwrap(), open, "{closed}");
+        // The shell's last test of a descriptor is its status.
+        assert!([0, 1].contains(&finished.code()), "{closed}: {finished}");
+    }
+    scene.assert_nothing_left();
+}
+
+fn open_to_all(path: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o666)).unwrap();
 }
 
 fn descriptors_of_the_caller_pass(scene: &Scene) {

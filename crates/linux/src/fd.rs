@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Takes ownership of a descriptor that was inherited over `exec` under a
 /// known number, and closes it on the next `exec`.
@@ -59,6 +60,31 @@ fn close_range(first: RawFd, last: RawFd) {
         // SAFETY: as above.
         unsafe { libc::close(fd) };
     }
+}
+
+static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
+
+extern "C" fn remember_closed() {
+    let mut bits = 0;
+    for stream in 0..=2 {
+        // SAFETY: F_GETFD on any number is harmless; an unopened one fails.
+        bits |= u8::from(unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1) << stream;
+    }
+    CLOSED_AT_START.store(bits, Ordering::Relaxed);
+}
+
+// SAFETY: the section holds pointers to functions that the loader calls before
+// `main`; this one makes three syscalls and needs nothing initialised.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static REMEMBER_CLOSED: extern "C" fn() = remember_closed;
+
+/// Which of standard input, output and error this process was started without.
+/// Rust's start-up code has opened `/dev/null` in their places since, so that no
+/// file of ours can come there.
+pub fn closed_at_start() -> [bool; 3] {
+    let bits = CLOSED_AT_START.load(Ordering::Relaxed);
+    [0, 1, 2].map(|stream| bits >> stream & 1 == 1)
 }
 
 /// Points standard input, output and error at `/dev/null`, so that readers of

@@ -23,7 +23,7 @@ pub mod spawn;
 mod wait;
 
 pub use bytes::{ByteSize, ParseSizeError, SizeSpec};
-pub use fd::{adopt_fd, close_all_except, detach_standard_streams, keep_open};
+pub use fd::{adopt_fd, close_all_except, closed_at_start, detach_standard_streams, keep_open};
 pub use file::{FileError, Operation};
 pub use fork::fork_alone;
 pub use mapped_file::MappedFile;

@@ -144,6 +144,48 @@ impl PidFd {
         Ok(ChildState::Ended(ChildEnd { status, cpu }))
     }
 
+    /// Waits until the child stops, or has ended (waitid(2) with P_PIDFD, Linux
+    /// 5.4). True for a stop, which is taken note of; an end is left to be reaped.
+    /// Job control alone: what a tracer does is no stop.
+    ///
+    /// # Errors
+    /// ECHILD when it is no child of ours or somebody has reaped it, EINVAL before
+    /// Linux 5.4.
+    pub fn wait_for_stop(&self) -> io::Result<bool> {
+        let seen = self.waitid(libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT)?;
+        let is_stop = seen.si_code == libc::CLD_STOPPED;
+        if is_stop {
+            // Told once. It may have been continued meanwhile.
+            self.waitid(libc::WSTOPPED | libc::WNOHANG)?;
+        }
+        Ok(is_stop)
+    }
+
+    fn waitid(&self, wanted: i32) -> io::Result<libc::siginfo_t> {
+        use std::os::fd::AsRawFd;
+        let number = self.0.as_raw_fd().unsigned_abs();
+        loop {
+            let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+            // SAFETY: points to a live structure.
+            if unsafe { libc::waitid(libc::P_PIDFD, number, info.as_mut_ptr(), wanted) } == 0 {
+                // SAFETY: all-zero is valid, and the kernel has filled in the rest.
+                return Ok(unsafe { info.assume_init() });
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Another descriptor of the same handle.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn try_clone(&self) -> io::Result<PidFd> {
+        self.0.try_clone().map(PidFd)
+    }
+
     /// Frees the memory of a dying process from our own context
     /// (process_mrelease(2), Linux 5.15). Only sensible after SIGKILL.
     ///
@@ -177,6 +219,26 @@ fn duration(time: libc::timeval) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stops_are_told_once_each_and_an_end_stays_to_be_reaped() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("starts");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let handle = PidFd::open(pid).expect("a handle");
+        for _ in 0..2 {
+            handle.send(libc::SIGSTOP).expect("sent");
+            assert!(handle.wait_for_stop().expect("a child"));
+            handle.send(libc::SIGCONT).expect("sent");
+        }
+        handle.send(libc::SIGKILL).expect("sent");
+        assert!(!handle.wait_for_stop().expect("not yet reaped"));
+        assert!(!child.wait().expect("reaped").success());
+        let gone = handle.wait_for_stop().expect_err("no child any more");
+        assert_eq!(gone.raw_os_error(), Some(libc::ECHILD));
+    }
 
     #[test]
     fn a_child_is_reaped_once_and_by_handle() {

@@ -12,6 +12,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 /// The signals that are remembered and restored.
 pub(crate) const REMEMBERED: [i32; 2] = [libc::SIGPIPE, libc::SIGCHLD];
 
+/// The largest signal number of Linux.
+const LAST: i32 = 64;
+
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn remember_ignored() {
@@ -75,8 +78,14 @@ pub fn blocked() -> u64 {
     let mut old = SigSet::empty();
     // Reading the mask cannot fail (sigprocmask(2): only EFAULT and EINVAL).
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut old));
-    old.iter()
-        .fold(0, |bits, signal| bits | 1 << (signal as i32 - 1))
+    // By number: real-time signals have no name in nix.
+    let is_blocked = |signal: &i32| {
+        // SAFETY: points to a live set.
+        unsafe { libc::sigismember(old.as_ref(), *signal) == 1 }
+    };
+    (1..=LAST)
+        .filter(is_blocked)
+        .fold(0, |bits, signal| bits | 1 << (signal - 1))
 }
 
 /// Blocks every signal that can be blocked in the calling thread.
@@ -87,7 +96,29 @@ pub fn block_all() {
 
 /// A set from bits as [`blocked`] gives them.
 pub(crate) fn set_from_bits(bits: u64) -> SigSet {
-    nix::sys::signal::Signal::iterator()
-        .filter(|signal| bits >> (*signal as i32 - 1) & 1 == 1)
-        .collect()
+    let mut set = *SigSet::empty().as_ref();
+    for signal in (1..=LAST).filter(|signal| bits >> (signal - 1) & 1 == 1) {
+        // SAFETY: points to a live set. What the C library keeps for itself is
+        // refused, and stays out.
+        unsafe { libc::sigaddset(&mut set, signal) };
+    }
+    // SAFETY: made by the C library's own functions.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_read_back_with_its_real_time_signals() {
+        let real_time = libc::SIGRTMIN() + 3;
+        let bits = 1 << (libc::SIGUSR1 - 1) | 1 << (real_time - 1) | 1 << (libc::SIGRTMAX() - 1);
+        let set = set_from_bits(bits);
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), Some(&mut before)).expect("set");
+        let read = blocked();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).expect("as before");
+        assert_eq!(read, bits);
+    }
 }

@@ -42,6 +42,8 @@ pub struct SpawnRequest<'a> {
     pub current_dir: Option<&'a Path>,
     /// Its standard input, output and error; the parent's where `None`.
     pub streams: [Option<BorrowedFd<'a>>; 3],
+    /// Which of them it starts without, whatever stands above.
+    pub closed_streams: [bool; 3],
     /// A process group of this session to join; the parent's when `None`.
     pub process_group: Option<i32>,
     /// Groups to enter before `exec`, one to a hierarchy.
@@ -236,6 +238,7 @@ struct Prepared<'a> {
     current_dir: Option<CString>,
     /// Descriptors to become 0, 1 and 2; none of them is one of these itself.
     streams: [Option<RawFd>; 3],
+    closed_streams: [bool; 3],
     /// Copies of such as were.
     _lifted: Vec<OwnedFd>,
     data_limit: Option<libc::rlimit>,
@@ -288,6 +291,7 @@ impl<'a> Prepared<'a> {
                 .map(|dir| c_string(dir.as_os_str()))
                 .transpose()?,
             streams,
+            closed_streams: request.closed_streams,
             _lifted: lifted,
             shell_argv,
             candidates: candidates(request.program, request.env)?,
@@ -417,6 +421,12 @@ impl<'a> Prepared<'a> {
             // SAFETY: plain numbers; the caller holds the source.
             if stream.is_some_and(|fd| unsafe { libc::dup2(fd, number) } == -1) {
                 return SpawnStep::Streams;
+            }
+        }
+        for (number, closed) in (0..).zip(self.closed_streams) {
+            if closed {
+                // SAFETY: a descriptor that nothing in this child needs.
+                unsafe { libc::close(number) };
             }
         }
         self.restore_signals();
@@ -562,6 +572,7 @@ mod tests {
             env: &[],
             current_dir: None,
             streams: [None; 3],
+            closed_streams: [false; 3],
             process_group: None,
             entrances: &[],
             data_limit: None,
@@ -646,6 +657,22 @@ mod tests {
         .unwrap_err();
         assert_eq!(refused.step, SpawnStep::WorkingDirectory);
         assert_eq!(refused.source.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn closed_streams_are_closed() {
+        let script = "for n in 0 1 2; do [ -e /proc/self/fd/$n ]; echo $n $? >>\"$0\"; done";
+        let dir = tempfile::tempdir().expect("a folder");
+        let seen = dir.path().join("seen");
+        let args = ["-c".into(), script.into(), seen.clone().into_os_string()];
+        let spawned = spawn(&SpawnRequest {
+            closed_streams: [true, false, true],
+            ..request(OsStr::new("sh"), &args)
+        })
+        .expect("starts");
+        assert_eq!(exit_code(spawned.pid), 0);
+        let text = std::fs::read_to_string(seen).expect("written");
+        assert_eq!(text, "0 1\n1 0\n2 1\n");
     }
 
     #[test]

@@ -4,12 +4,15 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::JoinHandle;
 
-use memcap_linux::{ChildState, ChildStatus, PidFd};
+use memcap_linux::{ChildState, ChildStatus, PidFd, signals};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+/// Two system calls in a loop, and what the standard library needs to begin.
+const GUARD_STACK: usize = 64 << 10;
 
 /// Who keeps the job.
 #[derive(Debug)]
@@ -30,6 +33,13 @@ impl Guardian {
     /// A child that was started just now.
     pub(crate) fn process(pid: i32) -> Guardian {
         let handle = PidFd::open(pid).ok();
+        if let Some(handle) = handle.as_ref().and_then(|handle| handle.try_clone().ok()) {
+            // No thread to be had: then nobody continues it.
+            let _ = std::thread::Builder::new()
+                .name("memcap-guard".into())
+                .stack_size(GUARD_STACK)
+                .spawn(move || keep_going(&handle));
+        }
         Guardian::Process { pid, handle }
     }
 
@@ -72,6 +82,18 @@ impl Guardian {
             },
             Guardian::Thread(thread) => thread.take().is_none_or(|thread| thread.join().is_ok()),
         }
+    }
+}
+
+/// Continues a keeper that somebody stops, since a limit that is sampled would
+/// not hold meanwhile. (Job control does not reach it: it is in a session of its
+/// own.) Over with the keeper; before Linux 5.4 nobody is told of stops.
+fn keep_going(handle: &PidFd) {
+    // The program's handlers run on its own threads.
+    signals::block_all();
+    while let Ok(true) = handle.wait_for_stop() {
+        // Gone meanwhile is what the next wait finds out.
+        let _ = handle.send(Signal::SIGCONT as i32);
     }
 }
 

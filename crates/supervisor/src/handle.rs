@@ -201,6 +201,7 @@ impl Supervisor {
         let mut refused = self.refused_here();
         let mut chosen = self.kept(choose(&limits, mechanism, &mut host, &refused)?);
         tell(&chosen);
+        let closed_streams = stream::closed(&job.streams);
         let (theirs, ours) = stream::open(job.streams).map_err(SupervisorError::Stream)?;
         let (stream, guardian) = self.start_guardian(&job.env, theirs)?;
         let (looks, looked) = channel();
@@ -241,6 +242,7 @@ impl Supervisor {
                 lease: lease == LeasePolicy::On,
                 host: ProcessId::current(),
                 mirrors_stops: self.mirrors_stops,
+                closed_streams,
                 signal_mask: signals::blocked(),
                 ignored_signals: signals::ignored_at_start(),
             };

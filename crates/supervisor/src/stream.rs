@@ -16,6 +16,9 @@ pub enum Stream {
     Null,
     /// A pipe, whose other end the [`crate::Handle`] hands out.
     Piped,
+    /// None: the job is started without it. What it opens first may then take its
+    /// place.
+    Closed,
     /// This descriptor.
     Descriptor(OwnedFd),
 }
@@ -28,6 +31,13 @@ impl<T: Into<OwnedFd>> From<T> for Stream {
 
 /// The ends of the streams that the job gets; `None` where it inherits.
 pub(crate) type JobEnds = [Option<OwnedFd>; 3];
+
+/// Which streams the job is started without.
+pub(crate) fn closed(streams: &[Stream; 3]) -> [bool; 3] {
+    streams
+        .each_ref()
+        .map(|stream| matches!(stream, Stream::Closed))
+}
 
 /// The ends of pipes that stay here. All are closed on `exec`, so that no
 /// other job holds them open.
@@ -68,10 +78,10 @@ fn output(stream: Stream) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
     }
 }
 
-/// `None`: inherited. A pipe is made by the caller, who knows its direction.
+/// `None`: inherited, or closed later. A pipe is made by the caller, who knows its direction.
 fn descriptor(stream: Stream) -> io::Result<Option<OwnedFd>> {
     match stream {
-        Stream::Inherit | Stream::Piped => Ok(None),
+        Stream::Inherit | Stream::Closed | Stream::Piped => Ok(None),
         Stream::Null => {
             let null = File::options().read(true).write(true).open("/dev/null")?;
             Ok(Some(null.into()))

@@ -100,6 +100,8 @@ pub(crate) struct Spec {
     pub(crate) host: Option<ProcessId>,
     /// Whether the embedding program stops and goes on with the job.
     pub(crate) mirrors_stops: bool,
+    /// Standard streams that the job is started without.
+    pub(crate) closed_streams: [bool; 3],
     pub(crate) signal_mask: u64,
     pub(crate) ignored_signals: u64,
 }

@@ -7,10 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use memcap_linux::{ParseSizeError, SizeSpec, one_line};
+use memcap_linux::{ParseSizeError, SizeSpec, closed_at_start, one_line};
 use memcap_supervisor::{
     Job, LeasePolicy, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, ReportedRequest,
-    Request, SCHEMA_VERSION, Supervisor, SupervisorError, VerdictKind,
+    Request, SCHEMA_VERSION, Stream, Supervisor, SupervisorError, VerdictKind,
 };
 
 use crate::error::{CliError, INTERNAL};
@@ -251,7 +251,16 @@ fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
         )
     })?;
     let mut words = args.command.into_iter();
-    let job = Job::new(words.next().unwrap_or_default()).args(words);
+    let as_ours = |closed| match closed {
+        true => Stream::Closed,
+        false => Stream::Inherit,
+    };
+    let [stdin, stdout, stderr] = closed_at_start().map(as_ours);
+    let job = Job::new(words.next().unwrap_or_default())
+        .args(words)
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(stderr);
     let request = Request::new(job, limits).mechanism(mechanism);
     files.request = Some(request.describe());
     let record = files.report.is_some() || files.plot.is_some();

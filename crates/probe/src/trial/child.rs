@@ -97,6 +97,7 @@ impl Child {
             env: &[],
             current_dir: None,
             streams: [None; 3],
+            closed_streams: [false; 3],
             process_group: None,
             entrances: setup.entrances,
             data_limit: setup.data_limit.map(memcap_linux::spawn::DataLimit::Fixed),

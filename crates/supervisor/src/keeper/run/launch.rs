@@ -41,6 +41,7 @@ pub(super) fn start(
         env: &env,
         current_dir: directory_of(spec),
         streams,
+        closed_streams: spec.closed_streams,
         // Born into the embedding program's group, which we are still in.
         process_group: None,
         entrances: &entrances,

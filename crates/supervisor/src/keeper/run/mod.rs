@@ -141,6 +141,8 @@ impl Keeper {
         signals::block_all();
         signals::keep_dead_children();
         nix::sys::prctl::set_child_subreaper(true)?;
+        // Somebody may have stopped us, and whoever would continue us is gone.
+        nix::sys::prctl::set_pdeathsig(Signal::SIGCONT)?;
         let mut ended = SigSet::empty();
         ended.add(Signal::SIGCHLD);
         let children =
