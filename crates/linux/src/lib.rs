@@ -8,6 +8,7 @@ mod bytes;
 pub mod cgroup;
 pub mod data_limit;
 mod fd;
+pub mod features;
 mod file;
 mod fork;
 mod mapped_file;

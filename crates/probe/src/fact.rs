@@ -60,6 +60,23 @@ impl<T> Fact<T> {
         }
     }
 
+    /// What follows from the value, which may be that nothing is known.
+    pub fn and_then<U>(self, follows: impl FnOnce(T) -> Fact<U>) -> Fact<U> {
+        match self {
+            Fact::Present { value } => follows(value),
+            Fact::Absent { because } => Fact::Absent { because },
+            Fact::Unknown { because } => Fact::Unknown { because },
+        }
+    }
+
+    /// A value that was understood, or that this text could not be.
+    pub(crate) fn understood(value: Option<T>, file: &str) -> Fact<T> {
+        match value {
+            Some(value) => Fact::present(value),
+            None => Fact::unknown_since(format!("{file} is not as the kernel writes it")),
+        }
+    }
+
     /// Whether it is there for certain.
     pub fn is_present(&self) -> bool {
         self.value().is_some()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::Sockets;
+use crate::facts::{Features, Sockets};
 use crate::{Fact, SystemdPlace};
 
 /// Answers of a host that cannot be asked again. Absent is not on record.
@@ -24,6 +24,9 @@ pub struct Observed {
     /// Who answered over systemd's sockets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<Sockets>,
+    /// What the kernel offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
     /// What systemd would have given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Fact<SystemdPlace>>,

@@ -115,13 +115,15 @@ pub(super) fn bound_to_v1(known: &Known<'_>) -> Option<Finding> {
         Platform::Wsl2 => unbind_in_wsl(known),
         Platform::Linux => unbind(known),
     };
-    let means = if known.enforces(Mechanism::CgroupV1) {
-        "the kernel enforces limits, but by v1 and for root alone; v2 cannot limit memory \
-         here, and for other users systemd accepts MemoryMax= and sets nothing"
-    } else {
-        "the kernel could enforce limits, but v2 has no memory controller to do it with; \
-         systemd accepts MemoryMax= of users and sets nothing"
+    let who = match known.enforces(Mechanism::CgroupV1) {
+        true => "the kernel enforces limits by v1, as memcap does now, but only root can set them",
+        false => "the kernel could enforce limits, but v1 is for root alone",
     };
+    let masked = match known.facts.systemd_runs {
+        true => "; for other users systemd accepts MemoryMax= and sets nothing",
+        false => "",
+    };
+    let means = format!("{who}; v2, which others could use, has no memory controller{masked}");
     finding(
         known,
         "C3",

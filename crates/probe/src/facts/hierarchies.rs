@@ -162,11 +162,7 @@ impl Hierarchies {
         Hierarchies {
             layout: mounts.clone().map(|mounts| Layout::of(&mounts)),
             memory: memory(roots, &mounts),
-            delegation: match &host.cgroup_v2 {
-                Fact::Present { value } => Fact::present(steps(roots, value)),
-                Fact::Absent { because } => Fact::absent(because),
-                Fact::Unknown { because } => Fact::unknown_since(because),
-            },
+            delegation: host.cgroup_v2.clone().map(|place| steps(roots, &place)),
             mounts,
         }
     }

@@ -2,10 +2,13 @@
 //! roots as [`Host`]'s. Paths in them are the host's own.
 
 mod boot;
+mod features;
 mod hierarchies;
 mod limits;
 mod platform;
+mod pressure;
 pub(crate) mod read;
+mod rlimits;
 mod sockets;
 mod swap;
 mod wsl;
@@ -16,9 +19,12 @@ use serde::Serialize;
 use crate::{Fact, Host, Roots};
 
 pub use boot::{Boot, KernelConfig};
+pub use features::Features;
 pub use hierarchies::{CgroupMount, Layout, MemoryController, Step};
 pub use limits::GroupLimits;
 pub use platform::{Container, ContainerKind, Platform};
+pub use pressure::Pressure;
+pub use rlimits::{Rlimit, Rlimits};
 pub use sockets::Sockets;
 pub use swap::Swap;
 pub use wsl::{Era, Wsl, WslConf};
@@ -50,6 +56,10 @@ pub struct Facts {
     pub limits_elsewhere: Vec<GroupLimits>,
     /// Swap, and whether limits can include it.
     pub swap: Fact<Swap>,
+    /// Whether the kernel tells of memory pressure, and what it tells.
+    pub pressure: Fact<Pressure>,
+    /// Limits of single processes that we live under.
+    pub rlimits: Fact<Rlimits>,
     /// Our own `oom_score_adj`: at -1000 no OOM killer takes us, nor what we
     /// start.
     pub oom_score_adj: Fact<i32>,
@@ -57,6 +67,8 @@ pub struct Facts {
     pub systemd_runs: bool,
     /// Who answers over its sockets.
     pub sockets: Sockets,
+    /// What the kernel offers.
+    pub features: Features,
 }
 
 impl Facts {
@@ -85,9 +97,12 @@ impl Facts {
             limits_around: limits::around(roots, host),
             limits_elsewhere: limits::elsewhere(roots, host, own),
             swap: Swap::observe(roots, host),
+            pressure: Pressure::observe(roots, &boot),
+            rlimits: Rlimits::observe(roots),
             oom_score_adj: oom_score_adj(roots),
             systemd_runs: sockets::is_running(roots),
             sockets: Sockets::observe(roots),
+            features: Features::observe(roots, host),
             boot,
             mounts: hierarchies.mounts,
             layout: hierarchies.layout,
@@ -118,11 +133,6 @@ fn own_group(roots: &Roots) -> Fact<String> {
 }
 
 fn oom_score_adj(roots: &Roots) -> Fact<i32> {
-    match read::required(roots, "/proc/self/oom_score_adj") {
-        Fact::Present { value } => match value.trim().parse() {
-            Ok(adjustment) => Fact::present(adjustment),
-            Err(_) => Fact::unknown_since("/proc/self/oom_score_adj is no number"),
-        },
-        other => other.map(|_| 0),
-    }
+    const FILE: &str = "/proc/self/oom_score_adj";
+    read::required(roots, FILE).and_then(|text| Fact::understood(text.trim().parse().ok(), FILE))
 }
