@@ -34,6 +34,7 @@ mod page_count;
 mod pages;
 mod plan;
 mod publish;
+mod readiness;
 mod recovery;
 pub mod runner;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use journal::JournalError;
 pub use pages::{PageSelection, PageSet, PagesError};
 pub use plan::{Plan, PlanError, Request, plan};
 pub use publish::PublishError;
+pub use readiness::{Readiness, readiness};
 pub use recovery::Action;
 pub use tuning::{Effect, Lever, Multiplier, MultiplierError, PassedAs, Tuning, TuningRequest};
 pub use version::{Family, Version};

@@ -5,6 +5,7 @@
 
 mod access;
 mod controller;
+mod explain;
 mod known;
 mod limits;
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::facts::Facts;
 use crate::trial::Trials;
 use crate::{Host, Mechanism};
+
+pub use explain::{EXPLANATIONS, Explanation, explanation};
 
 use known::Known;
 
