@@ -86,8 +86,8 @@ impl Recorder {
             }
         }
         self.take_commands();
-        let wait = (now / 16).clamp(Duration::from_millis(20), Duration::from_secs(1));
-        self.next_processes = now + wait.max(cpu_time().saturating_sub(before) * SHARE);
+        let cost = cpu_time().saturating_sub(before);
+        self.next_processes = now + wait_after(cost, now);
     }
 
     fn take_commands(&mut self) {
@@ -100,6 +100,14 @@ impl Recorder {
         self.take_commands();
         (self.timeline, self.book.close())
     }
+}
+
+/// How long to wait after a look at the processes that took so much of a
+/// processor. However dear it was (the first one pays for what is cold), the
+/// age of the run may double before the next: a few looks more in all.
+fn wait_after(cost: Duration, now: Duration) -> Duration {
+    let least = (now / 16).clamp(Duration::from_millis(20), Duration::from_secs(1));
+    least.max((cost * SHARE).min(now))
 }
 
 /// Reads command lines on a thread of its own: the kernel takes them from the
@@ -155,4 +163,26 @@ impl Reader {
 fn cpu_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_rare_when_they_are_dear_and_never_too_rare_for_a_short_run() {
+        let cases = [
+            // cost in us, age of the run in ms, wait in ms
+            (10, 0, 20),
+            (10, 3_200, 200),
+            (10, 60_000, 1_000),
+            (50_000, 60_000, 10_000),
+            (16_000, 10, 20),
+            (16_000, 400, 400),
+        ];
+        for (cost, now, wait) in cases {
+            let (cost, now) = (Duration::from_micros(cost), Duration::from_millis(now));
+            assert_eq!(wait_after(cost, now), Duration::from_millis(wait));
+        }
+    }
 }
