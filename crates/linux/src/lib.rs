@@ -12,6 +12,7 @@ pub mod features;
 mod file;
 mod fork;
 mod mapped_file;
+mod mappings;
 pub mod meminfo;
 pub mod mounts;
 mod one_line;
@@ -28,6 +29,7 @@ pub use fd::{adopt_fd, close_all_except, closed_at_start, detach_standard_stream
 pub use file::{FileError, Operation};
 pub use fork::fork_alone;
 pub use mapped_file::MappedFile;
+pub use mappings::{AnonymousPages, MappingReader};
 pub use one_line::one_line;
 pub use pidfd::{ChildEnd, ChildState, ChildStatus, PidFd};
 pub use process::{ProcessId, share_memory};

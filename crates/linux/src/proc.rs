@@ -463,7 +463,7 @@ fn other_threads(pid: i32, name: &str) -> impl Iterator<Item = PathBuf> {
         .map(move |thread| thread.path().join(name))
 }
 
-fn pid_file(pid: i32, name: &str) -> PathBuf {
+pub(crate) fn pid_file(pid: i32, name: &str) -> PathBuf {
     Path::new(PROC).join(pid.to_string()).join(name)
 }
 

@@ -187,6 +187,7 @@ impl Supervisor {
             mechanism,
             sample_every,
             record,
+            trace,
             lease,
         } = request;
         if keeper::is_without_hook() {
@@ -239,6 +240,7 @@ impl Supervisor {
                 grace: limits.grace,
                 sample_every,
                 record,
+                trace: trace.clone().map(|file| Word(file.into())),
                 lease: lease == LeasePolicy::On,
                 host: ProcessId::current(),
                 mirrors_stops: self.mirrors_stops,

@@ -37,6 +37,7 @@ mod rescue;
 mod stream;
 mod throttle;
 mod timeline;
+mod trace;
 mod verdict;
 mod wire;
 

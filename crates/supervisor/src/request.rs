@@ -339,6 +339,7 @@ pub struct Request {
     pub(crate) mechanism: MechanismChoice,
     pub(crate) sample_every: Option<Duration>,
     pub(crate) record: bool,
+    pub(crate) trace: Option<PathBuf>,
     pub(crate) lease: LeasePolicy,
 }
 
@@ -351,6 +352,7 @@ impl Request {
             mechanism: MechanismChoice::Auto,
             sample_every: None,
             record: false,
+            trace: None,
             lease: LeasePolicy::default(),
         }
     }
@@ -371,6 +373,18 @@ impl Request {
     #[must_use]
     pub fn record(self, record: bool) -> Request {
         Request { record, ..self }
+    }
+
+    /// Writes what the governor was told and what it decided to `file`, an
+    /// absolute path, when the job is over: JSON lines for memcap's own tests,
+    /// whose format may change with any version.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn trace(self, file: Option<PathBuf>) -> Request {
+        Request {
+            trace: file,
+            ..self
+        }
     }
 
     /// Asks for one mechanism, or leaves the choice open.

@@ -94,6 +94,8 @@ pub(crate) struct Spec {
     pub(crate) sample_every: Option<Duration>,
     /// Keep a timeline and the largest processes.
     pub(crate) record: bool,
+    /// Where a trace of the governor goes.
+    pub(crate) trace: Option<Word>,
     /// Leases are wanted.
     pub(crate) lease: bool,
     /// The embedding program, whose death ends the run.

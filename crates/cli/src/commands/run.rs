@@ -87,6 +87,10 @@ pub(crate) struct RunArgs {
     /// file.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Write what the watchdog saw and decided, step by step, to this file: for
+    /// memcap's own tests.
+    #[arg(long, value_name = "FILE", hide = true)]
+    trace: Option<PathBuf>,
     /// Leave command lines out of the report; names of programs stay.
     #[arg(long, requires = "report")]
     redact: bool,
@@ -250,6 +254,8 @@ fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
             "write auto, cgroup-v2, systemd, cgroup-v1, watchdog or rlimit".to_owned(),
         )
     })?;
+    let trace = args.trace.map(std::path::absolute).transpose();
+    let trace = trace.map_err(internal)?;
     let mut words = args.command.into_iter();
     let as_ours = |closed| match closed {
         true => Stream::Closed,
@@ -266,7 +272,7 @@ fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
     let record = files.report.is_some() || files.plot.is_some();
     Ok(Settings {
         explain: args.explain,
-        request: request.record(record).lease(lease),
+        request: request.record(record).lease(lease).trace(trace),
         refusal_exit,
         quiet: args.quiet,
     })

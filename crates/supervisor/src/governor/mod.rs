@@ -13,13 +13,16 @@
 //! `sum` says what may be believed of a look, `clock` when to look again.
 
 mod clock;
+mod measuring;
 mod sum;
 
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
+use serde::{Deserialize, Serialize};
 
 use self::clock::{LONGEST, RESTLESS, SHORTEST, time_to_next};
+use self::measuring::{Depth, Measured, Measuring, NEGLIGIBLE, PREPARE_FROM};
 use self::sum::Learned;
 use crate::evidence::{Cause, Shortage};
 use crate::lease;
@@ -27,26 +30,8 @@ use crate::lease;
 pub(crate) use self::clock::time_to_fill;
 pub(crate) use self::sum::{Leases, Sum};
 
-/// After a check that found pages counted twice, growth of this much brings
-/// the next check, however often the sum of the members is over the limit.
-const RECHECK_STEP: ByteSize = ByteSize::from_mib(4);
-/// From this share of the limit on, in percent, it is learned what the sum
-/// counts twice: while the tree is small that is cheap, and at the limit it
-/// would cost the time in which the tree grows.
-const LEARN_FROM: u32 = 25;
-/// From this share of the limit on, in percent, a sum is not believed without.
-const PREPARE_FROM: u32 = 75;
-/// What may be counted twice without being worth a measurement, in percent of
-/// the limit.
-const NEGLIGIBLE: u32 = 2;
-/// An exact measurement is not repeated before this many times its own cost
-/// has passed, so that a tree that forks all the time is not measured all the
-/// time: at most a fiftieth of a processor far from the limit, a fifth near it.
-const PATIENCE_FAR: u32 = 50;
-const PATIENCE_NEAR: u32 = 4;
-
 /// What the governor has to hold.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Rules {
     /// The limit to hold by sampling; `None` where the kernel holds it.
     pub(crate) sampled_limit: Option<ByteSize>,
@@ -61,10 +46,23 @@ pub(crate) struct Rules {
 }
 
 /// Something happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Input {
     /// The tree's memory as the sum over its members: an upper bound.
     Sum(Sum),
+    /// Bounds of the tree's memory, shared pages counted once.
+    Bounds {
+        /// It holds at least this.
+        least: ByteSize,
+        /// It holds at most this.
+        most: ByteSize,
+        /// The sum before, with what members had written.
+        sum: Sum,
+        /// What the measurement took.
+        #[serde(with = "crate::trace::nanos")]
+        took: Duration,
+    },
     /// The tree's memory with shared pages counted once.
     Exact {
         /// Shared pages counted once.
@@ -72,6 +70,7 @@ pub(crate) enum Input {
         /// The sum at the same moment.
         sum: Sum,
         /// What the measurement took.
+        #[serde(with = "crate::trace::nanos")]
         took: Duration,
     },
     /// The kernel killed a member of the group.
@@ -101,10 +100,13 @@ pub(crate) enum Input {
 }
 
 /// What the keeper does now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Action {
     /// Wait for the next event.
     Wait,
+    /// Find out quickly what the tree holds at the least and at the most.
+    MeasureBounds,
     /// Measure the tree exactly, frozen where that is invisible.
     MeasureExactly,
     /// Ask the main process to end (SIGTERM).
@@ -127,12 +129,7 @@ pub(crate) struct Governor {
     phase: Phase,
     cause: Option<Cause>,
     learned: Learned,
-    /// Up to this much at the most, no further exact measurement is worth it.
-    recheck_above: ByteSize,
-    /// When the last exact measurement ended, and what it took.
-    measured: Option<(Duration, Duration)>,
-    /// The sum at the last look.
-    last_total: ByteSize,
+    measuring: Measuring,
     next_look: Duration,
     /// The longest wait for now; doubles while nobody joins.
     calm: Duration,
@@ -149,14 +146,17 @@ impl Governor {
             phase: Phase::Running,
             cause: None,
             learned: Learned::default(),
-            recheck_above: ByteSize::ZERO,
-            measured: None,
-            last_total: ByteSize::ZERO,
+            measuring: Measuring::default(),
             next_look: Duration::ZERO,
             calm: RESTLESS,
             stopped_at: None,
             stopped_for: Duration::ZERO,
         }
+    }
+
+    /// What it has to hold.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Why the tree was ended by us, if it was.
@@ -168,7 +168,21 @@ impl Governor {
     pub(crate) fn on(&mut self, input: Input, now: Duration) -> Action {
         let action = match input {
             Input::Sum(sum) => self.on_sum(sum, now),
-            Input::Exact { bytes, sum, took } => self.on_exact(bytes, sum, took, now),
+            Input::Bounds {
+                least,
+                most,
+                sum,
+                took,
+            } => {
+                // What was known before is true as well.
+                let least = least.max(self.learned.at_least(sum)).min(sum.total());
+                let most = most.min(self.learned.at_most(sum)).max(least);
+                let depth = Depth::Bounds;
+                self.on_measured(measured(depth, least, most, sum, took), now)
+            }
+            Input::Exact { bytes, sum, took } => {
+                self.on_measured(measured(Depth::Exact, bytes, bytes, sum, took), now)
+            }
             Input::KernelOom => self.end(Some(Cause::KernelOom)),
             Input::HostGone => self.end(Some(Cause::HostGone)),
             Input::CpuUsedUp => self.ask_to_end(Cause::CpuLimit, now),
@@ -214,23 +228,25 @@ impl Governor {
         self.looks() && self.phase != Phase::Ending && now >= self.next_look
     }
 
-    /// What the tree holds, as far as is known from looks and measurements;
-    /// `None` for a sum so large and so doubtful that it needs a measurement
-    /// to be believed.
-    pub(crate) fn believable(&self, sum: Sum) -> Option<ByteSize> {
+    /// What the tree holds, as far as is known. Where that is doubtful, no more
+    /// than is certain or was at its `peak`; a measurement follows then.
+    pub(crate) fn believable(&self, sum: Sum, peak: ByteSize) -> ByteSize {
         let Some(limit) = self.rules.sampled_limit else {
-            return Some(sum.total());
+            return sum.total();
         };
-        let doubtful = self.learned.doubt(sum) > limit.percent(NEGLIGIBLE);
-        let large = self.learned.at_most(sum) >= limit.percent(PREPARE_FROM);
-        (!(doubtful && large)).then(|| self.learned.at_most(sum))
+        let at_most = self.learned.at_most(sum);
+        if self.learned.doubt(sum) > limit.percent(NEGLIGIBLE) {
+            self.learned.at_least(sum).max(at_most.min(peak))
+        } else {
+            at_most
+        }
     }
 
     /// Whether the next sum needs to know what members have written: where it
     /// holds enough that is counted twice to hide a breach.
     pub(crate) fn wants_faults(&self, sum: Sum) -> bool {
         self.rules.sampled_limit.is_some_and(|limit| {
-            self.learned.twice > ByteSize::ZERO && sum.total() >= limit.percent(PREPARE_FROM)
+            self.learned.knows_of_any() && sum.total() >= limit.percent(PREPARE_FROM)
         })
     }
 
@@ -276,50 +292,26 @@ impl Governor {
         if self.learned.at_least(sum) >= limit {
             return self.end(Some(Cause::Watchdog));
         }
-        let growing = sum.total() > self.last_total;
-        self.last_total = sum.total();
-        if self.is_worth_measuring(sum, limit, growing, now) {
-            return Action::MeasureExactly;
-        }
-        Action::Wait
+        let depth = self.measuring.after_look(&self.learned, sum, limit, now);
+        measure(depth)
     }
 
-    /// Over the limit by a sum that may count pages twice, or on the way there
-    /// without knowing how many.
-    fn is_worth_measuring(&self, sum: Sum, limit: ByteSize, growing: bool, now: Duration) -> bool {
-        let at_most = self.learned.at_most(sum);
-        let over = at_most >= limit;
-        let negligible = self.learned.doubt(sum) <= limit.percent(NEGLIGIBLE);
-        if over && negligible && growing {
-            // Certainty comes by itself, sooner than by a measurement.
-            return false;
-        }
-        if over && at_most < self.recheck_above {
-            return false;
-        }
-        if !over && negligible {
-            return false;
-        }
-        let patience = match at_most {
-            near if near >= limit.percent(PREPARE_FROM) => PATIENCE_NEAR,
-            far if far >= limit.percent(LEARN_FROM) => PATIENCE_FAR,
-            _ => return false,
+    fn on_measured(&mut self, measured: Measured, now: Duration) -> Action {
+        let Measured {
+            least, most, sum, ..
+        } = measured;
+        let suspected = self.learned.at_most(sum);
+        self.learned = Learned::new(least, most, sum);
+        let Some(limit) = self.rules.sampled_limit else {
+            return Action::Wait;
         };
-        self.measured
-            .is_none_or(|(ended, took)| now >= ended + took * patience)
-    }
-
-    fn on_exact(&mut self, exact: ByteSize, sum: Sum, took: Duration, now: Duration) -> Action {
-        self.learned = Learned {
-            twice: sum.total().saturating_sub(exact),
-            shared: sum.shared,
-        };
-        self.measured = Some((now, took));
-        if self.rules.sampled_limit.is_some_and(|limit| exact >= limit) {
+        if least >= limit {
             return self.end(Some(Cause::Watchdog));
         }
-        self.recheck_above = exact.saturating_add(RECHECK_STEP);
-        Action::Wait
+        measure(
+            self.measuring
+                .after_measurement(&self.learned, suspected, measured, limit, now),
+        )
     }
 
     fn on_time(&mut self, now: Duration) -> Action {
@@ -363,6 +355,24 @@ impl Governor {
             self.cause = cause;
         }
         Action::EndTree
+    }
+}
+
+fn measured(depth: Depth, least: ByteSize, most: ByteSize, sum: Sum, took: Duration) -> Measured {
+    Measured {
+        depth,
+        least,
+        most,
+        sum,
+        took,
+    }
+}
+
+fn measure(depth: Option<Depth>) -> Action {
+    match depth {
+        None => Action::Wait,
+        Some(Depth::Bounds) => Action::MeasureBounds,
+        Some(Depth::Exact) => Action::MeasureExactly,
     }
 }
 

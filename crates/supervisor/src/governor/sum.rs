@@ -1,43 +1,58 @@
 //! What a look at the tree gives, and what may be believed of it.
 
 use memcap_linux::ByteSize;
+use serde::{Deserialize, Serialize};
 
 /// A look at every member. Pages that several members share count once for
 /// each of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Sum {
     /// Anonymous and swapped memory.
     pub(crate) private: ByteSize,
     /// Shared memory.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) shared: ByteSize,
     /// Processes that hold memory; one cannot count a page twice.
     pub(crate) members: usize,
-    /// What members that joined since the last exact measurement held when
+    /// What members that joined since the last measurement held when
     /// they were first seen. Private pages come to be counted twice only by
     /// inheritance, which ends with the first write: a newcomer shares at most
     /// this.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) inherited: ByteSize,
     /// Two members hold exactly the same: they may be one address space
     /// (CLONE_VM), whose pages are all counted twice.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) twins: bool,
     /// Somebody has joined since the last look.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) newcomers: bool,
-    /// What members held that have left since the last exact measurement. It
+    /// What members held that have left since the last measurement. It
     /// may have been what others were counted twice with.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) departed: ByteSize,
-    /// What members may have written since the last exact measurement, by their
+    /// What members may have written since the last measurement, by their
     /// page faults, where that was asked for ([`Governor::wants_faults`]). A
     /// shared page that is written is a page of its own from then on, and the
     /// sum does not change.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) written: ByteSize,
     /// Mapped privately, writably and not touched yet.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) slack: ByteSize,
     /// The leases that are in force until the next look.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) leases: Option<Leases>,
 }
 
+/// Left out of a trace.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Leases as they were given at a look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leases {
     /// What the member with the tightest lease may still map.
     pub(crate) room: ByteSize,
@@ -49,18 +64,43 @@ impl Sum {
     pub(crate) fn total(self) -> ByteSize {
         self.private.saturating_add(self.shared)
     }
+
+    /// The same as if nothing had been written since the last measurement.
+    pub(super) fn unwritten(self) -> Sum {
+        Sum {
+            written: ByteSize::ZERO,
+            ..self
+        }
+    }
 }
 
-/// What an exact measurement taught.
+/// What measurements taught: how much of the sum is counted too much.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Learned {
-    /// What the sum counted too much.
-    pub(super) twice: ByteSize,
+    /// At the least.
+    twice: ByteSize,
+    /// At the most.
+    perhaps: ByteSize,
     /// Shared memory in the sum, then.
-    pub(super) shared: ByteSize,
+    shared: ByteSize,
 }
 
 impl Learned {
+    /// From a tree that was found to hold `least` to `most` while its members
+    /// summed up to `sum`.
+    pub(super) fn new(least: ByteSize, most: ByteSize, sum: Sum) -> Learned {
+        Learned {
+            twice: sum.total().saturating_sub(most),
+            perhaps: sum.total().saturating_sub(least),
+            shared: sum.shared,
+        }
+    }
+
+    /// Whether anything is known to be counted twice.
+    pub(super) fn knows_of_any(&self) -> bool {
+        self.twice > ByteSize::ZERO
+    }
+
     /// What the tree holds at the most: counted twice is what was, except for
     /// what has left or has been written since.
     pub(super) fn at_most(&self, sum: Sum) -> ByteSize {
@@ -68,23 +108,27 @@ impl Learned {
             .twice
             .saturating_sub(sum.departed)
             .saturating_sub(sum.written);
-        match sum.members {
-            0 | 1 => sum.total(),
-            _ => sum.total().saturating_sub(still_twice),
-        }
+        sum.total().saturating_sub(still_twice)
     }
 
     /// What the tree holds at the least: counted twice are also what newcomers
-    /// have inherited and shared memory that others may have mapped since.
+    /// have inherited and shared memory that may have been mapped once more
+    /// since. A single process counts no private page twice, but it may map
+    /// shared memory in two places.
     pub(super) fn at_least(&self, sum: Sum) -> ByteSize {
+        let shared_since = sum.shared.saturating_sub(self.shared);
         match sum.members {
-            0 | 1 => sum.total(),
+            0 | 1 => sum.private.saturating_add(
+                sum.shared
+                    .saturating_sub(self.perhaps)
+                    .saturating_sub(shared_since),
+            ),
             _ if sum.twins => ByteSize::ZERO,
             _ => sum
                 .total()
-                .saturating_sub(self.twice)
+                .saturating_sub(self.perhaps)
                 .saturating_sub(sum.inherited)
-                .saturating_sub(sum.shared.saturating_sub(self.shared)),
+                .saturating_sub(shared_since),
         }
     }
 

@@ -42,6 +42,15 @@ fn exact(mib: u64, sum: Sum) -> Input {
     }
 }
 
+fn bounds(least: u64, most: u64, sum: Sum) -> Input {
+    Input::Bounds {
+        least: ByteSize::from_mib(least),
+        most: ByteSize::from_mib(most),
+        sum,
+        took: Duration::from_micros(100),
+    }
+}
+
 fn at(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -89,6 +98,10 @@ fn inherited_pages_are_checked_once_and_remembered() {
     let mut governor = watchdog();
     assert_eq!(
         governor.on(Input::Sum(forked(800, 4)), at(1)),
+        Action::MeasureBounds
+    );
+    assert_eq!(
+        governor.on(bounds(200, 800, forked(800, 4)), at(1)),
         Action::MeasureExactly
     );
     assert_eq!(governor.on(exact(300, forked(800, 4)), at(2)), Action::Wait);
@@ -101,10 +114,8 @@ fn inherited_pages_are_checked_once_and_remembered() {
 fn known_to_share() -> Governor {
     let mut governor = watchdog();
     governor.on(exact(300, forked(900, 3)), at(1));
-    assert_eq!(
-        governor.believable(look(900, 3)),
-        Some(ByteSize::from_mib(300))
-    );
+    let believed = governor.believable(look(900, 3), ByteSize::ZERO);
+    assert_eq!(believed, ByteSize::from_mib(300));
     governor
 }
 
@@ -116,18 +127,22 @@ fn shared_pages_that_are_written_count_though_the_sum_stays() {
         written: ByteSize::from_mib(mib),
         ..look(900, 3)
     };
-    assert_eq!(governor.on(Input::Sum(after(50)), at(10)), Action::Wait);
-    let much = after(100);
+    // Believed until it matters.
+    assert_eq!(governor.on(Input::Sum(after(211)), at(10)), Action::Wait);
+    let much = after(212);
+    assert_eq!(governor.on(Input::Sum(much), at(20)), Action::MeasureBounds);
+    // Half of it was something else.
+    assert_eq!(governor.on(bounds(400, 410, much), at(21)), Action::Wait);
+    assert_eq!(governor.on(Input::Sum(after(101)), at(30)), Action::Wait);
+    let again = after(102);
     assert_eq!(
-        governor.on(Input::Sum(much), at(20)),
-        Action::MeasureExactly
+        governor.on(Input::Sum(again), at(31)),
+        Action::MeasureBounds
     );
-    assert_eq!(governor.on(exact(400, much), at(21)), Action::Wait);
     assert_eq!(
-        governor.on(Input::Sum(after(112)), at(30)),
-        Action::MeasureExactly
+        governor.on(bounds(512, 512, again), at(32)),
+        Action::EndTree
     );
-    assert_eq!(governor.on(exact(512, after(112)), at(31)), Action::EndTree);
     // A tree that could not breach if every page were its own costs nothing.
     assert!(!known_to_share().wants_faults(look(380, 3)));
     assert!(!watchdog().wants_faults(look(900, 3)));
@@ -145,10 +160,11 @@ fn who_leaves_takes_along_what_was_counted_twice() {
         private: ByteSize::from_mib(812),
         ..left
     };
-    assert_eq!(governor.believable(left), Some(ByteSize::from_mib(300)));
+    let peak = ByteSize::from_mib(300);
+    assert_eq!(governor.believable(left, peak), peak);
     assert_eq!(
         governor.on(Input::Sum(grown), at(20)),
-        Action::MeasureExactly
+        Action::MeasureBounds
     );
     assert_eq!(governor.on(exact(512, grown), at(21)), Action::EndTree);
 }
@@ -261,7 +277,7 @@ proptest! {
 #[test]
 fn what_is_counted_twice_is_learned_before_the_limit() {
     let mut governor = watchdog();
-    assert_eq!(governor.on(Input::Sum(forked(127, 4)), at(1)), Action::Wait);
+    assert_eq!(governor.on(Input::Sum(forked(10, 4)), at(1)), Action::Wait);
     assert_eq!(
         governor.on(Input::Sum(forked(128, 4)), at(2)),
         Action::MeasureExactly
@@ -283,7 +299,7 @@ fn newcomers_bring_doubt_by_what_they_may_share() {
     assert_eq!(governor.on(Input::Sum(little), at(5)), Action::Wait);
     assert_eq!(
         governor.on(Input::Sum(little), at(6)),
-        Action::MeasureExactly
+        Action::MeasureBounds
     );
     let mut governor = watchdog();
     let over = Sum {
@@ -306,13 +322,54 @@ fn measurements_keep_their_distance() {
         governor.on(Input::Sum(forked(200, 5)), at(51)),
         Action::MeasureExactly
     );
+    // Bounds are cheap, and come at once; what they leave open waits.
     let mut governor = watchdog();
     governor.on(exact(300, look(300, 4)), at(1));
-    assert_eq!(governor.on(Input::Sum(forked(600, 5)), at(4)), Action::Wait);
+    let over = forked(600, 5);
+    assert_eq!(governor.on(Input::Sum(over), at(4)), Action::MeasureBounds);
+    assert_eq!(governor.on(bounds(300, 600, over), at(4)), Action::Wait);
     assert_eq!(
-        governor.on(Input::Sum(forked(600, 5)), at(5)),
+        governor.on(Input::Sum(look(600, 5)), at(5)),
         Action::MeasureExactly
     );
+}
+
+#[test]
+fn nothing_long_is_begun_while_the_limit_could_be_reached_meanwhile() {
+    let shared = |mib| Sum {
+        shared: ByteSize::from_mib(mib),
+        ..look(8, 3)
+    };
+    let step = |from: u64, to: u64| {
+        let mut governor = watchdog();
+        governor.on(Input::Sum(shared(3 * from)), at(1));
+        governor.on(exact(from, shared(3 * from)), at(2));
+        // Each of the three has mapped as much more.
+        let now = shared(3 * to);
+        governor.on(Input::Sum(now), at(100));
+        governor.on(bounds(to, 3 * to, now), at(100))
+    };
+    assert_eq!(step(200, 490), Action::Wait, "22 MiB left, 3 MiB a ms");
+    assert_eq!(step(400, 440), Action::MeasureExactly, "a slow one");
+}
+
+#[test]
+fn one_process_that_maps_shared_memory_twice_holds_it_once() {
+    let mut governor = watchdog();
+    let ring = |mib| Sum {
+        shared: ByteSize::from_mib(mib),
+        ..look(1, 1)
+    };
+    assert_eq!(
+        governor.on(Input::Sum(ring(600)), at(1)),
+        Action::MeasureBounds
+    );
+    assert_eq!(
+        governor.on(bounds(1, 601, ring(600)), at(1)),
+        Action::MeasureExactly
+    );
+    assert_eq!(governor.on(exact(301, ring(600)), at(9)), Action::Wait);
+    assert_eq!(governor.on(Input::Sum(ring(600)), at(100)), Action::Wait);
 }
 
 #[test]
@@ -322,8 +379,9 @@ fn one_address_space_seen_twice_is_not_believed() {
         twins: true,
         ..look(600, 2)
     };
+    assert_eq!(governor.on(Input::Sum(twins), at(1)), Action::MeasureBounds);
     assert_eq!(
-        governor.on(Input::Sum(twins), at(1)),
+        governor.on(bounds(300, 600, twins), at(1)),
         Action::MeasureExactly
     );
     assert_eq!(governor.on(exact(300, twins), at(2)), Action::Wait);
@@ -339,9 +397,16 @@ fn growing_shared_memory_is_measured_not_believed() {
     governor.on(exact(200, shared(100)), at(1));
     assert_eq!(
         governor.on(Input::Sum(shared(600)), at(9)),
+        Action::MeasureBounds
+    );
+    assert_eq!(
+        governor.on(bounds(250, 700, shared(600)), at(9)),
         Action::MeasureExactly
     );
-    assert_eq!(governor.on(exact(250, shared(600)), at(9)), Action::Wait);
+    assert_eq!(
+        governor.on(bounds(512, 800, shared(700)), at(9)),
+        Action::EndTree
+    );
 }
 
 #[test]

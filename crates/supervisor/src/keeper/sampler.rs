@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::V2Group;
 use memcap_linux::proc::{self, PageCounts, Resident, Stat};
-use memcap_linux::{ByteSize, FileError, PidFd, ProcessId, data_limit, share_memory};
+use memcap_linux::{
+    ByteSize, FileError, MappingReader, PidFd, ProcessId, data_limit, share_memory,
+};
 use nix::sys::signal::Signal;
 
 use crate::governor::{Leases, Sum};
@@ -22,6 +24,10 @@ const SMALL: ByteSize = ByteSize::from_mib(1);
 /// File-backed memory may be shared memory: when it has changed by this much,
 /// the dearer status file tells which.
 const BACKED_STEP: ByteSize = ByteSize::from_mib(1);
+/// A process that has mapped more than this many times what it holds, and more
+/// than this many bytes beside, is not looked at page by page.
+const SPARSE: u64 = 4;
+const SMALL_SPAN: u64 = 64 << 20;
 /// Mapping or touching this much between two looks is growing.
 const GROWTH: ByteSize = ByteSize::from_kib(256);
 /// For how long after that a member counts as growing.
@@ -31,6 +37,7 @@ const GROWING: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Sampler {
     text: Vec<u8>,
+    mappings: MappingReader,
     members: BTreeMap<i32, Member>,
     /// Processes that are none of ours, so that they are asked only once.
     strangers: BTreeSet<i32>,
@@ -38,7 +45,7 @@ pub(super) struct Sampler {
     swap_exists: bool,
     /// What may be swapped without counting.
     swap_allowed: ByteSize,
-    /// What members held that have left since the last exact measurement.
+    /// What members held that have left since the last measurement.
     departed: ByteSize,
     /// Whose children are members; this process's own unless told otherwise.
     root: i32,
@@ -53,8 +60,10 @@ struct Member {
     resident: Resident,
     /// File-backed and shared memory when the status file was read last.
     backed: ByteSize,
-    /// Minor faults at the last exact measurement; none for who was born since.
+    /// Minor faults at the last measurement; none for who was born since.
     faults: u64,
+    /// The same at the last look that asked.
+    faults_seen: u64,
     /// When its lease, its mappings or its memory were last seen to grow.
     grew: Option<Instant>,
     lease: Lease,
@@ -76,6 +85,7 @@ impl Sampler {
     pub(super) fn unused() -> Sampler {
         Sampler {
             text: Vec::new(),
+            mappings: MappingReader::default(),
             members: BTreeMap::new(),
             strangers: BTreeSet::new(),
             newest_pid: None,
@@ -161,6 +171,7 @@ impl Sampler {
         for (pid, member) in &mut self.members {
             member.inherited = Inherited::Known(ByteSize::ZERO);
             member.faults = Stat::read(*pid).map_or(0, |stat| stat.minor_faults);
+            member.faults_seen = member.faults;
             if doubles.contains(pid) {
                 continue;
             }
@@ -179,23 +190,101 @@ impl Sampler {
         total.saturating_add(swapped.saturating_sub(self.swap_allowed))
     }
 
+    /// What the tree of the last look, and of the last [`Sampler::written`],
+    /// holds at the least and at the most, shared pages counted once; as much of
+    /// it as is found out quickly. Afterwards no member has inherited anything
+    /// that is not known.
+    pub(super) fn bounds(&mut self, sum: Sum, limit: ByteSize) -> (ByteSize, ByteSize) {
+        let shared = self.shared_at_least();
+        let doubles = self.doubles();
+        let mut largest = ByteSize::ZERO;
+        let mut all = ByteSize::ZERO;
+        for (pid, member) in &mut self.members {
+            member.inherited = Inherited::Known(ByteSize::ZERO);
+            member.faults = member.faults_seen;
+            if !doubles.contains(pid) {
+                largest = largest.max(member.resident.anonymous);
+                all = all.saturating_add(member.resident.anonymous);
+            }
+        }
+        self.departed = ByteSize::ZERO;
+        let least = shared.saturating_add(largest);
+        let most = shared.saturating_add(all);
+        // No number of pages of their own would decide it, or none is needed.
+        if least >= limit || most < limit || sum.members <= 1 {
+            return (least, sum.total());
+        }
+        match self.private_bounds(&doubles) {
+            Some((private_least, private_most)) => (
+                shared.saturating_add(private_least),
+                sum.shared.saturating_add(private_most),
+            ),
+            None => (least, sum.total()),
+        }
+    }
+
+    /// A process has each page of shared memory once, unless it has mapped it
+    /// in several places.
+    fn shared_at_least(&mut self) -> ByteSize {
+        let largest = self
+            .members
+            .iter()
+            .max_by_key(|(_, member)| member.resident.shared);
+        let Some((pid, member)) = largest else {
+            return ByteSize::ZERO;
+        };
+        if member.resident.shared == ByteSize::ZERO {
+            return ByteSize::ZERO;
+        }
+        let twice = self.mappings.mapped_twice(*pid);
+        let shared = member.resident.shared;
+        shared.saturating_sub(twice.unwrap_or(ByteSize::MAX))
+    }
+
+    /// Private memory by its pages, those that several members have counted
+    /// once at the least, and once for every two at the most. `None` where that
+    /// is not to be had quickly.
+    fn private_bounds(&mut self, doubles: &BTreeSet<i32>) -> Option<(ByteSize, ByteSize)> {
+        if self.swap_exists {
+            return None;
+        }
+        let (mut own, mut common, mut most_common) = (0u64, 0u64, 0u64);
+        for (pid, member) in &self.members {
+            if doubles.contains(pid) {
+                continue;
+            }
+            let resident = member.resident.anonymous.bytes();
+            let span = resident.saturating_mul(SPARSE).saturating_add(SMALL_SPAN);
+            let pages = self
+                .mappings
+                .anonymous(*pid, ByteSize::from_bytes(span))
+                .ok()??;
+            own += pages.exclusive.bytes();
+            common += pages.common.bytes();
+            most_common = most_common.max(pages.common.bytes());
+        }
+        let sharers = u64::try_from(self.members.len()).unwrap_or(u64::MAX).max(1);
+        let least = own + most_common.max(common / sharers);
+        let most = own + common / 2;
+        Some((ByteSize::from_bytes(least), ByteSize::from_bytes(most)))
+    }
+
     /// The members that are known.
     pub(super) fn member_pids(&self) -> Vec<i32> {
         self.members.keys().copied().collect()
     }
 
-    /// What members may have written since the last exact measurement. A page
-    /// fault makes one page at the most a page of its own: huge pages that are
-    /// shared are split first.
-    pub(super) fn written(&self) -> ByteSize {
-        let faults: u64 = self
-            .members
-            .iter()
-            .filter_map(|(pid, member)| {
-                let now = Stat::read(*pid).ok()?.minor_faults;
-                Some(now.saturating_sub(member.faults))
-            })
-            .sum();
+    /// What members may have written since the last measurement. A page fault
+    /// makes one page at the most a page of its own: huge pages that are shared
+    /// are split first.
+    pub(super) fn written(&mut self) -> ByteSize {
+        let mut faults = 0u64;
+        for (pid, member) in &mut self.members {
+            if let Ok(stat) = Stat::read(*pid) {
+                member.faults_seen = stat.minor_faults;
+                faults = faults.saturating_add(stat.minor_faults.saturating_sub(member.faults));
+            }
+        }
         ByteSize::from_bytes(faults.saturating_mul(proc::page_size()))
     }
 
@@ -362,6 +451,7 @@ impl Sampler {
                 resident: Resident::default(),
                 backed: ByteSize::MAX,
                 faults: 0,
+                faults_seen: 0,
                 grew: None,
                 lease: Lease::Inherited,
             };

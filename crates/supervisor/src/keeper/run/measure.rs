@@ -30,9 +30,7 @@ impl Watch<'_> {
         if self.governor.wants_faults(sum) {
             sum.written = self.sampler.written();
         }
-        if let Some(bytes) = self.governor.believable(sum) {
-            self.note(bytes);
-        }
+        self.note(self.governor.believable(sum, self.peak));
         sum.leases = self.renew_leases(sum);
         Input::Sum(sum)
     }
@@ -102,9 +100,36 @@ impl Watch<'_> {
         (self.current, peak)
     }
 
-    /// Counts shared pages once, frozen where nobody notices. True: the tree
-    /// is at its limit and must be ended.
-    pub(super) fn measure_exactly(&mut self, pause: impl Fn(Duration)) -> bool {
+    /// Measures as long as the governor asks for it; what it asks for then.
+    pub(super) fn measure(&mut self, asked: Action, pause: impl Fn(Duration)) -> Action {
+        let mut asked = asked;
+        loop {
+            asked = match asked {
+                Action::MeasureBounds => self.find_bounds(),
+                Action::MeasureExactly => self.measure_exactly(&pause),
+                Action::Wait | Action::AskToEnd | Action::EndTree => return asked,
+            };
+        }
+    }
+
+    fn find_bounds(&mut self) -> Action {
+        let begun = Instant::now();
+        let mut sum = self.sampler.look(self.enclosure.directory());
+        sum.written = self.sampler.written();
+        let (least, most) = self.sampler.bounds(sum, self.spec.limit);
+        let took = begun.elapsed();
+        self.note(least);
+        let input = Input::Bounds {
+            least,
+            most,
+            sum,
+            took,
+        };
+        self.tell(input)
+    }
+
+    /// Counts shared pages once, frozen where nobody notices.
+    fn measure_exactly(&mut self, pause: impl Fn(Duration)) -> Action {
         let frozen = self
             .enclosure
             .directory()
@@ -116,23 +141,21 @@ impl Watch<'_> {
             }
         }
         let begun = Instant::now();
-        let sum = self.sampler.look(self.enclosure.directory());
+        let mut sum = self.sampler.look(self.enclosure.directory());
+        sum.written = self.sampler.written();
         let bytes = self.sampler.exact(self.enclosure.directory());
         let took = begun.elapsed();
         // Growing meanwhile, the parts are of different moments.
         let bytes = bytes.min(sum.total().max(self.spec.limit));
         self.note(bytes);
-        let ends = self
-            .governor
-            .on(Input::Exact { bytes, sum, took }, self.now());
-        if ends == Action::EndTree {
-            return true;
+        let asked = self.tell(Input::Exact { bytes, sum, took });
+        match frozen {
+            Some(group) if asked != Action::EndTree && group.set_frozen(false).is_err() => {
+                // A group that cannot be thawed can be killed: not left hanging.
+                Action::EndTree
+            }
+            _ => asked,
         }
-        if let Some(group) = frozen {
-            // A group that cannot be thawed can be killed: not left hanging.
-            return group.set_frozen(false).is_err();
-        }
-        false
     }
 
     /// Halts a tree that is about to be ended for memory and takes its last
@@ -149,8 +172,9 @@ impl Watch<'_> {
             Some(group) => drop(group.set_frozen(true)),
             None => self.sampler.stop_members(),
         }
+        self.halted = Some(self.now());
         let sum = self.sampler.look(self.enclosure.directory());
-        let size = if sum.members <= 1 {
+        let size = if sum.members <= 1 && sum.shared == ByteSize::ZERO {
             sum.total()
         } else {
             self.sampler.exact(self.enclosure.directory())

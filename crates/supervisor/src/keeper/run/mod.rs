@@ -305,8 +305,9 @@ impl Keeper {
         loop {
             let woken = self.wait(watch)?;
             for input in self.inputs(&woken, watch)? {
-                match watch.governor.on(input, watch.now()) {
-                    Action::Wait => {}
+                let asked = watch.tell(input);
+                match watch.measure(asked, |pause| self.pause(pause)) {
+                    Action::Wait | Action::MeasureBounds | Action::MeasureExactly => {}
                     Action::AskToEnd => {
                         watch.record_limit();
                         watch.record(Happening::AskedToEnd);
@@ -316,11 +317,6 @@ impl Keeper {
                         watch.signal_main(Signal::SIGTERM as i32);
                         // A stopped one could not hear it.
                         watch.continue_main();
-                    }
-                    Action::MeasureExactly => {
-                        if watch.measure_exactly(|pause| self.pause(pause)) {
-                            return Ok(());
-                        }
                     }
                     Action::EndTree => return Ok(()),
                 }

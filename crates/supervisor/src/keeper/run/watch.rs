@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::leasing::Leasing;
 use crate::evidence::{Evidence, PeakSource};
-use crate::governor::{Governor, Rules};
+use crate::governor::{Action, Governor, Input, Rules};
 use crate::keeper::beside::{self, Beside};
 use crate::keeper::enclosure::Enclosure;
 use crate::keeper::recorder::Recorder;
@@ -18,6 +18,7 @@ use crate::keeper::soft::SoftLimit;
 use crate::keeper::tree::{Family, Reaped};
 use crate::plan::Placement;
 use crate::timeline::Happening;
+use crate::trace::Tracer;
 use crate::wire::Spec;
 
 /// One job being watched.
@@ -38,6 +39,9 @@ pub(super) struct Watch<'a> {
     pub(super) peak: ByteSize,
     pub(super) next_sample: Duration,
     pub(super) recorder: Option<Recorder>,
+    pub(super) tracer: Option<Tracer>,
+    /// When the tree was halted for its last measurement.
+    pub(super) halted: Option<Duration>,
 }
 
 impl<'a> Watch<'a> {
@@ -77,8 +81,23 @@ impl<'a> Watch<'a> {
             current: ByteSize::ZERO,
             peak: ByteSize::ZERO,
             next_sample: Duration::ZERO,
+            halted: None,
+            tracer: spec
+                .trace
+                .as_ref()
+                .map(|file| Tracer::new((&file.0).into())),
             recorder: spec.record.then(Recorder::default),
         }
+    }
+
+    /// Tells the governor; what it asks for.
+    pub(super) fn tell(&mut self, input: Input) -> Action {
+        let now = self.now();
+        let asked = self.governor.on(input, now);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.step(now, input, asked);
+        }
+        asked
     }
 
     /// When something is to be done at the latest.
@@ -155,8 +174,15 @@ impl<'a> Watch<'a> {
                 PeakSource::Sampled,
             ),
         };
+        let traced = self.tracer.take().map(|tracer| {
+            let halted = self.halted.unwrap_or_else(|| self.now());
+            tracer.write(&self.governor, halted, self.peak)
+        });
         let throttled = self.soft.as_ref().and_then(SoftLimit::held_back);
-        let notes = self.soft.as_mut().map(SoftLimit::notes);
+        let mut notes = self.soft.as_mut().map_or_else(Vec::new, SoftLimit::notes);
+        if let Some(Err(error)) = traced {
+            notes.push(format!("failed to write the trace: {error}"));
+        }
         Evidence {
             main: self.reaped.main,
             cause: self.governor.cause(),
@@ -176,7 +202,7 @@ impl<'a> Watch<'a> {
             left_running,
             timeline,
             processes,
-            notes: notes.unwrap_or_default(),
+            notes,
         }
     }
 }

@@ -1,0 +1,236 @@
+//! What a process has mapped, page by page: dearer than a sum, five times
+//! cheaper than `smaps_rollup` where pages are small (2 ms per GiB).
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::ByteSize;
+use crate::file::{self, FileError, Operation};
+use crate::proc::{page_size, pid_file};
+
+/// How many page entries are read at a time.
+const ENTRIES: usize = 8192;
+const ENTRY_BYTES: usize = 8;
+
+/// The bits of an entry (Documentation/admin-guide/mm/pagemap.rst).
+const PRESENT: u64 = 1 << 63;
+const FILE_OR_SHARED: u64 = 1 << 61;
+/// Mapped by this process alone (Linux 4.2).
+const EXCLUSIVE: u64 = 1 << 56;
+
+/// The resident anonymous pages of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AnonymousPages {
+    /// Mapped by nobody else.
+    pub exclusive: ByteSize,
+    /// Mapped by at least one more process, as after `fork`.
+    pub common: ByteSize,
+}
+
+/// Reads mappings into buffers that are kept between calls.
+#[derive(Debug, Default)]
+pub struct MappingReader {
+    text: Vec<u8>,
+    entries: Vec<u8>,
+    /// Parts of files, by device and inode: start and end offset.
+    parts: Vec<Part>,
+}
+
+/// A file's device, as its number is written, and inode.
+type FileKey = (u64, u64);
+
+/// A part of a file: start and end offset.
+type Part = (FileKey, u64, u64);
+
+impl MappingReader {
+    /// Looks at every page of the private mappings. `None` where those span
+    /// more than `most`, so that a huge reservation costs nothing.
+    ///
+    /// # Errors
+    /// When the process is gone or may not be looked into.
+    pub fn anonymous(
+        &mut self,
+        pid: i32,
+        most: ByteSize,
+    ) -> Result<Option<AnonymousPages>, FileError> {
+        let text = file::read_into(pid_file(pid, "maps").as_ref(), &mut self.text)?;
+        let private = || mappings(text).filter(|mapping| mapping.private);
+        let span: u64 = private().map(|mapping| mapping.end - mapping.start).sum();
+        if span > most.bytes() {
+            return Ok(None);
+        }
+        let path = pid_file(pid, "pagemap");
+        let failed = |error| FileError::new(Operation::Read, path.as_ref(), error);
+        let pagemap = File::open(&path).map_err(failed)?;
+        self.entries.resize(ENTRIES * ENTRY_BYTES, 0);
+        let mut pages = (0, 0);
+        for mapping in private() {
+            let mut page = mapping.start / page_size();
+            let end = mapping.end / page_size();
+            while page < end {
+                let wanted = usize::try_from(end - page).unwrap_or(ENTRIES).min(ENTRIES);
+                let buffer = &mut self.entries[..wanted * ENTRY_BYTES];
+                let read = pagemap
+                    .read_at(buffer, page * ENTRY_BYTES as u64)
+                    .map_err(failed)?;
+                let (entries, _) = buffer[..read].as_chunks::<ENTRY_BYTES>();
+                // Past the end of what can be mapped there is nothing.
+                if entries.is_empty() {
+                    break;
+                }
+                count(entries, &mut pages);
+                page += entries.len() as u64;
+            }
+        }
+        let bytes = |pages: u64| ByteSize::from_bytes(pages * page_size());
+        Ok(Some(AnonymousPages {
+            exclusive: bytes(pages.0),
+            common: bytes(pages.1),
+        }))
+    }
+
+    /// How much of files, shared memory among them, is mapped in more than one
+    /// place and so may be counted more than once in the process's own resident
+    /// memory; an upper bound.
+    ///
+    /// # Errors
+    /// When the process is gone or may not be looked into.
+    pub fn mapped_twice(&mut self, pid: i32) -> Result<ByteSize, FileError> {
+        let text = file::read_into(pid_file(pid, "maps").as_ref(), &mut self.text)?;
+        self.parts.clear();
+        self.parts.extend(
+            mappings(text)
+                .filter(|mapping| mapping.file.1 != 0)
+                .map(|mapping| {
+                    let length = mapping.end - mapping.start;
+                    let end = mapping.offset.saturating_add(length);
+                    (mapping.file, mapping.offset, end)
+                }),
+        );
+        self.parts.sort_unstable();
+        Ok(ByteSize::from_bytes(overlap(&self.parts)))
+    }
+}
+
+/// Exclusive and common anonymous pages, added to what was there.
+fn count(entries: &[[u8; ENTRY_BYTES]], (exclusive, common): &mut (u64, u64)) {
+    for entry in entries {
+        let entry = u64::from_ne_bytes(*entry);
+        let anonymous = entry & (PRESENT | FILE_OR_SHARED) == PRESENT;
+        let alone = entry & EXCLUSIVE != 0;
+        *exclusive += u64::from(anonymous && alone);
+        *common += u64::from(anonymous && !alone);
+    }
+}
+
+/// What sorted parts of files cover again that earlier ones cover already.
+fn overlap(parts: &[Part]) -> u64 {
+    let mut twice = 0u64;
+    let mut covered: Option<(FileKey, u64)> = None;
+    for (file, start, end) in parts {
+        let so_far = match covered {
+            Some((known, until)) if known == *file => until,
+            _ => 0,
+        };
+        twice = twice.saturating_add(so_far.min(*end).saturating_sub(*start));
+        covered = Some((*file, so_far.max(*end)));
+    }
+    twice
+}
+
+/// One line of /proc/PID/maps (proc_pid_maps(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    private: bool,
+    offset: u64,
+    file: FileKey,
+}
+
+/// The lines that can be understood.
+fn mappings(text: &[u8]) -> impl Iterator<Item = Mapping> {
+    text.split(|byte| *byte == b'\n').filter_map(parse)
+}
+
+/// `start-end perms offset major:minor inode …`.
+fn parse(line: &[u8]) -> Option<Mapping> {
+    // A file's name need not be UTF-8, and does not matter.
+    let mut words = line.splitn(6, |byte| *byte == b' ');
+    let mut word = || std::str::from_utf8(words.next()?).ok();
+    let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    let (start, end) = word()?.split_once('-')?;
+    let private = word()?.as_bytes().get(3) == Some(&b'p');
+    let offset = hex(word()?)?;
+    let (major, minor) = word()?.split_once(':')?;
+    let inode = word()?.parse().ok()?;
+    let (start, end) = (hex(start)?, hex(end)?);
+    (start <= end).then_some(Mapping {
+        start,
+        end,
+        private,
+        offset,
+        file: (hex(major)? << 32 | hex(minor)?, inode),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_line_is_understood_whatever_the_name() {
+        let line = b"7f00-7f10 rw-s 00001000 fd:01 42     /a name \xff";
+        let mapping = Mapping {
+            start: 0x7f00,
+            end: 0x7f10,
+            private: false,
+            offset: 0x1000,
+            file: (0xfd << 32 | 1, 42),
+        };
+        assert_eq!(parse(line), Some(mapping));
+        let heap = parse(b"10-20 rw-p 00000000 00:00 0 [heap]").expect("parses");
+        assert!(heap.private && heap.file.1 == 0);
+        assert_eq!(parse(b""), None);
+    }
+
+    #[test]
+    fn what_is_mapped_again_is_found_per_file() {
+        let (one, other) = ((1, 1), (1, 2));
+        let cases: [(&[Part], u64); 5] = [
+            (&[(one, 0, 10), (other, 0, 10)], 0),
+            (&[(one, 0, 10), (one, 0, 10)], 10),
+            (&[(one, 0, 10), (one, 10, 20)], 0),
+            (&[(one, 0, 10), (one, 5, 20), (one, 6, 7)], 6),
+            (&[(one, 0, 10), (one, 0, 10), (one, 0, 10)], 20),
+        ];
+        for (parts, expected) in cases {
+            assert_eq!(overlap(parts), expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_pages_are_exclusive() {
+        let pid = i32::try_from(std::process::id()).expect("a pid");
+        let touched = vec![1u8; 8 << 20];
+        let mut reader = MappingReader::default();
+        let pages = reader
+            .anonymous(pid, ByteSize::MAX)
+            .expect("readable")
+            .expect("not too large");
+        assert!(touched.iter().all(|byte| *byte == 1));
+        assert!(pages.exclusive >= ByteSize::from_mib(8), "{pages:?}");
+        let none = reader.anonymous(pid, ByteSize::from_mib(1));
+        assert_eq!(none.expect("readable"), None);
+        let twice = reader.mapped_twice(pid).expect("readable");
+        assert!(twice < ByteSize::from_mib(8), "{twice}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = mappings(&text).count();
+        }
+    }
+}

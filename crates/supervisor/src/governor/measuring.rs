@@ -1,0 +1,218 @@
+//! When a sum that may count pages twice is worth a measurement, and which: the
+//! quick one that gives bounds, or the exact one, during which a tree grows.
+
+use std::time::Duration;
+
+use memcap_linux::ByteSize;
+
+use super::sum::{Learned, Sum};
+
+/// From this share of the limit on, in percent, looks ask for what members have
+/// written, and measurements come more often.
+pub(super) const PREPARE_FROM: u32 = 75;
+/// What may be counted twice without being worth a measurement, in percent of
+/// the limit.
+pub(super) const NEGLIGIBLE: u32 = 2;
+/// A measurement is not repeated before this many times its own cost has
+/// passed, so that a tree that forks all the time is not measured all the time:
+/// at most a fiftieth of a processor far from the limit, a fifth near it.
+const PATIENCE_FAR: u32 = 50;
+const PATIENCE_NEAR: u32 = 4;
+/// Where the last measurement found what was suspected, the next suspicion is
+/// as good: half of a processor, while the tree grows towards its limit.
+const PATIENCE_CONFIRMED: u32 = 1;
+/// After a measurement that found the tree below its limit, growth of this much
+/// brings the next one.
+const RECHECK_STEP: ByteSize = ByteSize::from_mib(4);
+/// For small limits: this part of the limit.
+const RECHECK_SHARE: u64 = 256;
+/// What an exact measurement is taken to cost before there was one, in ns per
+/// MiB: 10 ms per GiB of small pages (measured).
+const COST_PER_MIB: u64 = 10_000;
+/// An exact measurement is not begun while the tree could reach the limit, as
+/// it grows now, in this many times what the measurement costs.
+const HASTE: u64 = 2;
+
+/// How deep to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    Bounds,
+    Exact,
+}
+
+/// What a measurement told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measured {
+    pub(super) depth: Depth,
+    pub(super) least: ByteSize,
+    pub(super) most: ByteSize,
+    pub(super) sum: Sum,
+    pub(super) took: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    ended: Duration,
+    took: Duration,
+}
+
+/// What was measured when.
+#[derive(Debug, Default)]
+pub(super) struct Measuring {
+    bounds: Option<Last>,
+    exact: Option<Last>,
+    /// What the last exact measurement cost per MiB of the sum, in ns.
+    cost_per_mib: Option<u64>,
+    /// Up to this much at the most, no further measurement is worth it.
+    recheck_above: ByteSize,
+    /// What the tree held for certain after the last measurement.
+    least: ByteSize,
+    /// The last measurement found most of the growth that was suspected.
+    confirmed: bool,
+    /// The last measurement left it open whether the limit is reached.
+    open: bool,
+    pace: Pace,
+}
+
+impl Measuring {
+    /// What is worth it after a look.
+    pub(super) fn after_look(
+        &mut self,
+        learned: &Learned,
+        sum: Sum,
+        limit: ByteSize,
+        now: Duration,
+    ) -> Option<Depth> {
+        let growing = self.pace.look(sum, now);
+        let negligible = limit.percent(NEGLIGIBLE);
+        let at_most = learned.at_most(sum);
+        if at_most < limit {
+            // What was written is believed until it matters.
+            let unknown = learned.doubt(sum.unwritten());
+            if unknown <= negligible {
+                return None;
+            }
+            // Bounds of one process are exact, and cheaper.
+            return if sum.members <= 1 {
+                is_due(self.bounds, now, PATIENCE_FAR).then_some(Depth::Bounds)
+            } else {
+                self.exact_is_due(learned, sum, limit, now)
+                    .then_some(Depth::Exact)
+            };
+        }
+        if learned.doubt(sum) <= negligible && growing {
+            // Certainty comes by itself, sooner than by a measurement.
+            return None;
+        }
+        if at_most >= self.recheck_above && is_due(self.bounds, now, self.patience()) {
+            return Some(Depth::Bounds);
+        }
+        (self.open && self.exact_is_due(learned, sum, limit, now)).then_some(Depth::Exact)
+    }
+
+    /// What is worth it after a measurement that did not find the limit
+    /// reached, of which `learned` knows already.
+    pub(super) fn after_measurement(
+        &mut self,
+        learned: &Learned,
+        suspected: ByteSize,
+        measured: Measured,
+        limit: ByteSize,
+        now: Duration,
+    ) -> Option<Depth> {
+        let Measured {
+            depth,
+            least,
+            most,
+            sum,
+            took,
+        } = measured;
+        self.pace.start_over();
+        let last = Some(Last { ended: now, took });
+        match depth {
+            Depth::Bounds => self.bounds = last,
+            Depth::Exact => {
+                self.exact = last;
+                let cost = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                self.cost_per_mib = Some(cost / sum.total().mib().max(1));
+            }
+        }
+        let found = least.saturating_sub(self.least).bytes();
+        let sought = suspected.saturating_sub(self.least).bytes();
+        self.confirmed = found >= sought / 2;
+        self.least = least;
+        let step = RECHECK_STEP.bytes().min(limit.bytes() / RECHECK_SHARE);
+        // Sooner where less is missing.
+        let step = ByteSize::from_bytes(step).min(limit.saturating_sub(least));
+        self.recheck_above = most.saturating_add(step);
+        self.open = most >= limit && most.saturating_sub(least) > limit.percent(NEGLIGIBLE);
+        (self.open && depth == Depth::Bounds && self.exact_is_due(learned, sum, limit, now))
+            .then_some(Depth::Exact)
+    }
+
+    fn patience(&self) -> u32 {
+        if self.confirmed {
+            PATIENCE_CONFIRMED
+        } else {
+            PATIENCE_NEAR
+        }
+    }
+
+    fn exact_is_due(&self, learned: &Learned, sum: Sum, limit: ByteSize, now: Duration) -> bool {
+        let patience = if learned.at_most(sum) >= limit.percent(PREPARE_FROM) {
+            PATIENCE_NEAR
+        } else {
+            PATIENCE_FAR
+        };
+        let headroom = limit.saturating_sub(learned.at_least(sum));
+        is_due(self.exact, now, patience) && !self.pace.fills(headroom, self.exact_cost(sum))
+    }
+
+    /// What an exact measurement would take.
+    fn exact_cost(&self, sum: Sum) -> Duration {
+        let per_mib = self.cost_per_mib.unwrap_or(COST_PER_MIB);
+        Duration::from_nanos(per_mib.saturating_mul(sum.total().mib()))
+    }
+}
+
+fn is_due(last: Option<Last>, now: Duration, patience: u32) -> bool {
+    last.is_none_or(|last| now >= last.ended + last.took * patience)
+}
+
+/// How fast the tree touches memory, from one look to the next.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<(Duration, Sum)>,
+    grown: ByteSize,
+    within: Duration,
+}
+
+impl Pace {
+    /// Takes note of a look; true where private memory has grown since the last
+    /// one. More shared memory is more doubt.
+    fn look(&mut self, sum: Sum, now: Duration) -> bool {
+        let Some((at, last)) = self.last.replace((now, sum)) else {
+            return sum.private > ByteSize::ZERO;
+        };
+        // What newcomers have inherited, nobody has touched just now.
+        let own = |sum: Sum| sum.total().saturating_sub(sum.inherited);
+        let written = sum.written.saturating_sub(last.written);
+        self.grown = own(sum).saturating_sub(own(last)).saturating_add(written);
+        self.within = now.saturating_sub(at);
+        sum.private > last.private
+    }
+
+    /// What counts from the last measurement on starts over.
+    fn start_over(&mut self) {
+        if let Some((_, last)) = &mut self.last {
+            last.inherited = ByteSize::ZERO;
+            last.written = ByteSize::ZERO;
+        }
+    }
+
+    /// Whether `room` would be filled in a few times `cost`.
+    fn fills(&self, room: ByteSize, cost: Duration) -> bool {
+        let product = |bytes: ByteSize, time: Duration| u128::from(bytes.bytes()) * time.as_nanos();
+        product(self.grown, cost) * u128::from(HASTE) > product(room, self.within)
+    }
+}
