@@ -78,11 +78,15 @@ impl FileError {
 /// bytes, since such files state no size.
 const USUAL_SIZE: usize = 4096;
 
+/// No kernel file that is read here comes near this; a file of a captured host
+/// may be anything.
+const LARGEST: usize = 16 << 20;
+
 /// The whole text of a small file.
 ///
 /// # Errors
-/// Any failure to open or read; text that is not UTF-8.
-pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+/// Any failure to open or read; EFBIG above 16 MiB; text that is not UTF-8.
+pub fn read(path: &Path) -> Result<String, FileError> {
     let mut buffer = Vec::new();
     read_into(path, &mut buffer)?;
     String::from_utf8(buffer).map_err(|error| {
@@ -95,7 +99,7 @@ pub(crate) fn read(path: &Path) -> Result<String, FileError> {
 /// not allocate.
 ///
 /// # Errors
-/// Any failure to open or read.
+/// Any failure to open or read; EFBIG above 16 MiB.
 pub(crate) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], FileError> {
     let failed = |error| FileError::new(Operation::Read, path, error);
     buffer.clear();
@@ -113,11 +117,20 @@ pub(crate) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Result<&'b 
         buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => return Ok(buffer),
+            Ok(_) if buffer.len() > LARGEST => {
+                return Err(failed(io::Error::from_raw_os_error(libc::EFBIG)));
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(failed(error)),
         }
     }
+}
+
+/// The lines that end: the kernel ends every one.
+pub(crate) fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
 }
 
 /// Writes a value to an existing file in one `write`, as control files need.

@@ -26,7 +26,7 @@ mod wait;
 
 pub use bytes::{ByteSize, ParseSizeError, SizeSpec};
 pub use fd::{adopt_fd, close_all_except, closed_at_start, detach_standard_streams, keep_open};
-pub use file::{FileError, Operation};
+pub use file::{FileError, Operation, read as read_text};
 pub use fork::fork_alone;
 pub use mapped_file::MappedFile;
 pub use mappings::{AnonymousPages, MappingReader};

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use procfs::prelude::*;
-
 use crate::ByteSize;
+use crate::file::{self, FileError};
 
 /// The part of /proc/meminfo that decisions need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -22,14 +21,22 @@ pub struct MachineMemory {
 /// Reads `meminfo` below a proc root such as `/proc`.
 ///
 /// # Errors
-/// When it cannot be read or parsed.
-pub fn read(proc_root: &Path) -> io::Result<MachineMemory> {
-    let info = procfs::Meminfo::from_file(proc_root.join("meminfo"))
-        .map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(MachineMemory {
-        total: ByteSize::from_bytes(info.mem_total),
-        available: info.mem_available.map(ByteSize::from_bytes),
-        swap_total: ByteSize::from_bytes(info.swap_total),
+/// When it cannot be read, or does not tell MemTotal and SwapTotal.
+pub fn read(proc_root: &Path) -> Result<MachineMemory, FileError> {
+    let path = proc_root.join("meminfo");
+    let mut buffer = Vec::new();
+    let text = file::read_into(&path, &mut buffer)?;
+    parse(text).ok_or_else(|| FileError::parse(&path, "no MemTotal or no SwapTotal in it"))
+}
+
+/// Understands the text of meminfo, of which only whole lines count; `None`
+/// without MemTotal or SwapTotal. (The procfs crate wants a dozen fields more,
+/// multiplies without looking, and panics on a name that is not ASCII.)
+pub fn parse(text: &[u8]) -> Option<MachineMemory> {
+    Some(MachineMemory {
+        total: field(text, b"MemTotal:")?,
+        available: field(text, b"MemAvailable:"),
+        swap_total: field(text, b"SwapTotal:")?,
     })
 }
 
@@ -42,16 +49,16 @@ pub fn available(proc_root: &Path) -> io::Result<ByteSize> {
     // It is the third line of some fifty.
     let mut head = [0; 512];
     let length = File::open(proc_root.join("meminfo"))?.read(&mut head)?;
-    parse_available(&head[..length])
+    field(&head[..length], b"MemAvailable:")
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no MemAvailable in meminfo"))
 }
 
-/// `None` without a whole line of it.
-fn parse_available(head: &[u8]) -> Option<ByteSize> {
-    let whole = head.iter().rposition(|byte| *byte == b'\n')?;
-    let line = head[..whole]
+/// One field, in kB by its name; `None` without a whole line of it.
+fn field(text: &[u8], name: &[u8]) -> Option<ByteSize> {
+    let whole = text.iter().rposition(|byte| *byte == b'\n')?;
+    let line = text[..whole]
         .split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"MemAvailable:"))?;
+        .find_map(|line| line.strip_prefix(name))?;
     let kib = std::str::from_utf8(line).ok()?.trim().strip_suffix(" kB")?;
     let bytes = kib.trim_end().parse::<u64>().ok()?.checked_mul(1024)?;
     Some(ByteSize::from_bytes(bytes))
@@ -79,11 +86,43 @@ mod tests {
         for (head, bytes) in cases {
             let text = String::from_utf8_lossy(head);
             assert_eq!(
-                parse_available(head),
+                field(head, b"MemAvailable:"),
                 bytes.map(ByteSize::from_bytes),
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_machine_needs_not_have_is_not_needed() {
+        let few = b"MemTotal: 8 kB\nSwapTotal: 0 kB\n";
+        let memory = MachineMemory {
+            total: ByteSize::from_kib(8),
+            available: None,
+            swap_total: ByteSize::ZERO,
+        };
+        assert_eq!(parse(few), Some(memory));
+        assert_eq!(parse(b"MemTotal: 8 kB\n"), None);
+        assert_eq!(parse(b"SwapTotal: 8 kB\n"), None);
+        // 2^64 bytes and more.
+        assert_eq!(
+            parse(b"MemTotal: 18014398509481984 kB\nSwapTotal: 0 kB\n"),
+            None
+        );
+        assert_eq!(
+            parse("Mem\u{fc}\nMemTotal: 8 kB\nSwapTotal: 0 kB\n".as_bytes()),
+            Some(memory)
+        );
+    }
+
+    #[test]
+    fn another_reader_agrees() {
+        use procfs::prelude::*;
+        let theirs = procfs::Meminfo::current().expect("readable");
+        let ours = read(Path::new("/proc")).expect("readable");
+        assert_eq!(ours.total.bytes(), theirs.mem_total);
+        assert_eq!(ours.swap_total.bytes(), theirs.swap_total);
+        assert_eq!(ours.available.is_some(), theirs.mem_available.is_some());
     }
 
     #[test]

@@ -41,10 +41,10 @@ pub fn read(proc_root: &Path) -> Result<Vec<Mount>, FileError> {
     Ok(parse(&file::read(&proc_root.join("self/mountinfo"))?))
 }
 
-/// Every line that can be understood; others are skipped, since one odd mount
-/// must not hide the rest.
+/// Every whole line that can be understood; others are skipped, since one odd
+/// mount must not hide the rest.
 pub fn parse(text: &str) -> Vec<Mount> {
-    text.lines().filter_map(parse_line).collect()
+    file::whole_lines(text).filter_map(parse_line).collect()
 }
 
 fn parse_line(line: &str) -> Option<Mount> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use memcap_linux::cgroup::{Membership, own_memberships};
 use memcap_linux::meminfo::{self, MachineMemory};
 use memcap_linux::mounts::{self, Mount};
+use memcap_linux::read_text;
 use serde::Serialize;
 
 use crate::{
@@ -34,7 +35,10 @@ impl Host {
     /// millisecond.
     pub fn observe(roots: &Roots) -> Host {
         let proc_root = roots.proc();
-        let kernel = match std::fs::read_to_string(proc_root.join("sys/kernel/osrelease")) {
+        let kernel = match read_text(&proc_root.join("sys/kernel/osrelease")) {
+            Ok(text) if text.trim().is_empty() => Fact::Unknown {
+                because: "osrelease is empty".to_owned(),
+            },
             Ok(text) => Fact::present(text.trim().to_owned()),
             Err(error) => Fact::unknown(&error),
         };

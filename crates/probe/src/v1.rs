@@ -85,12 +85,13 @@ fn base(roots: &Roots, own: &Path) -> Fact<PathBuf> {
     }
     let group = V1Memory::at(own);
     match (group.is_hierarchical(), group.limit()) {
+        // What cannot be read here could not be kept to either.
+        (Err(error), _) | (_, Err(error)) => Fact::unknown(&error),
         (Ok(true), _) | (Ok(false), Ok(Limit::Unlimited)) => Fact::present(own.to_owned()),
         (Ok(false), Ok(Limit::At(limit))) => Fact::absent(format!(
             "{} limits itself to {limit} but not the groups below it (use_hierarchy is 0)",
             roots.shown(own).display()
         )),
-        (Err(error), _) | (_, Err(error)) => Fact::unknown(&error),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use memcap_linux::cgroup::{Limit, Membership, V2Group};
 use memcap_linux::mounts::Mount;
+use memcap_linux::{one_line, read_text};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{directory, upwards};
@@ -150,8 +151,7 @@ fn memory_at(roots: &Roots, dir: &Path, mount_point: &Path) -> Result<MemoryBase
 
 /// Processes directly in a group: 1 counts only when it is ourselves.
 fn members(roots: &Roots, dir: &Path) -> Result<usize, String> {
-    let text = std::fs::read_to_string(dir.join("cgroup.procs"))
-        .map_err(|error| format!("cgroup.procs cannot be read: {error}"))?;
+    let text = read_text(&dir.join("cgroup.procs")).map_err(|error| one_line(&error))?;
     let pids: Vec<&str> = text.lines().collect();
     let ourselves = roots.pid().to_string();
     Ok(match pids.as_slice() {
@@ -184,12 +184,17 @@ fn containment_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<PathB
 }
 
 /// A finite limit on memory or processor time set on exactly this group, for
-/// people. `pids.max` does not count: systemd gives every service a finite one,
-/// and minding it would leave root's services without any exact mechanism.
+/// people; one that is there and cannot be read counts. `pids.max` does not:
+/// systemd gives every service a finite one, and minding it would leave root's
+/// services without any exact mechanism.
 pub(crate) fn own_limit(dir: &Path) -> Option<String> {
     const FILES: [&str; 4] = ["memory.max", "memory.high", "memory.swap.max", "cpu.max"];
     FILES.iter().find_map(|name| {
-        let text = std::fs::read_to_string(dir.join(name)).ok()?;
+        let text = match read_text(&dir.join(name)) {
+            Err(error) if error.is_absent() => return None,
+            Err(_) => return Some(format!("a {name} that cannot be read")),
+            Ok(text) => text,
+        };
         let text = text.trim();
         // `cpu.max` has the period behind it.
         let is_finite = text.split(' ').next() != Some("max");

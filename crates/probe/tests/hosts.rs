@@ -11,6 +11,8 @@ mod builder;
 mod controller;
 #[path = "hosts/findings.rs"]
 mod findings;
+#[path = "hosts/hostile.rs"]
+mod hostile;
 #[path = "hosts/limits.rs"]
 mod limits;
 #[path = "hosts/v1.rs"]

@@ -30,9 +30,10 @@ pub fn own_memberships(proc_root: &Path) -> Result<Vec<Membership>, FileError> {
     )?))
 }
 
-/// Every line that can be understood; a path may hold colons.
+/// Every whole line that can be understood; a path may hold colons. One that is
+/// cut off would name a group around ours.
 pub fn parse_memberships(text: &str) -> Vec<Membership> {
-    text.lines()
+    file::whole_lines(text)
         .filter_map(|line| {
             let mut fields = line.splitn(3, ':');
             let _hierarchy = fields.next()?;
@@ -61,5 +62,6 @@ mod tests {
         assert_eq!(lines[2].path, "/outer/in:ner");
         assert!(lines[3].is_v2() && lines[3].path == "/user.slice");
         assert!(parse_memberships("").is_empty());
+        assert!(parse_memberships("0::/user.sl").is_empty(), "cut off");
     }
 }

@@ -1,0 +1,217 @@
+//! Hosts whose files are cut off, empty, huge, unreadable or plainly wrong. A
+//! fact may be unknown there; it is never a mechanism that is not there.
+
+use std::path::Path;
+
+use memcap_probe::diagnosis::{Signs, diagnose};
+use memcap_probe::trial::facts_only;
+use memcap_probe::{DoctorReport, Fact, Host, Mechanism, Roots};
+use proptest::prelude::*;
+
+use crate::builder::{Captured, UNLIMITED_V1, V2_MOUNT, group};
+
+/// Files of a host where v2 and v1 both work, as far as files can tell.
+const FILES: [(&str, &str); 16] = [
+    (
+        "proc/sys/kernel/osrelease",
+        "6.6.87.2-microsoft-standard-WSL2\n",
+    ),
+    (
+        "proc/meminfo",
+        "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\nSwapTotal: 4194304 kB\n",
+    ),
+    (
+        "proc/self/mountinfo",
+        "29 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+         30 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+    ),
+    ("proc/self/cgroup", "3:memory:/a\n0::/a/b\n"),
+    ("proc/cmdline", "quiet cgroup_disable=pids\n"),
+    ("etc/wsl.conf", "[automount]\ncgroups = v1\n"),
+    ("sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n"),
+    ("sys/fs/cgroup/cgroup.subtree_control", "cpu memory pids\n"),
+    ("sys/fs/cgroup/cgroup.procs", "1\n"),
+    ("sys/fs/cgroup/a/cgroup.controllers", "memory pids\n"),
+    ("sys/fs/cgroup/a/cgroup.subtree_control", "memory\n"),
+    ("sys/fs/cgroup/a/memory.max", "8589934592\n"),
+    ("sys/fs/cgroup/a/b/cgroup.controllers", "memory\n"),
+    ("sys/fs/cgroup/a/b/cgroup.subtree_control", "memory\n"),
+    ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", UNLIMITED_V1),
+    ("sys/fs/cgroup/memory/a/memory.use_hierarchy", "1\n"),
+];
+
+fn put(root: &Path, path: &str, bytes: &[u8]) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+    std::fs::write(path, bytes).expect("a file");
+}
+
+fn text(path: &Path) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What must hold whatever the files say.
+fn nothing_is_made_up(roots: &Roots) {
+    let host = Host::observe(roots);
+    if let Some(kernel) = host.kernel.value() {
+        assert!(!kernel.is_empty());
+    }
+    if let Some(base) = host
+        .cgroup_v2
+        .value()
+        .and_then(|place| place.memory_base.value())
+    {
+        let file = if base.enable_memory {
+            "cgroup.controllers"
+        } else {
+            "cgroup.subtree_control"
+        };
+        let words = text(&base.dir.join(file));
+        assert!(
+            words.split_whitespace().any(|word| word == "memory"),
+            "{words:?}"
+        );
+    }
+    if let Some(place) = host.cgroup_v1.value() {
+        assert!(text(&roots.proc().join("self/mountinfo")).contains("memory"));
+        if place.base.value().is_some() {
+            let limit = text(&place.own.join("memory.limit_in_bytes"));
+            assert!(limit.trim().parse::<u64>().is_ok(), "{limit:?}");
+        }
+    }
+    for ceiling in host.ceilings.all() {
+        if let Some(file) = &ceiling.file {
+            assert_eq!(text(file).trim().parse(), Ok(ceiling.bytes.bytes()));
+        }
+    }
+    let trials = facts_only(&host, "not asked for");
+    let findings = diagnose(&host, &trials, &Signs::observe(roots, &host));
+    let report = DoctorReport::new(host, trials, findings);
+    assert!(!report.has_hard_limit() && report.best().is_none());
+    serde_json::to_string(&report).expect("JSON");
+}
+
+fn bent() -> impl Strategy<Value = (usize, Vec<u8>)> {
+    let file = 0..FILES.len();
+    file.prop_flat_map(|file| {
+        let real = FILES[file].1.as_bytes();
+        let cut = (0..=real.len()).prop_map(move |at| real[..at].to_vec());
+        let numbers = prop_oneof![
+            Just(b"18446744073709551615\n".to_vec()),
+            Just(b"18446744073709551616\n".to_vec()),
+            Just(b"-1\n".to_vec()),
+            Just(b"0::/../..\n".to_vec()),
+            Just(b"0::/a/b/../../../../etc\n".to_vec()),
+            Just(b"29 22 0:26 /.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n".to_vec()),
+            Just(b"29 22 0:26 / / rw - cgroup2 cgroup2 rw\n".to_vec()),
+        ];
+        let any = proptest::collection::vec(any::<u8>(), 0..64);
+        (Just(file), prop_oneof![cut, numbers, any])
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_host_with_odd_files_has_no_mechanism_made_up(odd in proptest::collection::vec(bent(), 0..4)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (path, text) in FILES {
+            put(folder.path(), path, text.as_bytes());
+        }
+        for name in ["a/cgroup.procs", "a/b/cgroup.procs", "memory/a/cgroup.procs"] {
+            put(folder.path(), &format!("sys/fs/cgroup/{name}"), b"");
+        }
+        for (file, bytes) in odd {
+            put(folder.path(), FILES[file].0, &bytes);
+        }
+        nothing_is_made_up(&Roots::below(folder.path()));
+    }
+}
+
+fn is_unknown<T>(fact: &Fact<T>) -> bool {
+    matches!(fact, Fact::Unknown { .. })
+}
+
+/// Every file of the host in the same state.
+fn host_of(file: impl Fn(&Path)) -> (tempfile::TempDir, Host) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, text) in FILES {
+        put(folder.path(), path, text.as_bytes());
+        file(&folder.path().join(path));
+    }
+    let host = Host::observe(&Roots::below(folder.path()));
+    nothing_is_made_up(&Roots::below(folder.path()));
+    (folder, host)
+}
+
+fn nothing_is_offered(host: &Host) {
+    let trials = facts_only(host, "not asked for");
+    for trial in trials.mechanisms {
+        if matches!(trial.mechanism, Mechanism::CgroupV2 | Mechanism::CgroupV1) {
+            assert!(
+                trial.seen.is_none() && trial.because.is_some_and(|why| why != "not asked for")
+            );
+        }
+    }
+}
+
+#[test]
+fn an_empty_folder_is_a_host_of_which_nothing_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let host = Host::observe(&Roots::below(folder.path()));
+    assert!(is_unknown(&host.kernel) && is_unknown(&host.memory));
+    assert!(is_unknown(&host.cgroup_v2) && is_unknown(&host.cgroup_v1));
+    assert!(host.ceilings.lowest().is_none());
+    nothing_is_made_up(&Roots::below(folder.path().join("nowhere")));
+}
+
+#[test]
+fn files_without_text_tell_nothing() {
+    let (_folder, host) = host_of(|file| std::fs::write(file, "").expect("emptied"));
+    assert!(is_unknown(&host.kernel) && is_unknown(&host.memory));
+    assert!(host.ceilings.lowest().is_none());
+    nothing_is_offered(&host);
+}
+
+#[test]
+fn files_without_end_tell_nothing() {
+    let (_folder, host) = host_of(|file| {
+        let file = std::fs::File::create(file).expect("a file");
+        file.set_len(1 << 40).expect("a sparse file");
+    });
+    assert!(is_unknown(&host.kernel) && is_unknown(&host.memory));
+    assert!(is_unknown(&host.cgroup_v2) && is_unknown(&host.cgroup_v1));
+    nothing_is_offered(&host);
+}
+
+#[test]
+fn folders_where_files_should_be_tell_nothing() {
+    // What nobody may read looks the same to root as to anybody else.
+    let (_folder, host) = host_of(|file| {
+        std::fs::remove_file(file).expect("removed");
+        std::fs::create_dir(file).expect("a folder");
+    });
+    assert!(is_unknown(&host.kernel) && is_unknown(&host.memory));
+    assert!(is_unknown(&host.cgroup_v2) && is_unknown(&host.cgroup_v1));
+    nothing_is_offered(&host);
+}
+
+#[test]
+fn a_limit_that_cannot_be_read_is_not_left() {
+    let locked = Captured::new()
+        .mounts(V2_MOUNT)
+        .groups("0::/a/b\n")
+        .v2(&group("/"), "memory", "memory", "1\n", &[])
+        .v2(&group("/a"), "memory", "memory", "", &[])
+        .v2(&group("/a/b"), "", "", "2\n3\n", &[])
+        .put(&format!("{}/memory.max/x", group("/a/b")), "a folder\n");
+    let host = locked.host();
+    let place = host.cgroup_v2.value().expect("seen");
+    let because = place.memory_base.because().expect("not left");
+    assert!(
+        because.contains("memory.max that cannot be read"),
+        "{because}"
+    );
+}
