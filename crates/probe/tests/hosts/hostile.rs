@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use memcap_probe::diagnosis::{Signs, diagnose};
 use memcap_probe::trial::facts_only;
-use memcap_probe::{DoctorReport, Fact, Host, Mechanism, Roots};
+use memcap_probe::{DoctorReport, Fact, Facts, Host, Mechanism, Roots};
 use proptest::prelude::*;
 
 use crate::builder::{Captured, UNLIMITED_V1, V2_MOUNT, group};
@@ -85,9 +84,9 @@ fn nothing_is_made_up(roots: &Roots) {
             assert_eq!(text(file).trim().parse(), Ok(ceiling.bytes.bytes()));
         }
     }
+    let facts = Facts::observe(roots, &host);
     let trials = facts_only(&host, "not asked for");
-    let findings = diagnose(&host, &trials, &Signs::observe(roots, &host));
-    let report = DoctorReport::new(host, trials, findings);
+    let report = DoctorReport::new(host, facts, trials);
     assert!(!report.has_hard_limit() && report.best().is_none());
     serde_json::to_string(&report).expect("JSON");
 }
