@@ -44,6 +44,7 @@ fn below(what: impl std::fmt::Display, place: Option<&std::path::Path>) -> Strin
 fn clamped(plan: &Plan, clamp: &Clamp) -> String {
     let whose = match &clamp.file {
         Some(file) => format!("{} in {}", clamp.ceiling, file.display()),
+        None if clamp.budget => format!("the budget's {}", clamp.ceiling),
         None => format!("the machine's {}", clamp.ceiling),
     };
     match plan.asked {

@@ -32,6 +32,7 @@ pub(crate) fn clamp(plan: &Plan) {
     let (requested, limit) = (plan.requested, plan.limit);
     let whose = match &clamp.file {
         Some(file) => format!("the limit of {} in {}", clamp.ceiling, file.display()),
+        None if clamp.budget => format!("the budget's total of {}", clamp.ceiling),
         None => format!("the machine's memory of {}", clamp.ceiling),
     };
     warning(&format!(
@@ -88,6 +89,10 @@ fn verdict(outcome: &Outcome) -> String {
             Some(memcap_supervisor::By::Reserve) => {
                 let evidence = outcome.verdict.evidence.join("; ");
                 format!("{kind} (held by the reserve): {evidence}")
+            }
+            Some(memcap_supervisor::By::Budget) => {
+                let evidence = outcome.verdict.evidence.join("; ");
+                format!("{kind} (held by the budget): {evidence}")
             }
             None => kind.to_string(),
         },

@@ -68,6 +68,11 @@ impl FileError {
         self.source.raw_os_error()
     }
 
+    /// Whether what was to be made is there already (EEXIST).
+    pub fn already_exists(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+
     /// Whether the file is not there (ENOENT).
     pub fn is_absent(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound

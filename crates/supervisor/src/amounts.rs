@@ -48,6 +48,7 @@ impl Amounts {
             clamped: lowest.filter(|_| requested > fits).map(|ceiling| Clamp {
                 ceiling: ceiling.bytes,
                 file: ceiling.file.clone(),
+                budget: false,
             }),
             swap: match limits.swap {
                 SizeSpec::Max => memory.map_or(there_is, |memory| memory.swap_total),

@@ -9,8 +9,10 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::budget::Place;
 use crate::guardian::Guardian;
 use crate::handle::{Event, Sample};
+use crate::keeper::sweep;
 use crate::rescue::{rescue, sweep_after};
 use crate::wire::{FromKeeper, Inbox, Prepared};
 use crate::{LeasePolicy, Mechanism, Outcome, Plan, Rejected, SupervisorError};
@@ -42,6 +44,8 @@ pub(crate) struct Conversation {
     pub(crate) prepared: Prepared,
     pub(crate) forwarded: Arc<Mutex<Vec<i32>>>,
     pub(crate) owns_children: bool,
+    /// In a budget; given back when it is over.
+    pub(crate) place: Option<Place>,
     /// Answers to [`crate::wire::ToKeeper::Look`].
     pub(crate) looks: Sender<Sample>,
 }
@@ -187,6 +191,9 @@ impl Conversation {
         let prepared = std::mem::take(&mut self.prepared);
         let (left, mut notes) = rescue(&prepared, self.owns_children);
         notes.extend(sweep_after(&self.plan));
+        if let Some(home) = self.place.as_ref().and_then(|place| place.home(&self.plan)) {
+            notes.extend(sweep(home.path()));
+        }
         let outcome = Outcome::keeper_lost(self.plan.clone(), prepared, left, notes);
         self.finish(outcome)
     }

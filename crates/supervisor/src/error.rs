@@ -1,6 +1,6 @@
 //! What can go wrong before or beside the job.
 
-use crate::{PlanError, Rejected};
+use crate::{BudgetError, PlanError, Rejected};
 
 /// A mechanism that looked usable and was refused when set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum SupervisorError {
     /// No mechanism fits.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A budget cannot be made, or has no place for the job.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// The keeper's executable did not start.
     #[error("failed to start the keeper `{}`", path.display())]
     StartKeeper {
@@ -54,6 +57,7 @@ impl SupervisorError {
     pub fn hint(&self) -> Option<String> {
         match self {
             SupervisorError::Plan(error) => Some(error.hint().to_owned()),
+            SupervisorError::Budget(error) => error.hint().map(str::to_owned),
             SupervisorError::StartKeeper { .. } => Some(
                 "the keeper is the `memcap` executable: install it on PATH, name it with \
                  `Supervisor::keeper`, or let this program be its own with \

@@ -38,6 +38,9 @@ pub(crate) enum Cause {
     ProcessLimit,
     /// The machine had less available than is to stay free.
     Reserve(Shortage),
+    /// The members of the budget held its total together, and it was this one's
+    /// turn to go.
+    Budget(Reached),
     /// The program that started us asked for it.
     StopAsked,
     /// The program that started us is gone.
@@ -58,6 +61,26 @@ pub(crate) struct Shortage {
     pub(crate) available: ByteSize,
     /// What was to stay available.
     pub(crate) reserve: ByteSize,
+}
+
+/// The total of a budget, reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reached {
+    /// What all members held together.
+    pub(crate) used: ByteSize,
+    /// What they may hold.
+    pub(crate) total: ByteSize,
+}
+
+/// What was seen of the budget that a job was a member of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedTotal {
+    /// Whether there were other members when the job ended.
+    pub(crate) others: bool,
+    /// In words, if the kernel ran into the total during the run.
+    pub(crate) hit: Option<String>,
+    /// How long the job was frozen so that others could finish.
+    pub(crate) paused: Duration,
 }
 
 /// Who measured the peak.
@@ -120,6 +143,8 @@ pub struct Evidence {
     pub throttled: Option<Duration>,
     /// What leases did; `None` in a run without.
     pub lease: Option<LeaseUse>,
+    /// Of the budget, for a member of one.
+    pub(crate) budget: Option<SharedTotal>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Memory over time, where it was asked for.

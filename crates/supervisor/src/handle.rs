@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use memcap_linux::{ByteSize, ProcessId, signals};
 use memcap_probe::{Host, Roots};
 
+use crate::budget::Place;
 use crate::conversation::{Conversation, Heard};
 use crate::error::KeeperRefusal;
 use crate::guardian::Guardian;
@@ -181,6 +183,17 @@ impl Supervisor {
         request: Request,
         tell: impl FnOnce(&Plan),
     ) -> Result<Handle, SupervisorError> {
+        self.launch(request, tell, None)
+    }
+
+    /// As [`Supervisor::spawn_as_planned`], as a member of a budget where there is
+    /// one.
+    pub(crate) fn launch(
+        &self,
+        request: Request,
+        tell: impl FnOnce(&Plan),
+        place: Option<Place>,
+    ) -> Result<Handle, SupervisorError> {
         let Request {
             job,
             limits,
@@ -189,7 +202,9 @@ impl Supervisor {
             record,
             trace,
             lease,
+            expected_peak: _,
         } = request;
+        let mechanism = place.as_ref().map_or(mechanism, Place::mechanism);
         if keeper::is_without_hook() {
             return Err(SupervisorError::NoHook);
         }
@@ -200,11 +215,21 @@ impl Supervisor {
         }
         let mut host = Host::observe(&Roots::default());
         let mut refused = self.refused_here();
-        let mut chosen = self.kept(choose(&limits, mechanism, &mut host, &refused)?);
+        refused.extend(place.iter().flat_map(Place::refused));
+        let choose = |host: &mut Host, refused: &[Rejected]| match &place {
+            Some(place) => place.plan(&limits, |own| choose(own, mechanism, host, refused)),
+            None => choose(&limits, mechanism, host, refused),
+        };
+        let mut chosen = self.kept(choose(&mut host, &refused)?);
         tell(&chosen);
         let closed_streams = stream::closed(&job.streams);
         let (theirs, ours) = stream::open(job.streams).map_err(SupervisorError::Stream)?;
-        let (stream, guardian) = self.start_guardian(&job.env, theirs)?;
+        let carried = place.as_ref().map(Place::descriptors).transpose()?;
+        let seating = place
+            .as_ref()
+            .zip(carried.as_ref())
+            .map(|(place, carried)| place.seating(carried));
+        let (stream, guardian) = self.start_guardian(&job.env, theirs, carried)?;
         let (looks, looked) = channel();
         let control = Control {
             stream: Arc::new(Mutex::new(
@@ -220,6 +245,7 @@ impl Supervisor {
             prepared: Prepared::default(),
             forwarded: Arc::clone(&control.forwarded),
             owns_children: self.owns_children,
+            place: None,
             looks,
         };
         loop {
@@ -242,6 +268,7 @@ impl Supervisor {
                 record,
                 trace: trace.clone().map(|file| Word(file.into())),
                 lease: lease == LeasePolicy::On,
+                budget: seating.clone(),
                 host: ProcessId::current(),
                 mirrors_stops: self.mirrors_stops,
                 closed_streams,
@@ -255,6 +282,7 @@ impl Supervisor {
             }
             let refusal = match conversation.begin(lease)? {
                 Ok(outcome) => {
+                    conversation.place = place;
                     return Ok(Handle {
                         keeper_pid: conversation.guardian.pid(),
                         plan: chosen,
@@ -274,7 +302,7 @@ impl Supervisor {
                 return Err(KeeperRefusal(refusal).into());
             }
             refused.push(refusal);
-            chosen = self.kept(choose(&limits, mechanism, &mut host, &refused)?);
+            chosen = self.kept(choose(&mut host, &refused)?);
             conversation.plan = chosen.clone();
         }
     }
@@ -303,12 +331,13 @@ impl Supervisor {
         &self,
         env: &EnvChanges,
         streams: JobEnds,
+        carried: Option<[OwnedFd; 2]>,
     ) -> Result<(UnixStream, Guardian), SupervisorError> {
         let path = match &self.keeping {
             Keeping::Program(path) => path,
             Keeping::Thread => {
                 let (near, far) = UnixStream::pair().map_err(SupervisorError::Channel)?;
-                let thread = keeper::in_a_thread(far, environment(env), streams)
+                let thread = keeper::in_a_thread(far, environment(env), streams, carried)
                     .map_err(SupervisorError::Thread)?;
                 return Ok((near, Guardian::Thread(Some(thread))));
             }
@@ -318,10 +347,26 @@ impl Supervisor {
         {
             return Ok(forked);
         }
-        start::execute(path, env, streams).map_err(|source| SupervisorError::StartKeeper {
+        let carried = carried.as_ref().map_or(&[][..], |carried| carried);
+        start::execute(path, env, streams, carried).map_err(|source| SupervisorError::StartKeeper {
             path: path.clone(),
             source,
         })
+    }
+}
+
+impl Supervisor {
+    /// The plan for limits without a request.
+    pub(crate) fn plan_for(
+        &self,
+        limits: &Limits,
+        mechanism: MechanismChoice,
+        refused: &[Rejected],
+    ) -> Result<Plan, SupervisorError> {
+        let mut host = Host::observe(&Roots::default());
+        let refused = [&self.refused_here(), refused].concat();
+        let plan = choose(limits, mechanism, &mut host, &refused)?;
+        Ok(self.kept(plan))
     }
 }
 

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod amounts;
+mod budget;
 mod conversation;
 mod error;
 mod evidence;
@@ -41,6 +42,7 @@ mod trace;
 mod verdict;
 mod wire;
 
+pub use budget::{Budget, BudgetError, BudgetSample};
 pub use error::{KeeperRefusal, SupervisorError};
 pub use evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
 pub use handle::{Control, Event, Events, Handle, Output, Sample, Supervisor};
@@ -49,12 +51,12 @@ pub use lease::{LeasePolicy, LeaseUse, Refusal};
 pub use mechanism::{Containment, MechanismChoice, UnknownMechanism};
 pub use memcap_linux::{ByteSize, ParseSizeError, ProcessId, SizeSpec};
 pub use memcap_probe::{Guarantee, Mechanism};
-pub use outcome::Outcome;
+pub use outcome::{BudgetShare, Outcome};
 pub use plan::{Clamp, Plan, PlanError, Rejected};
 pub use processes::{ProcessPeak, Processes};
 pub use report::{
-    Report, ReportedEvent, ReportedJob, ReportedProcess, ReportedProcesses, ReportedRequest,
-    ReportedTimeline, SCHEMA_VERSION, Versions,
+    Report, ReportedBudget, ReportedEvent, ReportedJob, ReportedProcess, ReportedProcesses,
+    ReportedRequest, ReportedTimeline, SCHEMA_VERSION, Versions,
 };
 pub use request::{Job, LimitError, Limits, Request};
 pub use stream::Stream;

@@ -9,7 +9,7 @@ use crate::evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
 use crate::lease::LeaseUse;
 use crate::processes::Processes;
 use crate::timeline::Timeline;
-use crate::verdict::{Verdict, VerdictKind, judge};
+use crate::verdict::{By, Verdict, VerdictKind, judge};
 use crate::wire::Prepared;
 use crate::{Guarantee, Plan};
 
@@ -38,6 +38,8 @@ pub struct Outcome {
     pub throttled: Option<Duration>,
     /// What leases did; `None` in a run without.
     pub lease: Option<LeaseUse>,
+    /// For a member of a [`crate::Budget`].
+    pub budget: Option<BudgetShare>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Memory over time, where [`crate::Request::record`] asked for it.
@@ -52,6 +54,19 @@ pub struct Outcome {
     refusal_exit: Option<NonZeroU8>,
 }
 
+/// What became of a run as a member of a [`crate::Budget`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetShare {
+    /// What all members may hold together.
+    pub total: ByteSize,
+    /// It was ended to make room for others, not for a fault or a limit of its own:
+    /// started again when they have finished, it may well come to its end.
+    pub requeue: bool,
+    /// How long it was frozen so that others could finish; its wall time stood
+    /// still meanwhile.
+    pub paused: Duration,
+}
+
 impl Outcome {
     pub(crate) fn ended(
         mut plan: Plan,
@@ -60,6 +75,14 @@ impl Outcome {
         forwarded: &[i32],
     ) -> Outcome {
         let verdict = judge(&evidence, forwarded);
+        let budget = plan
+            .budget
+            .zip(evidence.budget)
+            .map(|(total, seen)| BudgetShare {
+                total,
+                requeue: verdict.by == Some(By::Budget) && seen.others,
+                paused: seen.paused,
+            });
         let mut notes = prepared.notes;
         notes.extend(evidence.notes);
         if !evidence.escaped.is_empty() {
@@ -84,6 +107,7 @@ impl Outcome {
             cpu: Some(evidence.cpu),
             throttled: evidence.throttled,
             lease: evidence.lease,
+            budget,
             left_running: evidence.left_running,
             timeline: evidence.timeline,
             processes: evidence.processes,
@@ -141,6 +165,7 @@ impl Outcome {
             cpu: None,
             throttled: None,
             lease: None,
+            budget: None,
             left_running: Vec::new(),
             timeline: None,
             processes: None,
@@ -148,6 +173,12 @@ impl Outcome {
             start_failure,
             refusal_exit: None,
         }
+    }
+
+    /// Whether it was ended only to make room for other members of its
+    /// [`crate::Budget`], and is to be started again.
+    pub fn is_to_be_requeued(&self) -> bool {
+        self.budget.is_some_and(|budget| budget.requeue)
     }
 
     /// Whether a lease may have made the job fail: it ended by itself with
@@ -242,6 +273,7 @@ mod tests {
             requested: limit,
             limit,
             clamped: None,
+            budget: None,
             beside: Vec::new(),
             rejected: Vec::new(),
             placement: Placement::Watchdog,

@@ -32,6 +32,10 @@ pub struct Plan {
     pub limit: ByteSize,
     /// Why the two differ, if they do.
     pub clamped: Option<Clamp>,
+    /// The total of the budget that the run is a member of, which its limit is
+    /// never above.
+    #[serde(rename = "budget_bytes", skip_serializing_if = "Option::is_none")]
+    pub budget: Option<ByteSize>,
     /// The limits beside memory, each with what holds it.
     pub beside: Vec<Held>,
     /// Stronger mechanisms that were not chosen, with the reason.
@@ -77,8 +81,11 @@ pub struct Clamp {
     /// The enclosing limit.
     #[serde(rename = "ceiling_bytes")]
     pub ceiling: ByteSize,
-    /// Its control file; `None` for the machine's memory.
+    /// Its control file; `None` for the machine's memory, and for a budget.
     pub file: Option<PathBuf>,
+    /// It is the total of a budget.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub budget: bool,
 }
 
 /// A mechanism that was turned down.
@@ -193,6 +200,24 @@ impl PlanError {
 }
 
 impl Plan {
+    /// The same for a member of a budget: of what it asked for, no more than the
+    /// total is given.
+    pub(crate) fn within(self, total: ByteSize, asked: SizeSpec) -> Plan {
+        let requested = asked.resolve(total);
+        let clamp = Clamp {
+            ceiling: total,
+            file: None,
+            budget: true,
+        };
+        Plan {
+            requested,
+            asked,
+            clamped: self.clamped.or((requested > total).then_some(clamp)),
+            budget: Some(total),
+            ..self
+        }
+    }
+
     /// The same where no keeper is a subreaper: without a directory, orphans
     /// are followed only once they were seen.
     pub(crate) fn kept_by_a_thread(self) -> Plan {
@@ -253,6 +278,7 @@ pub(crate) fn plan(
                     clamped: amounts.clamped,
                     swap: amounts.swap,
                     keep_free,
+                    budget: None,
                     rejected,
                     placement,
                     throttle,
@@ -311,13 +337,15 @@ pub(crate) fn needs_systemd(
     host: &Host,
     refused: &[Rejected],
 ) -> bool {
+    let is_refused = |mechanism| refused.iter().any(|refusal| refusal.mechanism == mechanism);
     match choice {
-        MechanismChoice::Only(mechanism) => mechanism == Mechanism::Systemd,
+        MechanismChoice::Only(mechanism) => {
+            mechanism == Mechanism::Systemd && !is_refused(mechanism)
+        }
+        // What it says would not be used.
+        _ if is_refused(Mechanism::Systemd) => false,
         MechanismChoice::Auto => {
-            place(Mechanism::CgroupV2, limits, host).is_err()
-                || refused
-                    .iter()
-                    .any(|refusal| refusal.mechanism == Mechanism::CgroupV2)
+            place(Mechanism::CgroupV2, limits, host).is_err() || is_refused(Mechanism::CgroupV2)
         }
     }
 }

@@ -79,6 +79,9 @@ pub struct Report {
     /// What leases did, in a run with leases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseUse>,
+    /// For a member of a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<ReportedBudget>,
     /// What could not be ended.
     pub left_running: Vec<LeftRunning>,
     /// Stronger mechanisms that were not chosen.
@@ -98,6 +101,17 @@ pub struct ReportedRequest {
     pub memory: String,
     /// `auto` or the one mechanism asked for.
     pub mechanism: String,
+}
+
+/// What became of a member of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ReportedBudget {
+    /// What all members may hold together.
+    pub total_bytes: u64,
+    /// It was ended to make room for others, and is to be started again.
+    pub requeue: bool,
+    /// How long it was frozen so that others could finish.
+    pub paused_seconds: f64,
 }
 
 /// How the main process ended; one of the two.
@@ -281,6 +295,11 @@ impl Report {
             processes: outcome.processes.as_ref().map(ReportedProcesses::from),
             throttled_seconds: outcome.throttled.map(|time| time.as_secs_f64()),
             lease: outcome.lease,
+            budget: outcome.budget.map(|share| ReportedBudget {
+                total_bytes: share.total.bytes(),
+                requeue: share.requeue,
+                paused_seconds: share.paused.as_secs_f64(),
+            }),
             left_running: outcome.left_running.clone(),
             rejected: outcome.plan.rejected.clone(),
             notes: outcome.notes.clone(),
@@ -318,6 +337,7 @@ impl Report {
             processes: None,
             throttled_seconds: None,
             lease: None,
+            budget: None,
             left_running: Vec::new(),
             rejected: Vec::new(),
             notes: Vec::new(),

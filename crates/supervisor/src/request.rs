@@ -341,6 +341,7 @@ pub struct Request {
     pub(crate) record: bool,
     pub(crate) trace: Option<PathBuf>,
     pub(crate) lease: LeasePolicy,
+    pub(crate) expected_peak: Option<ByteSize>,
 }
 
 impl Request {
@@ -354,6 +355,7 @@ impl Request {
             record: false,
             trace: None,
             lease: LeasePolicy::default(),
+            expected_peak: None,
         }
     }
 
@@ -399,6 +401,18 @@ impl Request {
     #[must_use]
     pub fn lease(self, lease: LeasePolicy) -> Request {
         Request { lease, ..self }
+    }
+
+    /// What the tree is expected to hold at its largest. Only a [`crate::Budget`]
+    /// makes use of it: where it is known of every elder member, and all of them
+    /// fit beside what a younger one holds, that one is paused and not ended. An
+    /// estimate limits nothing.
+    #[must_use]
+    pub fn expected_peak(self, estimate: ByteSize) -> Request {
+        Request {
+            expected_peak: Some(estimate),
+            ..self
+        }
     }
 
     /// Reports the tree's memory about this often as [`crate::Event::Sample`].

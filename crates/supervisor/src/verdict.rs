@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::Evidence;
-use crate::evidence::{Cause, GroupCounters, JobEnd, Shortage};
+use crate::evidence::{Cause, GroupCounters, JobEnd, Reached, Shortage};
 
 /// What happened, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -80,6 +80,10 @@ pub enum By {
     Watchdog,
     /// What is to stay available on the machine, seen by our own looks.
     Reserve,
+    /// The total of the budget that the job was a member of, and not a limit of
+    /// its own: our own looks ended it before the kernel had to choose, or the
+    /// kernel chose it.
+    Budget,
 }
 
 /// What happened, with what it is based on.
@@ -128,6 +132,14 @@ pub(crate) fn judge(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
             By::Reserve,
             format!("{available} was available on the machine, and {reserve} is to stay free"),
         ),
+        Some(Cause::Budget(Reached { used, total })) => Verdict::by(
+            VerdictKind::MemoryLimit,
+            By::Budget,
+            format!(
+                "the members of the budget held {used} of {total} together, \
+                 and this one was the youngest to make room"
+            ),
+        ),
         // The counter was seen rising while the job ran; it cannot fall.
         Some(Cause::KernelOom) => Verdict::new(
             VerdictKind::Unexplained,
@@ -164,6 +176,18 @@ fn judge_oom(evidence: &Evidence, counters: GroupCounters) -> Verdict {
     if let Some(outer) = &evidence.outer {
         let mut verdict = Verdict::new(VerdictKind::OuterLimit, seen);
         verdict.evidence.push(outer.clone());
+        return verdict;
+    }
+    let of_budget = evidence.budget.as_ref();
+    if let Some(hit) = of_budget.and_then(|budget| budget.hit.as_ref()) {
+        let kind = match evidence.main {
+            Some(JobEnd::Exited(0)) => VerdictKind::PartialKill,
+            _ => VerdictKind::MemoryLimit,
+        };
+        let mut verdict = Verdict::by(kind, By::Budget, seen);
+        verdict
+            .evidence
+            .push(format!("{hit}: the total of the budget"));
         return verdict;
     }
     match counters.own_limit_hit {
@@ -236,7 +260,7 @@ fn judge_kill(evidence: &Evidence) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::PeakSource;
+    use crate::evidence::{PeakSource, SharedTotal};
     use memcap_linux::ByteSize;
     use std::time::Duration;
 
@@ -253,6 +277,7 @@ mod tests {
             cpu: Duration::ZERO,
             throttled: None,
             lease: None,
+            budget: None,
             left_running: Vec::new(),
             escaped: Vec::new(),
             timeline: None,
@@ -287,6 +312,93 @@ mod tests {
             oom_kills,
             own_limit_hit,
         })
+    }
+
+    #[test]
+    fn the_total_of_a_budget_is_told_apart_from_the_jobs_own_limit() {
+        let budget = |hit: bool| {
+            Some(SharedTotal {
+                others: true,
+                hit: hit.then(|| "the limit of /all was hit".into()),
+                paused: Duration::ZERO,
+            })
+        };
+        let killed = || evidence(JobEnd::Signaled(9));
+        let reached = Reached {
+            used: ByteSize::from_mib(502),
+            total: ByteSize::from_mib(512),
+        };
+        let told = |evidence: &Evidence| {
+            let verdict = judge(evidence, &[]);
+            (verdict.kind, verdict.by)
+        };
+        use VerdictKind as K;
+        let cases = [
+            // By the governor.
+            (
+                Evidence {
+                    cause: Some(Cause::Budget(reached)),
+                    budget: budget(false),
+                    ..killed()
+                },
+                (K::MemoryLimit, Some(By::Budget)),
+            ),
+            // By the kernel.
+            (
+                Evidence {
+                    group: group(1, Some(false)),
+                    budget: budget(true),
+                    ..killed()
+                },
+                (K::MemoryLimit, Some(By::Budget)),
+            ),
+            (
+                Evidence {
+                    group: group(1, Some(false)),
+                    budget: budget(true),
+                    ..evidence(JobEnd::Exited(0))
+                },
+                (K::PartialKill, Some(By::Budget)),
+            ),
+            // Its own limit, though the total was hit too meanwhile.
+            (
+                Evidence {
+                    group: group(1, Some(true)),
+                    budget: budget(true),
+                    ..killed()
+                },
+                (K::MemoryLimit, Some(By::Kernel)),
+            ),
+            (
+                Evidence {
+                    cause: Some(Cause::Watchdog),
+                    budget: budget(false),
+                    ..killed()
+                },
+                (K::MemoryLimit, Some(By::Watchdog)),
+            ),
+            // A limit around the budget.
+            (
+                Evidence {
+                    group: group(1, Some(false)),
+                    outer: Some("the limit of /outer was hit".into()),
+                    budget: budget(true),
+                    ..killed()
+                },
+                (K::OuterLimit, None),
+            ),
+            (
+                Evidence {
+                    group: group(1, Some(false)),
+                    budget: budget(false),
+                    ..killed()
+                },
+                (K::MachineOom, None),
+            ),
+        ];
+        for (evidence, expected) in cases {
+            assert_eq!(told(&evidence), expected, "{evidence:?}");
+        }
     }
 
     #[test]

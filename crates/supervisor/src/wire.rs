@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use memcap_linux::{ByteSize, ProcessId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Rejected;
+use crate::budget::Ticket;
 use crate::evidence::Evidence;
 use crate::plan::Placement;
 use crate::throttle::Rules;
@@ -98,6 +100,8 @@ pub(crate) struct Spec {
     pub(crate) trace: Option<Word>,
     /// Leases are wanted.
     pub(crate) lease: bool,
+    /// The job is a member of a budget.
+    pub(crate) budget: Option<Seating>,
     /// The embedding program, whose death ends the run.
     pub(crate) host: Option<ProcessId>,
     /// Whether the embedding program stops and goes on with the job.
@@ -113,6 +117,21 @@ impl Spec {
     pub(crate) fn leases(&self) -> bool {
         self.lease && matches!(self.placement, Placement::Watchdog)
     }
+}
+
+/// A keeper's place among those of a budget.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Seating {
+    /// Where it sits at the table.
+    pub(crate) ticket: Ticket,
+    /// What all members may hold together.
+    pub(crate) total: ByteSize,
+    /// What of theirs may be in swap beside it.
+    pub(crate) swap: ByteSize,
+    /// The name of the group around all of them.
+    pub(crate) group: String,
+    /// Descriptors of table and bell, as a keeper process has inherited them.
+    pub(crate) descriptors: [RawFd; 2],
 }
 
 /// The groups around the job, nearest first.
@@ -177,6 +196,16 @@ pub(crate) struct Prepared {
     pub(crate) proof: Option<String>,
     /// Things that went less well than hoped.
     pub(crate) notes: Vec<String>,
+}
+
+impl Prepared {
+    /// Adds what was read back.
+    pub(crate) fn prove(&mut self, line: String) {
+        self.proof = Some(match self.proof.take() {
+            Some(proof) => format!("{proof}; {line}"),
+            None => line,
+        });
+    }
 }
 
 /// Sends one message, waiting while the channel is full.

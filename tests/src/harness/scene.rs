@@ -169,8 +169,9 @@ impl Scene {
         groups
     }
 
-    /// Notes the keeper of a memcap of this scene.
-    pub(super) fn note_keeper(&self, pid: i32) {
+    /// Notes the keeper of a memcap of this scene, or a program that embeds it: one
+    /// by whose pid cgroups are named.
+    pub fn note_keeper(&self, pid: i32) {
         self.keepers().insert(pid);
     }
 

@@ -58,6 +58,12 @@ impl Arguments {
         }
     }
 
+    /// Takes the next word, if there is one.
+    pub fn next_word(&mut self) -> Option<String> {
+        let word = self.words.pop_front()?;
+        Some(word.to_string_lossy().into_owned())
+    }
+
     /// Insists that every word was taken.
     pub fn finish(mut self) {
         if let Some(word) = self.words.pop_front() {

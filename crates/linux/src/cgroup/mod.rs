@@ -53,6 +53,11 @@ fn remove_tree(path: &Path) -> Result<(), FileError> {
     for child in child_dirs(path) {
         remove_tree(&child)?;
     }
+    remove_dir(path)
+}
+
+/// Removes a group that has no groups below it; gone already is well.
+fn remove_dir(path: &Path) -> Result<(), FileError> {
     match std::fs::remove_dir(path) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),

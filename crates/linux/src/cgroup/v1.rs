@@ -49,6 +49,20 @@ impl V1Memory {
         Ok(self.number("memory.use_hierarchy")? == 1)
     }
 
+    /// Lets limits of this group hold for groups below it: always so since Linux
+    /// 5.11, before that a choice to be made while there are none.
+    ///
+    /// # Errors
+    /// EBUSY when there are groups below; EACCES.
+    pub fn make_hierarchical(&self) -> Result<(), FileError> {
+        match self.is_hierarchical() {
+            Ok(true) => Ok(()),
+            // The file may go away one day, now that it says nothing.
+            Err(error) if error.is_absent() => Ok(()),
+            Ok(false) | Err(_) => self.write("memory.use_hierarchy", "1"),
+        }
+    }
+
     /// Whether the kernel counts swap, so that a limit can include it.
     pub fn counts_swap(&self) -> bool {
         self.path.join("memory.memsw.limit_in_bytes").exists()
@@ -186,6 +200,14 @@ impl V1Memory {
     /// EBUSY while living processes are in it.
     pub fn remove(&self) -> Result<(), FileError> {
         super::remove_tree(&self.path)
+    }
+
+    /// Removes the group if there is none below it.
+    ///
+    /// # Errors
+    /// EBUSY while there is, or while living processes are in it.
+    pub fn remove_alone(&self) -> Result<(), FileError> {
+        super::remove_dir(&self.path)
     }
 
     fn write(&self, name: &str, value: &str) -> Result<(), FileError> {

@@ -245,6 +245,23 @@ impl V2Group {
         self.bytes("memory.current")
     }
 
+    /// What the kernel cannot simply drop of the memory of this group and those
+    /// below: anonymous and shared memory.
+    ///
+    /// # Errors
+    /// When `memory.stat` cannot be read or does not tell.
+    pub fn unreclaimable(&self) -> Result<ByteSize, FileError> {
+        let path = self.path.join("memory.stat");
+        let text = file::read(&path)?;
+        let stat = FlatKeyed::parse(&text);
+        match (stat.get("anon"), stat.get("shmem")) {
+            (Some(anonymous), Some(shared)) => {
+                Ok(ByteSize::from_bytes(anonymous.saturating_add(shared)))
+            }
+            _ => Err(FileError::parse(&path, &text)),
+        }
+    }
+
     /// The largest `memory.current` since the group was made (Linux 5.19).
     ///
     /// # Errors
@@ -355,6 +372,14 @@ impl V2Group {
         super::remove_tree(&self.path)
     }
 
+    /// Removes the group if there is none below it.
+    ///
+    /// # Errors
+    /// EBUSY while there is, or while living processes are in it.
+    pub fn remove_alone(&self) -> Result<(), FileError> {
+        super::remove_dir(&self.path)
+    }
+
     fn write(&self, name: &str, value: &str) -> Result<(), FileError> {
         file::write(&self.path.join(name), value)
     }
@@ -404,6 +429,7 @@ mod tests {
         put("memory.swap.max", "0\n");
         put("memory.current", "4096\n");
         put("memory.events.local", "max 3\noom 1\noom_kill 2\n");
+        put("memory.stat", "anon 4096\nfile 99\nshmem 8192\n");
         put("cgroup.events", "populated 1\nfrozen 0\n");
         put("cpu.stat", "usage_usec 1500\nuser_usec 1000\n");
         put("cgroup.threads", "7\n8\n");
@@ -423,6 +449,7 @@ mod tests {
             group.local_events().ok().and_then(|e| e.get("oom_kill")),
             Some(2)
         );
+        assert_eq!(group.unreclaimable().ok(), Some(ByteSize::from_kib(12)));
         assert_eq!(group.is_populated().ok(), Some(true));
         assert_eq!(group.cpu_usage().ok(), Some(Duration::from_micros(1500)));
         assert_eq!(group.tasks().ok(), Some(2));

@@ -22,7 +22,7 @@ pub(super) const BOUNDED: Duration = Duration::from_millis(2);
 /// newcomer should be seen while it is small, and rarely comes alone.
 pub(super) const RESTLESS: Duration = Duration::from_millis(2);
 /// Looks are never rarer.
-pub(super) const LONGEST: Duration = Duration::from_millis(250);
+pub(crate) const LONGEST: Duration = Duration::from_millis(250);
 
 /// How long the next look can wait: until the tree could have filled the
 /// headroom, or a member its lease, which is then raised in time. Leases that

@@ -21,14 +21,14 @@ use std::time::Duration;
 use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use self::clock::{LONGEST, RESTLESS, SHORTEST, time_to_next};
+use self::clock::{RESTLESS, SHORTEST, time_to_next};
 use self::measuring::{Depth, Measured, Measuring, NEGLIGIBLE, PREPARE_FROM};
 use self::sum::Learned;
-use crate::evidence::{Cause, Shortage};
+use crate::evidence::{Cause, Reached, Shortage};
 use crate::lease;
 
-pub(crate) use self::clock::time_to_fill;
-pub(crate) use self::sum::{Leases, Sum};
+pub(crate) use self::clock::{LONGEST, time_to_fill};
+pub(crate) use self::sum::{Leases, Share, Sum};
 
 /// What the governor has to hold.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub(crate) enum Input {
     TooManyProcesses,
     /// The machine has less available than is to stay free.
     Short(Shortage),
+    /// The members of a budget hold its total, and it is this one's turn to go.
+    BudgetReached(Reached),
     /// The main process has ended.
     MainEnded,
     /// The embedding program asks to end the job.
@@ -130,6 +132,8 @@ pub(crate) struct Governor {
     cause: Option<Cause>,
     learned: Learned,
     measuring: Measuring,
+    /// What the other members of a budget leave to this tree.
+    left_by_others: ByteSize,
     next_look: Duration,
     /// The longest wait for now; doubles while nobody joins.
     calm: Duration,
@@ -147,6 +151,7 @@ impl Governor {
             cause: None,
             learned: Learned::default(),
             measuring: Measuring::default(),
+            left_by_others: ByteSize::MAX,
             next_look: Duration::ZERO,
             calm: RESTLESS,
             stopped_at: None,
@@ -189,6 +194,7 @@ impl Governor {
             Input::Stalled => self.ask_to_end(Cause::Stalled, now),
             Input::TooManyProcesses => self.end(Some(Cause::ProcessLimit)),
             Input::Short(shortage) => self.end(Some(Cause::Reserve(shortage))),
+            Input::BudgetReached(reached) => self.end(Some(Cause::Budget(reached))),
             Input::MainEnded => self.end(None),
             Input::KillAsked => self.end(Some(Cause::StopAsked)),
             Input::StopAsked => self.ask_to_end(Cause::StopAsked, now),
@@ -228,10 +234,26 @@ impl Governor {
         self.looks() && self.phase != Phase::Ending && now >= self.next_look
     }
 
+    /// Has the tree looked at as soon as possible.
+    pub(crate) fn look_soon(&mut self) {
+        self.next_look = Duration::ZERO;
+    }
+
+    /// What the tree holds at the least, and at the most.
+    pub(crate) fn bounds(&self, sum: Sum) -> (ByteSize, ByteSize) {
+        (self.learned.at_least(sum), self.learned.at_most(sum))
+    }
+
+    /// What the tree can hold: its limit, or what is left to it of a budget.
+    fn room(&self) -> Option<ByteSize> {
+        let limit = self.rules.sampled_limit?;
+        Some(limit.min(self.left_by_others))
+    }
+
     /// What the tree holds, as far as is known. Where that is doubtful, no more
     /// than is certain or was at its `peak`; a measurement follows then.
     pub(crate) fn believable(&self, sum: Sum, peak: ByteSize) -> ByteSize {
-        let Some(limit) = self.rules.sampled_limit else {
+        let Some(limit) = self.room() else {
             return sum.total();
         };
         let at_most = self.learned.at_most(sum);
@@ -245,7 +267,7 @@ impl Governor {
     /// Whether the next sum needs to know what members have written: where it
     /// holds enough that is counted twice to hide a breach.
     pub(crate) fn wants_faults(&self, sum: Sum) -> bool {
-        self.rules.sampled_limit.is_some_and(|limit| {
+        self.room().is_some_and(|limit| {
             self.learned.knows_of_any() && sum.total() >= limit.percent(PREPARE_FROM)
         })
     }
@@ -253,7 +275,7 @@ impl Governor {
     /// What members may map in addition until the next look; `None` where
     /// nobody bounds that. Nothing during the grace: it is for ending.
     pub(crate) fn allowance(&self, sum: Sum) -> Option<ByteSize> {
-        let limit = self.rules.sampled_limit.filter(|_| self.rules.leases)?;
+        let limit = self.room().filter(|_| self.rules.leases)?;
         Some(match self.phase {
             Phase::Running => {
                 let headroom = limit.saturating_sub(self.learned.at_most(sum));
@@ -265,7 +287,7 @@ impl Governor {
 
     /// Whether everything that is mapped fits below the limit.
     pub(crate) fn slack_fits(&self, sum: Sum) -> bool {
-        self.rules.sampled_limit.is_some_and(|limit| {
+        self.room().is_some_and(|limit| {
             let headroom = limit.saturating_sub(self.learned.at_most(sum));
             lease::slack_fits(headroom, sum.slack)
         })
@@ -281,7 +303,15 @@ impl Governor {
             self.next_look = now + wait;
             return Action::Wait;
         };
-        let headroom = limit.saturating_sub(self.learned.at_most(sum));
+        if let Some(share) = sum.share {
+            self.left_by_others = share.leaves;
+        }
+        let room = limit.min(self.left_by_others);
+        let mut headroom = limit.saturating_sub(self.learned.at_most(sum));
+        if let Some(share) = sum.share {
+            // Others look at other times than we: halfway there we ask again.
+            headroom = headroom.min(share.headroom.percent(50));
+        }
         self.calm = if sum.newcomers {
             RESTLESS
         } else {
@@ -292,7 +322,10 @@ impl Governor {
         if self.learned.at_least(sum) >= limit {
             return self.end(Some(Cause::Watchdog));
         }
-        let depth = self.measuring.after_look(&self.learned, sum, limit, now);
+        if let Some(reached) = sum.share.and_then(|share| share.goes) {
+            return self.end(Some(Cause::Budget(reached)));
+        }
+        let depth = self.measuring.after_look(&self.learned, sum, room, now);
         measure(depth)
     }
 
@@ -308,9 +341,10 @@ impl Governor {
         if least >= limit {
             return self.end(Some(Cause::Watchdog));
         }
+        let room = limit.min(self.left_by_others);
         measure(
             self.measuring
-                .after_measurement(&self.learned, suspected, measured, limit, now),
+                .after_measurement(&self.learned, suspected, measured, room, now),
         )
     }
 

@@ -3,6 +3,8 @@
 use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::Reached;
+
 /// A look at every member. Pages that several members share count once for
 /// each of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,21 @@ pub(crate) struct Sum {
     /// The leases that are in force until the next look.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) leases: Option<Leases>,
+    /// What the other members of a budget leave, for a member of one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) share: Option<Share>,
+}
+
+/// A tree's share of a budget, as it is at a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    /// What this tree may hold until somebody has to go, with the others as large
+    /// as they are.
+    pub(crate) leaves: ByteSize,
+    /// How much all of them may grow until it has to be asked again.
+    pub(crate) headroom: ByteSize,
+    /// It is this tree's turn to go.
+    pub(crate) goes: Option<Reached>,
 }
 
 /// Left out of a trace.

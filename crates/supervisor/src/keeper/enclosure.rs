@@ -6,13 +6,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memcap_linux::cgroup::{Entrance, FlatKeyed, Limit, V1Memory, V2Group};
 use memcap_linux::{ByteSize, FileError, one_line, proc};
 use memcap_probe::MemoryBase;
 use nix::poll::PollFlags;
 
+use super::home::Home;
 use super::members::kill_listed;
 use super::names;
 use super::room::{self, Room};
@@ -57,6 +58,8 @@ pub(crate) struct Enclosure {
     task_events: Option<File>,
     /// The scope around keeper and job, which systemd removes.
     scope: Option<Scope>,
+    /// The group around all members of a budget.
+    home: Option<Home>,
 }
 
 /// Setting up failed.
@@ -93,6 +96,7 @@ impl Enclosure {
             directory: None,
             task_events: None,
             scope: None,
+            home: None,
         };
         let mut prepared = Prepared::default();
         match enclosure.build(spec, &mut prepared) {
@@ -112,7 +116,15 @@ impl Enclosure {
                 let _lock = room::lock(&V2Group::at(&base.dir));
                 let room = open_base(base, spec)?;
                 prepared.room = room.as_ref().map(|room| room.path().to_owned());
-                self.hold_by_v2(&base.dir, room, spec, prepared)?;
+                let base = match self.enter_home_v2(&base.dir, spec, prepared) {
+                    Ok(home) => home,
+                    Err(error) => {
+                        // As in `prepare`.
+                        let _ = room.map(|room| room.close());
+                        return Err(error);
+                    }
+                };
+                self.hold_by_v2(&base, room, spec, prepared)?;
             }
             Placement::Systemd(place) => {
                 prepared.notes.extend(sweep_scopes(&place.parent));
@@ -122,6 +134,11 @@ impl Enclosure {
             }
             Placement::CgroupV1(base) => {
                 prepared.notes.extend(sweep(base));
+                let _lock = spec.budget.as_ref().map(|_| room::lock(&V2Group::at(base)));
+                if let Some(seating) = &spec.budget {
+                    self.home = Some(Home::enter_v1(base, seating, prepared)?);
+                }
+                let base = self.home.as_ref().map_or(base.as_path(), Home::path);
                 let group = V1Memory::create(base, &names::name(names::LIMIT)?)?;
                 prepared.v1.push(group.path().to_owned());
                 self.enforcement = Enforcement::V1 {
@@ -130,7 +147,7 @@ impl Enclosure {
                     limit: spec.limit,
                     swap: spec.swap,
                 };
-                prepared.proof = Some(limit_v1(&group, spec.limit, spec.swap)?);
+                prepared.prove(limit_v1(&group, spec.limit, spec.swap)?);
                 match group.oom_notifier() {
                     Ok(event) => {
                         self.enforcement = Enforcement::V1 {
@@ -170,6 +187,20 @@ impl Enclosure {
         Ok(())
     }
 
+    /// Where the leaf goes: into the group of the budget, for a member of one.
+    fn enter_home_v2(
+        &mut self,
+        base: &Path,
+        spec: &Spec,
+        prepared: &mut Prepared,
+    ) -> Result<PathBuf, EnclosureError> {
+        let Some(seating) = &spec.budget else {
+            return Ok(base.to_owned());
+        };
+        let home = Home::enter_v2(base, seating, spec, prepared)?;
+        Ok(self.home.insert(home).path().to_owned())
+    }
+
     /// A leaf with the limit, below a directory that can take one.
     fn hold_by_v2(
         &mut self,
@@ -180,7 +211,8 @@ impl Enclosure {
     ) -> Result<(), EnclosureError> {
         let group = V2Group::create(base, &names::name(names::LIMIT)?)?;
         let limits = limit_v2(&group, spec.limit, spec.swap).and_then(|proof| {
-            prepared.proof = Some(proof);
+            prepared.prove(proof);
+            kill_as_a_whole(&group)?;
             Ok(group.events_file()?)
         });
         match limits {
@@ -212,6 +244,11 @@ impl Enclosure {
             v2: scope.lineage(),
             v1: Vec::new(),
         })
+    }
+
+    /// The group around all members of the budget, where one holds the total.
+    pub(crate) fn home(&self) -> Option<&Home> {
+        self.home.as_ref()
     }
 
     /// The ways into the groups, for the child to take before `exec`.
@@ -322,6 +359,16 @@ impl Enclosure {
         }
     }
 
+    /// What of it counts against the total of a budget, whose members must not
+    /// go for what the kernel can simply drop.
+    pub(crate) fn charged_to_budget(&self) -> Option<ByteSize> {
+        match &self.enforcement {
+            Enforcement::V2 { group, .. } => group.unreclaimable().ok(),
+            Enforcement::V1 { group, .. } => group.unreclaimable().ok(),
+            Enforcement::Nobody => None,
+        }
+    }
+
     /// What of it the kernel cannot simply drop, for a soft limit that it does
     /// not hold itself; `None` where there is no such group.
     pub(crate) fn charged_for_good(&self) -> Option<ByteSize> {
@@ -343,6 +390,15 @@ impl Enclosure {
             .as_ref()
             .and_then(|group| group.processes().ok());
         v2.into_iter().flatten().chain(v1).collect()
+    }
+
+    /// The group that holds the limit; `None` where no group does.
+    pub(crate) fn limiting_group(&self) -> Option<&Path> {
+        match &self.enforcement {
+            Enforcement::V2 { group, .. } => Some(group.path()),
+            Enforcement::V1 { group, .. } => Some(group.path()),
+            Enforcement::Nobody => None,
+        }
     }
 
     /// Pids in the group that holds the limit; `None` where no group does, or
@@ -487,22 +543,29 @@ fn limit_softly(
 
 /// Adds what was read back to the proof.
 fn prove(prepared: &mut Prepared, group: &V2Group, file: &str, value: u64) {
-    let line = format!("{} = {value}, read back", group.path().join(file).display());
-    prepared.proof = Some(match prepared.proof.take() {
-        Some(proof) => format!("{proof}; {line}"),
-        None => line,
-    });
+    prepared.prove(format!(
+        "{} = {value}, read back",
+        group.path().join(file).display()
+    ));
+}
+
+/// Whom the kernel kills in the group, it kills with all of it.
+fn kill_as_a_whole(group: &V2Group) -> Result<(), FileError> {
+    match group.set_oom_group() {
+        // Before Linux 4.19; the keeper ends the tree after the first kill.
+        Err(error) if !error.is_absent() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Sets and reads back; returns the proof in words.
-fn limit_v2(group: &V2Group, limit: ByteSize, swap: ByteSize) -> Result<String, EnclosureError> {
+pub(super) fn limit_v2(
+    group: &V2Group,
+    limit: ByteSize,
+    swap: ByteSize,
+) -> Result<String, EnclosureError> {
     group.set_max(limit)?;
     match group.set_swap_max(swap) {
-        Err(error) if !error.is_absent() => return Err(error.into()),
-        _ => {}
-    }
-    match group.set_oom_group() {
-        // Before Linux 4.19; the keeper ends the tree after the first kill.
         Err(error) if !error.is_absent() => return Err(error.into()),
         _ => {}
     }
@@ -515,7 +578,11 @@ fn limit_v2(group: &V2Group, limit: ByteSize, swap: ByteSize) -> Result<String, 
     ))
 }
 
-fn limit_v1(group: &V1Memory, limit: ByteSize, swap: ByteSize) -> Result<String, EnclosureError> {
+pub(super) fn limit_v1(
+    group: &V1Memory,
+    limit: ByteSize,
+    swap: ByteSize,
+) -> Result<String, EnclosureError> {
     group.set_limit(limit, swap)?;
     check_read_back("memory.limit_in_bytes", group.limit()?, limit)?;
     if group.counts_swap() {

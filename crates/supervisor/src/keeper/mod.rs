@@ -15,6 +15,7 @@
 mod around;
 mod beside;
 mod enclosure;
+mod home;
 mod hook;
 mod members;
 mod names;
@@ -25,11 +26,14 @@ mod room;
 mod run;
 mod sampler;
 mod scope;
+mod seat;
 mod soft;
 pub(crate) mod start;
 mod sweep;
 mod tree;
+mod victims;
 
+pub(crate) use home::{Home, name as name_of_home};
 pub use hook::hook;
 pub(crate) use hook::{is_without_hook, own_program};
 pub(crate) use room::Room;

@@ -16,6 +16,9 @@ pub(super) const DIRECTORY: u32 = 2;
 pub(super) const SCOPE: u32 = 3;
 /// The kind of the keeper's own leaf in such a scope.
 pub(super) const KEEPER: u32 = 4;
+/// The kind of the group around all members of a budget, named by the embedding
+/// program.
+pub(super) const BUDGET: u32 = 5;
 /// How many kinds there may be.
 const KINDS: u32 = 8;
 

@@ -62,6 +62,11 @@ impl Room {
         })
     }
 
+    /// As [`Room::shared`], by the path of the base.
+    pub(crate) fn of_this_process(base: &Path) -> Option<Room> {
+        Room::shared(&V2Group::at(base))
+    }
+
     /// By the leaf's path, for a program whose keeper was killed.
     pub(crate) fn at(leaf: &Path) -> Option<Room> {
         Some(Room {

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -39,13 +39,15 @@ pub(crate) fn fork(
     Ok(forked.map(|(pid, (near, _far))| (near, Guardian::process(pid))))
 }
 
-/// Executes it, with the job's streams and environment. Only in the child
+/// Executes it, with the job's streams and environment. `carried` it inherits
+/// under the numbers they have here. Only in the child
 /// itself does the channel stay open over `exec`, so that keepers started at
 /// the same time never hold each other's.
 pub(crate) fn execute(
     executable: &Path,
     env: &EnvChanges,
     streams: JobEnds,
+    carried: &[OwnedFd],
 ) -> io::Result<(UnixStream, Guardian)> {
     let (near, far) = UnixStream::pair()?;
     let mut command = Command::new(executable);
@@ -70,6 +72,9 @@ pub(crate) fn execute(
         command.stderr(Stdio::from(stream));
     }
     keep_open(&mut command, far.as_raw_fd());
+    for descriptor in carried {
+        keep_open(&mut command, descriptor.as_raw_fd());
+    }
     let keeper = command.spawn()?;
     let pid = i32::try_from(keeper.id()).map_err(io::Error::other)?;
     Ok((near, Guardian::process(pid)))

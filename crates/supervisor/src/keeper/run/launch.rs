@@ -16,12 +16,13 @@ use crate::wire::{FromKeeper, Spec};
 
 /// What the job's `oom_score_adj` is raised to, so that the machine's OOM
 /// killer takes the job and neither us nor the terminal.
-const JOB_OOM_SCORE: i32 = 500;
+pub(crate) const JOB_OOM_SCORE: i32 = 500;
 
 pub(super) fn start(
     spec: &Spec,
     enclosure: &Enclosure,
     role: &Role,
+    oom_score: i32,
 ) -> Result<Spawned, StartError> {
     let entrances = enclosure.entrances().map_err(StartError::Entrance)?;
     let args: Vec<_> = spec.args.iter().map(|word| word.0.clone()).collect();
@@ -46,7 +47,7 @@ pub(super) fn start(
         process_group: None,
         entrances: &entrances,
         data_limit: start_limit(spec),
-        oom_score_adj: Some(JOB_OOM_SCORE),
+        oom_score_adj: Some(oom_score),
         signal_mask: spec.signal_mask,
         ignored_signals: spec.ignored_signals,
     })

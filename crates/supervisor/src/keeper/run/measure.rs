@@ -7,9 +7,12 @@ use memcap_linux::ByteSize;
 
 use super::launch::start_limit;
 use super::watch::Watch;
+use crate::budget::rules::Turn;
 use crate::governor::{Action, Input, Leases, Sum};
+use crate::keeper::seat::Seat;
 use crate::lease::{LeaseUse, Refusal};
 use crate::plan::Placement;
+use crate::timeline::Happening;
 use crate::wire::FromKeeper;
 
 /// How long a freeze may take before the measurement goes on without it.
@@ -31,8 +34,31 @@ impl Watch<'_> {
             sum.written = self.sampler.written();
         }
         self.note(self.governor.believable(sum, self.peak));
+        if let Some(seat) = &mut self.seat {
+            let (at_least, at_most) = self.governor.bounds(sum);
+            let (share, turn) = seat.share(at_least, at_most);
+            sum.share = Some(share);
+            self.turn = turn;
+        }
         sum.leases = self.renew_leases(sum);
         Input::Sum(sum)
+    }
+
+    /// Looks at what all members of the budget hold, where a group of theirs tells,
+    /// and takes the turn that the last look has brought.
+    pub(super) fn take_turn(&mut self) -> Option<Input> {
+        let now = self.now();
+        let seat = self.seat.as_mut()?;
+        let told = match self.enclosure.home() {
+            Some(home) => seat.look(home, self.enclosure, now),
+            None => seat.act(std::mem::replace(&mut self.turn, Turn::Stay)),
+        };
+        match told {
+            Some(Input::MainStopped) => self.record(Happening::Frozen),
+            Some(Input::MainContinued) => self.record(Happening::Thawed),
+            _ => {}
+        }
+        told
     }
 
     /// Holds the tree back above its soft limit.
@@ -133,6 +159,8 @@ impl Watch<'_> {
         let frozen = self
             .enclosure
             .directory()
+            // One that is paused is frozen, and stays so.
+            .filter(|_| !self.seat.as_ref().is_some_and(Seat::is_paused))
             .filter(|group| group.set_frozen(true).is_ok());
         if let Some(group) = frozen {
             let deadline = Instant::now() + FREEZE_DEADLINE;
@@ -164,7 +192,7 @@ impl Watch<'_> {
         use crate::evidence::Cause;
         match self.governor.cause() {
             Some(Cause::Watchdog) => {}
-            Some(Cause::Reserve(_)) if self.is_sampled() => {}
+            Some(Cause::Reserve(_) | Cause::Budget(_)) if self.is_sampled() => {}
             _ => return,
         }
         match self.enclosure.directory() {

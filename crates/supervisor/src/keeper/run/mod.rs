@@ -10,7 +10,7 @@ mod woken;
 
 use std::ffi::{CStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::thread::JoinHandle;
@@ -25,11 +25,14 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::{TimeSpec, TimeValLike};
 
+pub(super) use self::launch::JOB_OOM_SCORE;
 use self::launch::{not_started, start};
 use self::watch::Watch;
 use super::around::Around;
 use super::enclosure::Enclosure;
+use super::home::Home;
 use super::sampler::Sampler;
+use super::seat::Seat;
 use super::tree::{self, Family};
 use crate::evidence::Evidence;
 use crate::governor::Action;
@@ -69,10 +72,15 @@ pub(crate) fn in_a_thread(
     stream: UnixStream,
     env: Vec<(OsString, OsString)>,
     streams: JobEnds,
+    carried: Option<[OwnedFd; 2]>,
 ) -> io::Result<JoinHandle<()>> {
     // Without handles on processes nothing would tell of the end of a job.
     PidFd::open(i32::try_from(std::process::id()).map_err(io::Error::other)?)?;
-    let hands = Hands { env, streams };
+    let hands = Hands {
+        env,
+        streams,
+        carried,
+    };
     std::thread::Builder::new()
         .name("memcap-keeper".into())
         .spawn(move || {
@@ -83,6 +91,7 @@ pub(crate) fn in_a_thread(
                 inbox: Inbox::default(),
                 role: Role::Thread(hands),
                 host: None,
+                seat: None,
             };
             // A channel that closes without a last word says it.
             let _ = keeper.serve();
@@ -94,6 +103,8 @@ struct Keeper {
     inbox: Inbox,
     role: Role,
     host: Option<PidFd>,
+    /// At the table of a budget, until the job is watched.
+    seat: Option<Seat>,
 }
 
 /// What the loop runs in.
@@ -108,6 +119,8 @@ enum Role {
 struct Hands {
     env: Vec<(OsString, OsString)>,
     streams: JobEnds,
+    /// Descriptors of a budget.
+    carried: Option<[OwnedFd; 2]>,
 }
 
 impl Role {
@@ -152,6 +165,7 @@ impl Keeper {
             inbox: Inbox::default(),
             role: Role::Process(children),
             host: None,
+            seat: None,
         })
     }
 
@@ -163,7 +177,7 @@ impl Keeper {
         match self.run(&spec, &enclosure) {
             Ok(last_word) => wire::send(&self.stream, &last_word),
             Err(error) => {
-                self.dispose(&enclosure);
+                self.dispose(&spec, &enclosure);
                 Err(error)
             }
         }
@@ -172,6 +186,8 @@ impl Keeper {
     /// One job from its start to its end, and what is said of it.
     fn run(&mut self, spec: &Spec, enclosure: &Enclosure) -> io::Result<FromKeeper> {
         let around = Around::observe(&spec.surroundings);
+        let home = enclosure.home().map(Home::surroundings);
+        let around_home = home.map(|home| Around::observe(&home));
         let mut sampler = match spec.placement {
             Placement::Watchdog | Placement::Rlimit => {
                 Sampler::new(enclosure.directory(), spec.swap)
@@ -181,21 +197,28 @@ impl Keeper {
                 Sampler::unused()
             }
         };
-        let job = match start(spec, enclosure, &self.role) {
+        let oom_score = self.seat.as_mut().map_or(JOB_OOM_SCORE, Seat::oom_score);
+        let job = match start(spec, enclosure, &self.role, oom_score) {
             Ok(job) => job,
             Err(error) => {
-                self.dispose(enclosure);
+                self.dispose(spec, enclosure);
                 return Ok(not_started(&error, spec));
             }
         };
         if self.role.family() == Family::OfMain && job.pidfd.is_some() {
             sampler.follow(job.pid);
         }
-        let mut watch = Watch::new(spec, enclosure, &job, sampler, self.role.family());
+        let seat = self.seat.take();
+        let mut keep = seat
+            .as_ref()
+            .map_or(Vec::new(), |seat| seat.descriptors().to_vec());
+        keep.extend(around.descriptors());
+        keep.extend(around_home.iter().flat_map(Around::descriptors));
+        let mut watch = Watch::new(spec, enclosure, &job, sampler, self.role.family(), seat);
         let watched = self
-            .let_go_of_the_jobs_things(enclosure, &around, &job)
+            .let_go_of_the_jobs_things(enclosure, keep, &job)
             .and_then(|()| {
-                if matches!(spec.placement, Placement::Watchdog) {
+                if matches!(spec.placement, Placement::Watchdog) || spec.budget.is_some() {
                     priority::prefer_this_process();
                     priority::ask_for_short_slices();
                 }
@@ -211,7 +234,10 @@ impl Keeper {
         // The counters are read while the groups are still there.
         evidence.outer = around.limit_hit();
         evidence.oom_kills_around = around.kills();
-        evidence.notes.extend(self.dispose(enclosure));
+        if let (Some(budget), Some(around)) = (&mut evidence.budget, &around_home) {
+            budget.hit = around.limit_hit();
+        }
+        evidence.notes.extend(self.dispose(spec, enclosure));
         Ok(FromKeeper::Ended(Box::new(evidence)))
     }
 
@@ -225,13 +251,20 @@ impl Keeper {
             if let Role::Process(_) = self.role {
                 self.host = spec.host.and_then(|host| PidFd::open_verified(host).ok());
             }
+            if let (Some(seating), None) = (&spec.budget, &self.seat) {
+                let carried = match &mut self.role {
+                    Role::Process(_) => None,
+                    Role::Thread(hands) => hands.carried.take(),
+                };
+                self.seat = Some(Seat::take(seating, carried)?);
+            }
             match Enclosure::prepare(&spec) {
                 Ok((enclosure, prepared)) => {
                     if let Some(surroundings) = enclosure.surroundings() {
                         spec.surroundings = surroundings;
                     }
                     if let Err(error) = wire::send(&self.stream, &FromKeeper::Prepared(prepared)) {
-                        self.dispose(&enclosure);
+                        self.dispose(&spec, &enclosure);
                         return Err(error);
                     }
                     return Ok(Some((spec, enclosure)));
@@ -263,7 +296,7 @@ impl Keeper {
     fn let_go_of_the_jobs_things(
         &mut self,
         enclosure: &Enclosure,
-        around: &Around,
+        mut keep: Vec<RawFd>,
         job: &Spawned,
     ) -> io::Result<()> {
         self.stream.set_nonblocking(true)?;
@@ -279,12 +312,11 @@ impl Keeper {
         // us between it and memcap.
         nix::unistd::setsid()?;
         detach_standard_streams()?;
-        let mut keep = vec![self.stream.as_raw_fd(), children];
+        keep.extend([self.stream.as_raw_fd(), children]);
         keep.extend(self.host.as_ref().map(|host| host.as_fd().as_raw_fd()));
         keep.extend(job.pidfd.as_ref().map(|handle| handle.as_fd().as_raw_fd()));
         keep.extend(enclosure.oom_signal().map(|(fd, _)| fd.as_raw_fd()));
         keep.extend(enclosure.task_signal().map(|(fd, _)| fd.as_raw_fd()));
-        keep.extend(around.descriptors());
         close_all_except(&keep);
         // A job that uses up the directory we stand in must be able to.
         let _ = nix::unistd::chdir("/");
@@ -314,6 +346,9 @@ impl Keeper {
                         if let Some(soft) = &mut watch.soft {
                             soft.give_up();
                         }
+                        if let Some(seat) = &mut watch.seat {
+                            seat.give_up_pausing();
+                        }
                         watch.signal_main(Signal::SIGTERM as i32);
                         // A stopped one could not hear it.
                         watch.continue_main();
@@ -325,6 +360,9 @@ impl Keeper {
     }
 
     fn end(&self, mut watch: Watch<'_>) -> Evidence {
+        if let Some(seat) = &mut watch.seat {
+            seat.begin_to_end();
+        }
         watch.last_measurement();
         watch.record_ending();
         // A subreaper without children has nobody anywhere.
@@ -348,7 +386,7 @@ impl Keeper {
 
     /// Removes the groups; a dying process may hold them for a moment. Returns
     /// notes about what stayed.
-    fn dispose(&self, enclosure: &Enclosure) -> Vec<String> {
+    fn dispose(&self, spec: &Spec, enclosure: &Enclosure) -> Vec<String> {
         let deadline = Instant::now() + REMOVAL_DEADLINE;
         let removed = loop {
             match enclosure.dispose() {
@@ -356,6 +394,11 @@ impl Keeper {
                 outcome => break outcome,
             }
         };
+        let host_is_dead = spec.host.is_some_and(|host| !host.is_alive());
+        if let Some(home) = enclosure.home().filter(|_| host_is_dead) {
+            // Others are still at it: the last one removes it, or the next start.
+            let _ = home.remove();
+        }
         let left = removed.and_then(|()| enclosure.leave_room()).err();
         left.map(|error| format!("{}; it is swept at the next start", one_line(&error)))
             .into_iter()

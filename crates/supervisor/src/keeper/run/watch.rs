@@ -7,6 +7,7 @@ use memcap_linux::spawn::Spawned;
 use nix::sys::signal::Signal;
 
 use super::leasing::Leasing;
+use crate::budget::rules::Turn;
 use crate::evidence::{Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Rules};
 use crate::keeper::beside::{self, Beside};
@@ -14,6 +15,7 @@ use crate::keeper::enclosure::Enclosure;
 use crate::keeper::recorder::Recorder;
 use crate::keeper::roll_call::RollCall;
 use crate::keeper::sampler::Sampler;
+use crate::keeper::seat::Seat;
 use crate::keeper::soft::SoftLimit;
 use crate::keeper::tree::{Family, Reaped};
 use crate::plan::Placement;
@@ -42,6 +44,10 @@ pub(super) struct Watch<'a> {
     pub(super) tracer: Option<Tracer>,
     /// When the tree was halted for its last measurement.
     pub(super) halted: Option<Duration>,
+    /// At the table of a budget.
+    pub(super) seat: Option<Seat>,
+    /// What the last look there said is to be done.
+    pub(super) turn: Turn,
 }
 
 impl<'a> Watch<'a> {
@@ -51,6 +57,7 @@ impl<'a> Watch<'a> {
         job: &'a Spawned,
         sampler: Sampler,
         family: Family,
+        mut seat: Option<Seat>,
     ) -> Watch<'a> {
         let sampled = matches!(spec.placement, Placement::Watchdog);
         // Where the kernel keeps no peak, samples must do.
@@ -65,6 +72,9 @@ impl<'a> Watch<'a> {
             sample_every,
             leases: spec.leases(),
         });
+        if let Some(seat) = seat.as_mut().filter(|_| spec.soft.is_none()) {
+            seat.may_pause(enclosure);
+        }
         Watch {
             spec,
             enclosure,
@@ -87,6 +97,8 @@ impl<'a> Watch<'a> {
                 .as_ref()
                 .map(|file| Tracer::new((&file.0).into())),
             recorder: spec.record.then(Recorder::default),
+            seat,
+            turn: Turn::Stay,
         }
     }
 
@@ -110,6 +122,11 @@ impl<'a> Watch<'a> {
             self.roll_call.next_look(),
             self.soft.as_ref().and_then(SoftLimit::next_look),
             recorder.map(|recorder| recorder.wake_at(samples_itself)),
+            // Where the governor looks, it asks the others too.
+            self.seat
+                .as_ref()
+                .filter(|_| self.enclosure.home().is_some())
+                .map(Seat::next_look),
         ]
         .into_iter()
         .flatten()
@@ -199,6 +216,7 @@ impl<'a> Watch<'a> {
             escaped: self.roll_call.take(),
             throttled,
             lease: self.lease_use(),
+            budget: self.seat.as_mut().map(Seat::evidence),
             left_running,
             timeline,
             processes,

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use super::watch::Watch;
 use super::{Keeper, timespec};
 use crate::governor::Input;
+use crate::keeper::seat::Seat;
 use crate::keeper::tree::{self, Turn};
 use crate::wire::{FromKeeper, ToKeeper};
 
@@ -20,6 +21,7 @@ pub(super) struct Woken {
     host: bool,
     oom: bool,
     tasks: bool,
+    bell: bool,
 }
 
 impl Keeper {
@@ -43,6 +45,10 @@ impl Keeper {
             fds.push(PollFd::new(fd, flags));
             fds.len() - 1
         });
+        let bell = watch.seat.as_ref().map(|seat| {
+            fds.push(PollFd::new(seat.ear(), readable));
+            fds.len() - 1
+        });
         // Gone, and reaped by somebody else, before there was a handle on it.
         let is_lost = children.is_none().then_some(Duration::ZERO);
         let timeout = is_lost
@@ -59,6 +65,7 @@ impl Keeper {
             host: host.is_some_and(spoke),
             oom: oom.is_some_and(spoke),
             tasks: tasks.is_some_and(spoke),
+            bell: bell.is_some_and(spoke),
         })
     }
 
@@ -117,12 +124,16 @@ impl Keeper {
                 inputs.push(Input::HostGone);
             }
         }
+        if woken.bell && watch.seat.as_mut().is_some_and(Seat::has_heard) {
+            watch.governor.look_soon();
+        }
         if watch.governor.look_is_due(watch.now()) {
             inputs.push(watch.look());
             if let Some(message) = watch.due_sample() {
                 self.tell(&message);
             }
         }
+        inputs.extend(watch.take_turn());
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
         let now = watch.now();
         let pause = |longest| self.pause(longest);
