@@ -112,13 +112,14 @@ fn run_all(budget: &Budget, tasks: &[Task], requeue: bool, log: &mut Log) {
             running -= 1;
             log.tell(number, &ending);
             let again = matches!(&ending, Ok(outcome) if outcome.is_to_be_requeued());
-            if requeue && !again {
+            if requeue && again {
+                waiting.push(number);
+            }
+            // The last of them may have been ended while the other one finished.
+            if requeue && (!again || running == 0) {
                 for number in std::mem::take(&mut waiting) {
                     running += start(number, log);
                 }
-            }
-            if requeue && again {
-                waiting.push(number);
             }
         }
     });
