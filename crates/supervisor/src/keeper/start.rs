@@ -20,7 +20,7 @@ use crate::stream::JobEnds;
 /// Variables to set, or to remove.
 pub(crate) type EnvChanges = [(OsString, Option<OsString>)];
 
-/// Forks it. `None`: this process has a second thread, or the job has streams
+/// Forks it; somebody must listen to it all the time. `None`: this process has a second thread, or the job has streams
 /// or an environment of its own, which only a program that is executed can be
 /// given.
 pub(crate) fn fork(
@@ -77,5 +77,8 @@ pub(crate) fn execute(
     }
     let keeper = command.spawn()?;
     let pid = i32::try_from(keeper.id()).map_err(io::Error::other)?;
-    Ok((near, Guardian::process(pid)))
+    let mut guardian = Guardian::process(pid);
+    // At once: nobody need listen to it while the job runs.
+    guardian.guard();
+    Ok((near, guardian))
 }
