@@ -24,7 +24,13 @@ fn doctor(who: Who, options: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     // Nobody may not enter the folder of the build.
     let program = folder.path().join("memcap");
-    std::fs::copy(memcap_binary(), &program).unwrap();
+    // By another process: a copy that is open for writing here while a test
+    // beside this one forks could not be executed.
+    let copied = Command::new("cp")
+        .arg(memcap_binary())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&program);
     command.arg("doctor").args(options).current_dir("/");
     if who == Who::Nobody {
@@ -110,6 +116,52 @@ fn text_says_the_same_within_80_columns() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_saved_host_is_examined_without_a_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    open_to_writers(folder.path());
+    for (who, name) in everybody().into_iter().zip(["ours", "nobodys"]) {
+        let bundle = folder.path().join(name);
+        let word = bundle.to_str().unwrap();
+        let saved = doctor(who, &["--json", "--save", word]);
+        let original: Value = serde_json::from_slice(&saved.stdout).unwrap();
+        let list = String::from_utf8(saved.stderr).unwrap();
+        for file in ["/proc/self/mountinfo", "bundle.json"] {
+            assert!(list.contains(file), "{list}");
+        }
+        let replayed = doctor(who, &["--json", "--host", word]);
+        assert_eq!(replayed.status, saved.status);
+        let replayed = json(&replayed);
+        assert_eq!(replayed["replayed"]["has_trials"], true);
+        for field in ["findings", "mechanisms", "containment", "control", "best"] {
+            assert_eq!(replayed.get(field), original.get(field), "{field}");
+        }
+        let text = String::from_utf8(doctor(who, &["--host", word]).stdout).unwrap();
+        assert!(text.contains("nothing was tried now"), "{text}");
+
+        let again = doctor(who, &["--no-trials", "--save", word]);
+        assert_eq!(again.status.code(), Some(125));
+        let error = String::from_utf8(again.stderr).unwrap();
+        assert!(
+            error.contains("exists already") && error.contains("hint:"),
+            "{error}"
+        );
+        assert!(again.stdout.is_empty(), "refused before it is examined");
+    }
+    let none = doctor(Who::Ourselves, &["--host", folder.path().to_str().unwrap()]);
+    assert_eq!(none.status.code(), Some(125));
+    let error = String::from_utf8(none.stderr).unwrap();
+    assert!(
+        error.contains("is no bundle") && error.contains("hint:"),
+        "{error}"
+    );
+}
+
+fn open_to_writers(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o1777)).unwrap();
 }
 
 #[test]

@@ -160,7 +160,7 @@ pub(crate) fn written(result: std::io::Result<()>) -> Result<(), CliError> {
     }
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Nobody reads it: nobody is told.
     let _ = writeln!(anstream::stderr(), "{line}");
 }

@@ -4,6 +4,7 @@
 //! read is [`Fact::Unknown`], which is neither "there" nor "not there".
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 mod ceiling;
 pub mod diagnosis;
 mod fact;
@@ -24,7 +25,9 @@ pub use facts::Facts;
 pub use host::Host;
 pub use mechanism::{Guarantee, Mechanism};
 pub use observed::Observed;
-pub use report::{ContainmentReport, DoctorReport, MechanismReport, SCHEMA_VERSION, examine};
+pub use report::{
+    ContainmentReport, DoctorReport, MechanismReport, Replayed, SCHEMA_VERSION, examine, replay,
+};
 pub use roots::Roots;
 pub use systemd::SystemdPlace;
 pub use v1::V1Place;

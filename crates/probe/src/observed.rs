@@ -1,8 +1,10 @@
 //! What a captured host has on record beside its files: answers that were not
 //! read but asked for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Features, Sockets};
@@ -27,6 +29,10 @@ pub struct Observed {
     /// What the kernel offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
+    /// What the resident sets of the processes in limited groups added up to,
+    /// by the group's directory.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resident: BTreeMap<PathBuf, ByteSize>,
     /// What systemd would have given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Fact<SystemdPlace>>,

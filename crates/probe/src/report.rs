@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::bundle::Bundle;
 use crate::diagnosis::{Finding, diagnose};
 use crate::facts::Facts;
 use crate::trial::{self, ContainmentTrial, Control, MechanismTrial, Trials, Verdict};
@@ -33,11 +34,23 @@ pub struct ContainmentReport {
     pub trial: ContainmentTrial,
 }
 
+/// That an examination is of a captured host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// The version of memcap that captured it.
+    pub saved_by: String,
+    /// Whether trials were made there.
+    pub has_trials: bool,
+}
+
 /// The whole examination.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DoctorReport {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
+    /// Where it is of a captured host; absent for this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
     /// The facts that a run needs.
     pub host: Host,
     /// Further facts, for the diagnosis.
@@ -71,6 +84,7 @@ impl DoctorReport {
         };
         DoctorReport {
             schema_version: SCHEMA_VERSION,
+            replayed: None,
             host,
             facts,
             control: trials.control,
@@ -85,6 +99,18 @@ impl DoctorReport {
     /// seen to enforce its limit.
     pub fn best(&self) -> Option<Mechanism> {
         self.best
+    }
+
+    /// The outcome of the trials; `None` where none were made.
+    pub(crate) fn trials(&self) -> Option<Trials> {
+        let control = self.control.clone()?;
+        let way = self.containment.first()?;
+        let mechanisms = self.mechanisms.iter();
+        Some(Trials {
+            control: Some(control),
+            mechanisms: mechanisms.map(|report| report.trial.clone()).collect(),
+            containment: way.trial.clone(),
+        })
     }
 
     /// Whether the kernel was seen to hold a whole tree to its limit.
@@ -106,6 +132,25 @@ fn promise(trial: MechanismTrial) -> MechanismReport {
         | Verdict::NotTried => Guarantee::None,
     };
     MechanismReport { trial, guarantee }
+}
+
+/// The same for a captured host: nothing is tried, and what was tried there is
+/// taken from the record.
+pub fn replay(bundle: &Bundle) -> DoctorReport {
+    let roots = bundle.roots();
+    let mut host = Host::observe(&roots);
+    host.ask_systemd(&roots);
+    let trials = match bundle.trials() {
+        Some(trials) => trials.clone(),
+        None => trial::facts_only(&host, "no trials are on record"),
+    };
+    let facts = Facts::observe(&roots, &host);
+    let mut report = DoctorReport::new(host.shown(&roots), facts, trials);
+    report.replayed = Some(Replayed {
+        saved_by: bundle.saved_by().to_owned(),
+        has_trials: bundle.trials().is_some(),
+    });
+    report
 }
 
 /// Observes, tries, and diagnoses. Without a `program` (see

@@ -7,6 +7,8 @@
 mod access;
 #[path = "hosts/builder.rs"]
 mod builder;
+#[path = "hosts/bundles.rs"]
+mod bundles;
 #[path = "hosts/controller.rs"]
 mod controller;
 #[path = "hosts/findings.rs"]

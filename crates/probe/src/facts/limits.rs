@@ -8,7 +8,7 @@ use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
 use serde::{Deserialize, Serialize};
 
 use super::read;
-use crate::{Host, Roots};
+use crate::{Host, Roots, V2Place};
 
 /// More members than this are not added up.
 const MOST_MEMBERS: usize = 1000;
@@ -125,7 +125,7 @@ impl GroupLimits {
 /// Our own group and those around it that have a limit, nearest first, of both
 /// hierarchies.
 pub(super) fn around(roots: &Roots, host: &Host) -> Vec<GroupLimits> {
-    let v2 = host.cgroup_v2.value().map(crate::V2Place::lineage);
+    let v2 = host.cgroup_v2.value().map(V2Place::lineage);
     let v1 = host.cgroup_v1.value().map(crate::V1Place::lineage);
     let v2 = v2.into_iter().flatten().map(|dir| {
         let mut limits = GroupLimits::v2(roots, &dir);
@@ -142,37 +142,50 @@ pub(super) fn around(roots: &Roots, host: &Host) -> Vec<GroupLimits> {
 
 /// Limited groups of this user's that we are *not* in: the slices of a login,
 /// where systemd puts them.
-pub(super) fn elsewhere(roots: &Roots, host: &Host, own_path: Option<&str>) -> Vec<GroupLimits> {
-    let (Some(place), Some(uid)) = (host.cgroup_v2.value(), roots.uid()) else {
+pub(super) fn elsewhere(roots: &Roots, host: &Host) -> Vec<GroupLimits> {
+    let Some(place) = host.cgroup_v2.value() else {
         return Vec::new();
     };
-    let mut dir = place
-        .mount_point
-        .join(managers_root(own_path.unwrap_or("/")));
-    let slices = [
+    let limited = slices_of(roots, place).into_iter().filter_map(|dir| {
+        let limits = GroupLimits::v2(roots, &dir);
+        (!place.own.starts_with(&dir) && limits.is_limited()).then_some(limits)
+    });
+    limited.collect()
+}
+
+/// The groups in which systemd would put this user's own, from the outermost
+/// in; they need not be there.
+pub(crate) fn slices_of(roots: &Roots, place: &V2Place) -> Vec<PathBuf> {
+    let Some(uid) = roots.uid() else {
+        return Vec::new();
+    };
+    let below = place
+        .own
+        .strip_prefix(&place.mount_point)
+        .unwrap_or(Path::new(""));
+    let mut dir = place.mount_point.join(managers_root(below));
+    let names = [
         "user.slice".to_owned(),
         format!("user-{uid}.slice"),
         format!("user@{uid}.service"),
         "app.slice".to_owned(),
     ];
-    let mut found = Vec::new();
-    for slice in slices {
-        dir.push(slice);
-        let limits = GroupLimits::v2(roots, &dir);
-        if !place.own.starts_with(&dir) && limits.is_limited() {
-            found.push(limits);
-        }
-    }
-    found
+    names
+        .iter()
+        .map(|name| {
+            dir.push(name);
+            dir.clone()
+        })
+        .collect()
 }
 
 /// The group that systemd takes for the root, below the mount point: WSL gives
 /// each distribution one of its own (2.9.8).
-fn managers_root(own_path: &str) -> PathBuf {
-    let mut parts = own_path.trim_start_matches('/').split('/');
+fn managers_root(own: &Path) -> PathBuf {
+    let mut parts = own.iter();
     match (parts.next(), parts.next()) {
-        (Some("wsl-user"), Some(distribution)) => {
-            Path::new("wsl-user").join(distribution).join("systemd")
+        (Some(first), Some(distribution)) if first == "wsl-user" => {
+            Path::new(first).join(distribution).join("systemd")
         }
         _ => PathBuf::new(),
     }
@@ -181,6 +194,11 @@ fn managers_root(own_path: &str) -> PathBuf {
 /// What the resident sets of a group's processes add up to; `None` where they
 /// cannot be read, or where there are very many.
 fn resident(roots: &Roots, dir: &Path) -> Option<ByteSize> {
+    if let Some(observed) = roots.observed()
+        && let Some(bytes) = observed.resident.get(&roots.shown(dir))
+    {
+        return Some(*bytes);
+    }
     let pids = V2Group::at(dir).processes().ok()?;
     if pids.is_empty() || pids.len() > MOST_MEMBERS {
         return None;
@@ -201,16 +219,16 @@ mod tests {
     #[test]
     fn systemd_may_have_a_root_of_its_own() {
         let cases = [
-            ("/", ""),
-            ("/user.slice/a.scope", ""),
+            ("", ""),
+            ("user.slice/a.scope", ""),
             (
-                "/wsl-user/distro-280/non-systemd",
+                "wsl-user/distro-280/non-systemd",
                 "wsl-user/distro-280/systemd",
             ),
-            ("/wsl-user", ""),
+            ("wsl-user", ""),
         ];
         for (own, root) in cases {
-            assert_eq!(managers_root(own), Path::new(root), "{own}");
+            assert_eq!(managers_root(Path::new(own)), Path::new(root), "{own}");
         }
     }
 }

@@ -19,9 +19,11 @@ use serde::Serialize;
 use crate::{Fact, Host, Roots};
 
 pub use boot::{Boot, KernelConfig};
+pub(crate) use boot::{config as kernel_config, relevant as relevant_parameters};
 pub use features::Features;
 pub use hierarchies::{CgroupMount, Layout, MemoryController, Step};
 pub use limits::GroupLimits;
+pub(crate) use limits::slices_of;
 pub use platform::{Container, ContainerKind, Platform};
 pub use pressure::Pressure;
 pub use rlimits::{Rlimit, Rlimits};
@@ -95,7 +97,7 @@ impl Facts {
             ),
             container: Container::observe(roots, host, &mounts),
             limits_around: limits::around(roots, host),
-            limits_elsewhere: limits::elsewhere(roots, host, own),
+            limits_elsewhere: limits::elsewhere(roots, host),
             swap: Swap::observe(roots, host),
             pressure: Pressure::observe(roots, &boot),
             rlimits: Rlimits::observe(roots),

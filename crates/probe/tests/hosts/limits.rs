@@ -73,7 +73,7 @@ fn c9_a_trial_that_ended_in_swap_tells_it_too() {
 }
 
 /// Slices of uid 1000 with this limit on the user's slice.
-fn slices(own: &str, limit: &str) -> Captured {
+pub fn slices(own: &str, limit: &str) -> Captured {
     let slice = "user.slice/user-1000.slice";
     Captured::new()
         .mounts(V2_MOUNT)
@@ -157,7 +157,7 @@ fn c13_an_exempt_shell_and_a_partial_kill() {
 }
 
 /// Two members with this much resident each, in pages.
-fn members(pages: &str, current: &str) -> Captured {
+pub fn members(pages: &str, current: &str) -> Captured {
     let statm = format!("999999 {pages} 10 1 0 5 0\n");
     service(&[GIB, ("memory.current", current)])
         .put(&format!("{}/cgroup.procs", group("job")), "500\n501\n")

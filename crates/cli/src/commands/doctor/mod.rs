@@ -1,17 +1,20 @@
 //! `memcap doctor`: which limits hold on this host, proved by exceeding them.
 
+mod bundle;
 mod explain;
 mod marker;
 mod text;
 mod wrap;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use memcap_probe::{DoctorReport, Roots, examine};
 use serde::Serialize;
 
 use crate::error::{CliError, INTERNAL};
+use crate::render;
 use marker::MarkerReport;
 
 /// The kernel was seen to hold a whole tree to its limit.
@@ -36,8 +39,16 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     no_trials: bool,
     /// Explain one cause, such as C9, at length; `list` names them all.
-    #[arg(long, value_name = "CAUSE", conflicts_with_all = ["json", "no_trials"])]
+    #[arg(long, value_name = "CAUSE", conflicts_with_all = ["json", "no_trials", "save", "host"])]
     explain: Option<String>,
+    /// Save what was read and found in a new folder, names of people and of
+    /// this host replaced; for `--host`, or for a report.
+    #[arg(long, value_name = "FOLDER")]
+    save: Option<PathBuf>,
+    /// Examine a host that was saved, instead of this one. Nothing is tried:
+    /// the trials on record are shown.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["no_trials", "save"])]
+    host: Option<PathBuf>,
 }
 
 /// Everything that is printed.
@@ -56,19 +67,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<u8, CliError> {
         print(&explain::explain(cause, wrap::width())?)?;
         return Ok(0);
     }
-    let examination = if args.no_trials {
-        Examination {
-            host: examine(&Roots::default(), None),
-            marker: None,
-        }
-    } else {
-        let program = std::env::current_exe().map_err(not_found)?;
-        let host = examine(&Roots::default(), Some(&program));
-        Examination {
-            marker: Some(MarkerReport::look(&host.host)),
-            host,
-        }
-    };
+    let writer = args.save.as_deref().map(bundle::begin).transpose()?;
+    let examination = examine_as_asked(args)?;
     let text = if args.json {
         serde_json::to_string_pretty(&examination)
             .map_err(|error| CliError::new(error, None, INTERNAL))?
@@ -76,10 +76,35 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<u8, CliError> {
         text::render(&examination, wrap::width())
     };
     print(&text)?;
+    if let (Some(writer), Some(folder)) = (writer, &args.save) {
+        let list = bundle::fill(writer, folder, &examination.host, wrap::width())?;
+        render::say(&format!("\n{list}"));
+    }
     Ok(if examination.host.has_hard_limit() {
         HARD_LIMIT
     } else {
         WEAKER_ONLY
+    })
+}
+
+fn examine_as_asked(args: &DoctorArgs) -> Result<Examination, CliError> {
+    if let Some(folder) = &args.host {
+        return Ok(Examination {
+            host: bundle::examine_saved(folder)?,
+            marker: None,
+        });
+    }
+    if args.no_trials {
+        return Ok(Examination {
+            host: examine(&Roots::default(), None),
+            marker: None,
+        });
+    }
+    let program = std::env::current_exe().map_err(not_found)?;
+    let host = examine(&Roots::default(), Some(&program));
+    Ok(Examination {
+        marker: Some(MarkerReport::look(&host.host)),
+        host,
     })
 }
 

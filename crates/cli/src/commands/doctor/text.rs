@@ -38,7 +38,8 @@ pub(super) fn render(examination: &Examination, width: usize) -> String {
 }
 
 fn host(report: &DoctorReport, width: usize) -> String {
-    let mut lines = vec![machine(report, width), groups(report, width)];
+    let mut lines: Vec<String> = replayed(report, width).into_iter().collect();
+    lines.extend([machine(report, width), groups(report, width)]);
     if let Some(container) = report.facts.container.value() {
         let kind = match container.kind {
             ContainerKind::Docker => "Docker's",
@@ -63,6 +64,20 @@ fn host(report: &DoctorReport, width: usize) -> String {
         lines.push(wrap("not in this kernel: ", &lacks.join(", "), width));
     }
     lines.join("\n")
+}
+
+/// That all this is of another host.
+fn replayed(report: &DoctorReport, width: usize) -> Option<String> {
+    let record = report.replayed.as_ref()?;
+    let trials = match record.has_trials {
+        true => "the trials are those on record",
+        false => "no trials are on record",
+    };
+    let text = format!(
+        "a saved host (memcap {}); nothing was tried now, {trials}",
+        record.saved_by
+    );
+    Some(wrap("", &text, width))
 }
 
 fn machine(report: &DoctorReport, width: usize) -> String {
@@ -229,8 +244,12 @@ fn remedies(findings: &[Finding]) -> String {
 }
 
 fn conclusion(report: &DoctorReport, width: usize) -> String {
+    let verb = match report.replayed {
+        Some(_) => "would use there",
+        None => "will use",
+    };
     if let Some(best) = report.best() {
-        let text = format!("memcap run will use: {best} ({})", best.guarantee());
+        let text = format!("memcap run {verb}: {best} ({})", best.guarantee());
         return wrap("", &text, width);
     }
     let nothing_tried = report
@@ -244,10 +263,10 @@ fn conclusion(report: &DoctorReport, width: usize) -> String {
         .filter(|_| nothing_tried);
     let text = match possible {
         Some(mechanism) => format!(
-            "memcap run will use: {}, as far as can be told without a trial",
+            "memcap run {verb}: {}, as far as can be told without a trial",
             mechanism.trial.mechanism
         ),
-        None => "memcap run will use: nothing, since no limit was seen to hold".to_owned(),
+        None => format!("memcap run {verb}: nothing, since no limit was seen to hold"),
     };
     wrap("", &text, width)
 }
