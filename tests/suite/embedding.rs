@@ -367,6 +367,19 @@ fn the_job_runner_is_its_own_keeper_and_tells_each_job_apart() {
 }
 
 #[test]
+fn a_total_is_kept_by_starting_jobs_again() {
+    // Each of them holds 48 MiB for a moment: tail waits for a line to end.
+    let job = "head -c 48M /dev/zero | tail | wc -c";
+    let ran = example("budget", &["64M", job, job, job]);
+    let text = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(text.matches(": finished").count(), 3, "{ran:?}");
+    assert_eq!(text.matches("50331648").count(), 3, "{ran:?}");
+    let refused = example("budget", &["1K", "true"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+#[test]
 fn the_other_examples_do_what_they_say() {
     let piped = example("beside_command", &[]);
     let text = String::from_utf8_lossy(&piped.stdout);
