@@ -94,7 +94,7 @@ pub enum PeakSource {
 }
 
 /// How long the command line of one process that is listed may take.
-pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_millis(20);
+pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A process that could not be ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
