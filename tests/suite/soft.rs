@@ -161,7 +161,7 @@ fn odd_soft_limits_are_refused_before_the_start(scene: &Scene) {
         (["--soft=256M", "--quiet"], "soft limit of 256 MiB"),
         (["--soft=0", "--quiet"], "soft limit of 0 B"),
         (["--soft=-1M", "--quiet"], "-1M"),
-        (["--soft=50%", "--quiet"], "50%"),
+        (["--soft=150%", "--quiet"], "150%"),
         (["--stall=1s", "--quiet"], "without a soft limit"),
         (["--soft=64M", "--stall=0s"], "stall deadline of zero"),
     ] {

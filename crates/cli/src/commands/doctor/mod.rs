@@ -116,9 +116,5 @@ fn not_found(error: io::Error) -> CliError {
 /// Text that has no newline at its end.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| CliError::new(error, None, INTERNAL)),
-    }
+    render::written(writeln!(out, "{text}").and_then(|()| out.flush()))
 }
