@@ -34,13 +34,13 @@ stays_inside
 scenario_within
 scenario_breach
 
-echo "# a request above the ceiling is clamped below it: 192M less the margin of 64M"
+echo "# a request above the ceiling is clamped below it: 192M less an eighth"
 memcap_run --memory 1G -- hog 180M --hold 30
 report_says_killed memory-limit
 report_says verdict.by kernel
 report_says requested_bytes 1073741824
-report_says limit_bytes $((128 * 1048576))
-contains "the warning" "$(cat /tmp/err)" 128
+report_says limit_bytes $((168 * 1048576))
+contains "the warning" "$(cat /tmp/err)" 168
 nothing_left 15
 
 echo "# an outer limit that is hit first gets the blame"
