@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use integration_tests::each_setting;
-use integration_tests::harness::{Finished, Invocation, Scene, wait_until};
+use integration_tests::harness::{Finished, Invocation, Requirement, Scene, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -283,6 +283,9 @@ fn dispositions_of_signals_are_the_jobs_own(scene: &Scene) {
 }
 
 fn what_the_caller_ignores_or_blocks_stays_so(scene: &Scene) {
+    if !Requirement::Coreutils.is_met() {
+        return;
+    }
     // Each set by env(1), which memcap replaces then.
     let arranged = [
         "--ignore-signal=PIPE",
@@ -311,6 +314,9 @@ fn what_the_caller_ignores_or_blocks_stays_so(scene: &Scene) {
 }
 
 fn a_hangup_is_ignored_under_nohup(scene: &Scene) {
+    if !Requirement::Coreutils.is_met() {
+        return;
+    }
     let ready = scene.path("ready");
     let job = format!(": > {}; sleep 0.5; exit 6", ready.display());
     let words = scene.memcap().memory("64M").shell(&job).words();

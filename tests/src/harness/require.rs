@@ -33,6 +33,8 @@ pub enum Requirement {
     SpareMemory,
     /// The ability to run as an ordinary user.
     Unprivileged,
+    /// env(1) and nohup(1) of GNU coreutils; small systems have others.
+    Coreutils,
     /// The real marker.
     Marker,
     /// A machine emulator for other kernels.
@@ -51,6 +53,7 @@ impl Requirement {
             Requirement::CgroupV2Dir => "cgroup-v2-dir",
             Requirement::SpareMemory => "spare-memory",
             Requirement::Unprivileged => "unprivileged",
+            Requirement::Coreutils => "coreutils",
             Requirement::Marker => "marker",
             Requirement::Qemu => "qemu",
         }
@@ -75,6 +78,13 @@ impl Requirement {
             Requirement::SpareMemory => {
                 let available = available_memory();
                 (available < ByteSize::from_gib(4)).then(|| format!("{available} is available"))
+            }
+            Requirement::Coreutils => {
+                let works = std::process::Command::new("env")
+                    .args(["--ignore-signal=PIPE", "nohup", "true"])
+                    .output()
+                    .is_ok_and(|ran| ran.status.success());
+                (!works).then(|| "env and nohup are not those of GNU coreutils".to_owned())
             }
             // Root can become an ordinary user, and an ordinary user is one.
             Requirement::Unprivileged => None,

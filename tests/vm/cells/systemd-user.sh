@@ -20,6 +20,8 @@ require "and has the memory controller" grep -q memory "$manager/cgroup.controll
 
 expect_mechanism systemd cgroup-v2 tree-exact kernel
 place=/sys/fs/cgroup
+# Asking the user's bus starts it, and it stays.
+(launch memcap doctor --no-trials) >/dev/null
 remember_cgroups
 echo "# in the root group, like a shell of WSL2"
 all_scenarios
