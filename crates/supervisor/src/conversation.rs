@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,10 +16,6 @@ use crate::keeper::sweep;
 use crate::rescue::{rescue, sweep_after};
 use crate::wire::{FromKeeper, Inbox, Prepared};
 use crate::{LeasePolicy, Mechanism, Outcome, Plan, Rejected, SupervisorError};
-
-/// How long nothing may be heard of a keeper before a thread makes sure that it is
-/// not stopped: short runs do without, whose start a thread would slow down.
-const UNGUARDED: Duration = Duration::from_millis(50);
 
 /// What listening brought.
 #[derive(Debug)]
@@ -156,20 +152,13 @@ impl Conversation {
 
     /// Waits for a word. The death of the keeper counts where the channel has
     /// nothing more to say.
-    fn wait(&mut self, deadline: Option<Instant>) -> std::io::Result<Speaker> {
-        let guard_at = Instant::now() + UNGUARDED;
+    fn wait(&self, deadline: Option<Instant>) -> std::io::Result<Speaker> {
         loop {
-            let unguarded = self.guardian.is_unguarded();
-            if unguarded && Instant::now() >= guard_at {
-                self.guardian.guard();
-                continue;
-            }
-            let until = unguarded.then_some(guard_at);
             let word = PollFd::new(self.reader.as_fd(), PollFlags::POLLIN);
             let death = self.guardian.death();
             let mut fds = vec![word];
             fds.extend(death.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            match poll(&mut fds, timeout(deadline.into_iter().chain(until).min())) {
+            match poll(&mut fds, timeout(deadline)) {
                 Ok(0) if deadline.is_some_and(|at| Instant::now() >= at) => {
                     return Ok(Speaker::Nobody);
                 }

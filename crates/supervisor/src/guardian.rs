@@ -24,8 +24,6 @@ pub(crate) enum Guardian {
         /// A handle that stays true when the host reaps every child it has;
         /// `None` before Linux 5.3.
         handle: Option<PidFd>,
-        /// Whether a thread continues it when it is stopped.
-        is_guarded: bool,
     },
     /// A thread; `None` once it is joined.
     Thread(Option<JoinHandle<()>>),
@@ -35,40 +33,14 @@ impl Guardian {
     /// A child that was started just now.
     pub(crate) fn process(pid: i32) -> Guardian {
         let handle = PidFd::open(pid).ok();
-        Guardian::Process {
-            pid,
-            handle,
-            is_guarded: false,
-        }
-    }
-
-    /// Whether nobody would notice that the keeper is stopped, though somebody
-    /// could.
-    pub(crate) fn is_unguarded(&self) -> bool {
-        match self {
-            Guardian::Process {
-                handle, is_guarded, ..
-            } => handle.is_some() && !is_guarded,
-            Guardian::Thread(_) => false,
-        }
-    }
-
-    /// Has a thread continue the keeper whenever somebody stops it. Without a
-    /// thread to be had nobody does.
-    pub(crate) fn guard(&mut self) {
-        let Guardian::Process {
-            handle, is_guarded, ..
-        } = self
-        else {
-            return;
-        };
-        *is_guarded = true;
         if let Some(handle) = handle.as_ref().and_then(|handle| handle.try_clone().ok()) {
+            // No thread to be had: then nobody continues it.
             let _ = std::thread::Builder::new()
                 .name("memcap-guard".into())
                 .stack_size(GUARD_STACK)
                 .spawn(move || keep_going(&handle));
         }
+        Guardian::Process { pid, handle }
     }
 
     /// The process that keeps the job.
@@ -104,7 +76,7 @@ impl Guardian {
     /// Waits until it is gone. True: it exited by itself.
     pub(crate) fn wait(&mut self) -> bool {
         match self {
-            Guardian::Process { pid, handle, .. } => match handle {
+            Guardian::Process { pid, handle } => match handle {
                 Some(handle) => wait_by_handle(handle, *pid),
                 None => wait_by_number(*pid),
             },

@@ -90,7 +90,7 @@ impl BudgetError {
 ///
 /// When the total is near, the youngest member whose end makes room is ended, and
 /// its outcome says that it is to be started again
-/// ([`Outcome::is_to_be_requeued`]); the eldest is never ended for others. Where
+/// ([`Outcome::is_to_be_requeued`]); the eldest is not ended while another can act. Where
 /// a control group holds the total, the kernel's choice of a victim is only what
 /// remains for a tree that grows faster than the keepers look; then the outcome
 /// names the budget too.

@@ -20,7 +20,7 @@ use crate::stream::JobEnds;
 /// Variables to set, or to remove.
 pub(crate) type EnvChanges = [(OsString, Option<OsString>)];
 
-/// Forks it; somebody must listen to it all the time. `None`: this process has a second thread, or the job has streams
+/// Forks it. `None`: this process has a second thread, or the job has streams
 /// or an environment of its own, which only a program that is executed can be
 /// given.
 pub(crate) fn fork(
@@ -77,8 +77,5 @@ pub(crate) fn execute(
     }
     let keeper = command.spawn()?;
     let pid = i32::try_from(keeper.id()).map_err(io::Error::other)?;
-    let mut guardian = Guardian::process(pid);
-    // At once: nobody need listen to it while the job runs.
-    guardian.guard();
-    Ok((near, guardian))
+    Ok((near, Guardian::process(pid)))
 }
