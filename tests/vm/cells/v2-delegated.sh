@@ -8,16 +8,8 @@
 . /vm/checks.sh
 
 delegated=/sys/fs/cgroup/delegated
-mkdir -p "$delegated/shell"
-for directory in "$delegated" "$delegated/shell"; do
-    chown user "$directory" "$directory/cgroup.procs" "$directory/cgroup.threads" \
-        "$directory/cgroup.subtree_control"
-done
-
-launch() {
-    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$place" || exit 91
-    as_user "$@"
-}
+delegate "$delegated"
+launch() { user_in_group "$place" "$@"; }
 
 expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
 remember_cgroups

@@ -7,14 +7,8 @@
 . /vm/checks.sh
 
 delegated=/sys/fs/cgroup/delegated
-mkdir -p "$delegated/shell"
-chown user "$delegated" "$delegated/cgroup.procs" "$delegated/cgroup.subtree_control" \
-    "$delegated/shell" "$delegated/shell/cgroup.procs"
-
-launch() {
-    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$delegated/shell" || exit 91
-    as_user "$@"
-}
+delegate "$delegated"
+launch() { user_in_group "$delegated/shell" "$@"; }
 
 expect_mechanism watchdog cgroup-v2 tree-sampled watchdog
 remember_cgroups

@@ -13,10 +13,7 @@ mkdir "$outer/shell"
 echo 192M >"$outer/memory.max"
 echo 0 >"$outer/memory.swap.max" 2>/dev/null
 
-launch() {
-    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$place" || exit 91
-    exec "$@"
-}
+launch() { in_group "$place" "$@"; }
 
 # The job must run below the directory, whatever it is held by.
 stays_inside() {

@@ -9,18 +9,5 @@
 # shellcheck source=../guest/suites.sh
 . /vm/suites.sh
 
-delegated=/sys/fs/cgroup/delegated
-mkdir -p "$delegated/shell"
-for directory in "$delegated" "$delegated/shell"; do
-    chown user "$directory" "$directory/cgroup.procs" "$directory/cgroup.threads" \
-        "$directory/cgroup.subtree_control"
-done
-
-launch() {
-    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$delegated/shell" || exit 91
-    as_user "$@"
-}
-
-remember_cgroups
-run_suites ordinary_cgroup_v2 delegated-cgroup-v2
+run_suites_delegated
 finish

@@ -20,6 +20,28 @@ launch() { exec "$@"; }
 # shellcheck disable=SC2016 # expanded by the inner shell
 as_user() { exec su -s /bin/sh -c 'exec "$0" "$@"' -- user "$@"; }
 
+# In this group, as root or as the ordinary user; for `launch`.
+in_group() { # DIRECTORY COMMAND...
+    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$1" || exit 91
+    shift
+    exec "$@"
+}
+
+user_in_group() { # DIRECTORY COMMAND...
+    sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$1" || exit 91
+    shift
+    as_user "$@"
+}
+
+# Makes a group that is uid 1000's, with a leaf `shell` in it.
+delegate() { # DIRECTORY
+    mkdir -p "$1/shell"
+    for directory in "$1" "$1/shell"; do
+        chown user "$directory" "$directory/cgroup.procs" "$directory/cgroup.threads" \
+            "$directory/cgroup.subtree_control"
+    done
+}
+
 # --- assertions -------------------------------------------------------------
 
 ok() { echo "ok: $1"; }
@@ -448,6 +470,30 @@ scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG [SYSTEMD]
     doctor_says watchdog "$3"
     doctor_says systemd "${4:-not-available}"
     nothing_left 15
+}
+
+# Which causes doctor named, in its order, and no others; after scenario_doctor.
+doctor_finds() { # CODE...
+    equal "causes found" "$(sed -n 's/^findings\.[0-9]*\.code	//p' /tmp/flat | tr '\n' ' ')" "${*:+$* }"
+}
+
+# What doctor said of a cause that it found.
+doctor_fix() { # CODE PHRASE
+    contains "the remedy of $1" "$(finding "$1" 'fix\.[0-9]*')" "$2"
+}
+
+doctor_saw() { # CODE PHRASE
+    contains "what was seen of $1" "$(finding "$1" seen)" "$2"
+}
+
+doctor_means() { # CODE PHRASE
+    contains "the meaning of $1" "$(finding "$1" means)" "$2"
+}
+
+# The lines of a field of a cause that was found, as one text.
+finding() { # CODE FIELD
+    entry=$(sed -n "s/^\(findings\.[0-9]*\)\.code	$1\$/\1/p" /tmp/flat)
+    sed -n "s/^$entry\.$2	//p" /tmp/flat | tr '\n' ' '
 }
 
 doctor_says() { # MECHANISM VERDICT

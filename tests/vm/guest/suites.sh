@@ -13,6 +13,14 @@ for file in /vm/*; do
 done
 export MEMCAP_BIN=/tmp/target/memcap
 
+# The tests as uid 1000 from a shell in a delegated subtree.
+run_suites_delegated() {
+    delegate /sys/fs/cgroup/delegated
+    launch() { user_in_group /sys/fs/cgroup/delegated/shell "$@"; }
+    remember_cgroups
+    run_suites ordinary_cgroup_v2 delegated-cgroup-v2
+}
+
 # The tests of one setting, through `launch`, one after the other.
 run_suites() { # SETTING REQUIREMENT
     for file in /tmp/target/deps/suite-*; do
