@@ -337,29 +337,12 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// clone3(2) into a v2 group, and a handle on what it made.
+    /// As [`clone_into`], for a child that goes on to `exec`.
     fn bear_in(&self, directory: RawFd, report: RawFd) -> io::Result<(i32, PidFd)> {
-        /// The constant of the libc crate has lost this bit.
-        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-        let mut handle: RawFd = -1;
-        // SAFETY: plain numbers; all zero is a valid value.
-        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-        arguments.flags = CLONE_INTO_CGROUP | u64::from(libc::CLONE_PIDFD.unsigned_abs());
-        arguments.pidfd = &raw mut handle as u64;
-        arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
-        arguments.cgroup = u64::from(directory.unsigned_abs());
-        let size = size_of::<libc::clone_args>();
-        // SAFETY: points to a live structure of the size it states; without a
-        // stack of its own and without CLONE_VM the child goes on from here
-        // with a copy of our memory, as after `fork`, and does as there.
-        match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) } {
-            -1 => Err(io::Error::last_os_error()),
-            0 => self.run_child(report, None),
-            pid => {
-                let pid = i32::try_from(pid).map_err(io::Error::other)?;
-                // SAFETY: the kernel has just made this descriptor for us.
-                Ok((pid, PidFd::from(unsafe { OwnedFd::from_raw_fd(handle) })))
-            }
+        // SAFETY: the child only runs `run_child`; see `make_child`.
+        match unsafe { clone_into(directory) }? {
+            None => self.run_child(report, None),
+            Some(born) => Ok(born),
         }
     }
 
@@ -386,18 +369,11 @@ impl<'a> Prepared<'a> {
                 return SpawnStep::ProcessGroup;
             }
         }
-        // SAFETY: plain numbers.
-        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } == -1 {
-            return SpawnStep::ParentDeathSignal;
-        }
-        // SAFETY: no arguments.
-        if unsafe { libc::getppid() } != self.parent {
-            // The parent died before the tie was made.
+        if !tie_to_parent(self.parent) {
             return SpawnStep::ParentDeathSignal;
         }
         for list in v2.iter().chain(&self.lists) {
-            // SAFETY: one byte from a static to a descriptor the caller holds.
-            if unsafe { libc::write(*list, c"0".as_ptr().cast(), 1) } != 1 {
+            if !enter(*list) {
                 return SpawnStep::EnterCgroup;
             }
         }
@@ -480,6 +456,55 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// clone3(2) into a v2 group: a handle on what it made, `None` in the child.
+///
+/// # Safety
+/// The child has a copy of this thread alone: until `exec` or `_exit` it may only
+/// make async-signal-safe calls.
+pub(crate) unsafe fn clone_into(directory: RawFd) -> io::Result<Option<(i32, PidFd)>> {
+    /// The constant of the libc crate has lost this bit.
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut handle: RawFd = -1;
+    // SAFETY: plain numbers; all zero is a valid value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = CLONE_INTO_CGROUP | u64::from(libc::CLONE_PIDFD.unsigned_abs());
+    arguments.pidfd = &raw mut handle as u64;
+    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    arguments.cgroup = u64::from(directory.unsigned_abs());
+    let size = size_of::<libc::clone_args>();
+    // SAFETY: points to a live structure of the size it states; without a
+    // stack of its own and without CLONE_VM the child goes on from here
+    // with a copy of our memory, as after `fork`.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => {
+            let pid = i32::try_from(pid).map_err(io::Error::other)?;
+            // SAFETY: the kernel has just made this descriptor for us.
+            let handle = PidFd::from(unsafe { OwnedFd::from_raw_fd(handle) });
+            Ok(Some((pid, handle)))
+        }
+    }
+}
+
+/// Makes the calling process, which is to be a child of `parent`, die with that.
+/// Whether it is one still.
+pub(crate) fn tie_to_parent(parent: i32) -> bool {
+    // SAFETY: plain numbers.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } == -1 {
+        return false;
+    }
+    // The parent may have died before the tie was made.
+    // SAFETY: no arguments.
+    unsafe { libc::getppid() == parent }
+}
+
+/// Enters the group whose list this is. Whether that worked.
+pub(crate) fn enter(list: RawFd) -> bool {
+    // SAFETY: one byte from a static to a descriptor the caller holds.
+    unsafe { libc::write(list, c"0".as_ptr().cast(), 1) == 1 }
+}
+
 /// The descriptor, or a copy with a number of its own: one that is 0, 1 or 2
 /// would be overwritten while the streams are put in place.
 fn above_streams(fd: BorrowedFd<'_>, lifted: &mut Vec<OwnedFd>) -> io::Result<RawFd> {
@@ -494,7 +519,7 @@ fn above_streams(fd: BorrowedFd<'_>, lifted: &mut Vec<OwnedFd>) -> io::Result<Ra
 }
 
 /// Writes the score; failing to is no reason not to run the job.
-fn raise_oom_score(score: &[u8]) {
+pub(crate) fn raise_oom_score(score: &[u8]) {
     // SAFETY: a NUL-terminated static path.
     let fd = unsafe { libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY) };
     if fd != -1 {

@@ -10,11 +10,12 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use memcap_linux::cgroup::GroupName;
 use memcap_probe::trial::{
-    ContainmentVerdict, HOG_ARGUMENT, MechanismTrial, Trials, Verdict, facts_only, hog_main,
-    run_all,
+    ContainmentVerdict, HOG_ARGUMENT, HarmlessTrial, MechanismTrial, Standing, Trials, Verdict,
+    facts_only, hog_main, run_all, try_v1, try_v2,
 };
 use memcap_probe::{Host, Mechanism, Roots, examine};
 
@@ -37,6 +38,14 @@ const CASES: &[(&str, Case)] = &[
     ("rlimit_refuses", rlimit_refuses),
     ("containment_follows_and_ends", containment_follows_and_ends),
     ("systemd_is_enforced", systemd_is_enforced),
+    (
+        "a_limit_is_met_without_a_kill",
+        a_limit_is_met_without_a_kill,
+    ),
+    (
+        "a_place_without_limits_proves_nothing",
+        a_place_without_limits_proves_nothing,
+    ),
     ("no_group_stays", no_group_stays),
     ("a_missing_program_is_told", a_missing_program_is_told),
     ("low_memory_forbids_trials", low_memory_forbids_trials),
@@ -196,6 +205,56 @@ fn systemd_is_enforced(seen: &Seen) -> Outcome {
         };
     }
     assert_eq!(trial.verdict, Verdict::Enforced, "{trial:?}");
+    Outcome::Passed
+}
+
+/// Where a group with a limit can be made without making room first.
+fn a_limit_is_met_without_a_kill(seen: &Seen) -> Outcome {
+    let v1 = seen.host.cgroup_v1.value();
+    let v1 = v1.and_then(|place| place.base.value());
+    let v2 = seen.host.cgroup_v2.value();
+    let v2 = v2.and_then(|place| place.memory_base.value());
+    let v2 = v2.filter(|base| !base.make_room && !base.enable_memory);
+    let kills = |base: &Path| {
+        let read = |name| std::fs::read_to_string(base.join(name)).ok();
+        let text = read("memory.events").or_else(|| read("memory.oom_control"))?;
+        let line = text.lines().find(|line| line.starts_with("oom_kill "))?;
+        Some(line.to_owned())
+    };
+    let (base, attempt): (&Path, fn(&Path) -> HarmlessTrial) = match (v2, v1) {
+        (Some(base), _) => (&base.dir, try_v2),
+        (None, Some(base)) => (base, try_v1),
+        (None, None) => {
+            return Outcome::Skipped {
+                facility: "cgroups",
+                reason: "no group with a limit can be made".to_owned(),
+            };
+        }
+    };
+    let before = kills(base);
+    let mut durations = Vec::new();
+    for _ in 0..20 {
+        let started = Instant::now();
+        let trial = attempt(base);
+        durations.push(started.elapsed());
+        assert_eq!(trial.standing, Standing::Holds, "{trial:?}");
+        assert!(trial.seen.ends_with("nobody killed"), "{}", trial.seen);
+    }
+    assert_eq!(kills(base), before, "no OOM kill is counted around it");
+    durations.sort();
+    say(&format!("half of them within {:?}", durations[10]));
+    Outcome::Passed
+}
+
+/// A folder is no group: nothing is proved, and nothing stays there.
+fn a_place_without_limits_proves_nothing(_: &Seen) -> Outcome {
+    let folder = tempfile::tempdir().expect("a folder");
+    for trial in [try_v1(folder.path()), try_v2(folder.path())] {
+        assert_eq!(trial.standing, Standing::Unproven, "{trial:?}");
+        assert!(trial.seen.contains("failed to write"), "{}", trial.seen);
+    }
+    let stays = std::fs::read_dir(folder.path()).expect("readable").count();
+    assert_eq!(stays, 0);
     Outcome::Passed
 }
 

@@ -147,6 +147,15 @@ impl V1Memory {
             .map(ByteSize::from_bytes)
     }
 
+    /// How often the limit on memory alone was met. Stays 0 where the limit with
+    /// swap is as low, since that is met first.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn limit_hits(&self) -> Result<u64, FileError> {
+        self.number("memory.failcnt")
+    }
+
     /// OOM kills of processes of this group, by any OOM killer (Linux 4.13).
     /// `memory.failcnt` is no substitute: it stays 0 when both limits are equal.
     ///

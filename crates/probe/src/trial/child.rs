@@ -91,7 +91,7 @@ impl Child {
     pub(super) fn start(program: &Path, setup: &Setup<'_>) -> Result<Child, TrialError> {
         let (ours, theirs) = linked_pair().map_err(TrialError::Link)?;
         let args = arguments(setup.touch, theirs.as_raw_fd());
-        let Spawned { pid, pidfd } = spawn(&SpawnRequest {
+        let spawned = spawn(&SpawnRequest {
             program: program.as_os_str(),
             args: &args,
             env: &[],
@@ -105,14 +105,27 @@ impl Child {
             signal_mask: signals::blocked(),
             ignored_signals: signals::ignored_at_start(),
         })?;
-        Ok(Child {
+        Ok(Child::of(spawned, ours))
+    }
+
+    /// A child that has been started, and our end of the socket to it.
+    pub(super) fn of(spawned: Spawned, link: UnixStream) -> Child {
+        let Spawned { pid, pidfd } = spawned;
+        Child {
             pid,
             id: ProcessId::of(pid),
             pidfd,
-            link: ours,
+            link,
             steps: 0,
             reaped: false,
-        })
+        }
+    }
+
+    /// A socket to a child: our end does not block.
+    pub(super) fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        Ok((ours, theirs))
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -233,8 +246,7 @@ impl Drop for Child {
 
 /// A socket pair of which the second end survives `exec`.
 fn linked_pair() -> io::Result<(UnixStream, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
+    let (ours, theirs) = Child::pair()?;
     fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
     Ok((ours, theirs))
 }

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use memcap_linux::FileError;
 use memcap_linux::cgroup::Limit;
 use memcap_linux::spawn::SpawnError;
+use memcap_linux::{ByteSize, FileError};
 
 /// A step of a trial that failed; the mechanism is then neither proved nor
 /// disproved.
@@ -19,6 +19,9 @@ pub enum TrialError {
     /// The child did not start.
     #[error(transparent)]
     Start(#[from] SpawnError),
+    /// No child could be made.
+    #[error("failed to make a child")]
+    Fork(#[source] io::Error),
     /// No name for a group could be made.
     #[error("failed to name a group")]
     Name(#[source] io::Error),
@@ -26,8 +29,10 @@ pub enum TrialError {
     #[error("failed to make a socket for the child")]
     Link(#[source] io::Error),
     /// A limit that was written is not the one that is read.
-    #[error("wrote a limit of 32 MiB, but read {read}")]
+    #[error("wrote a limit of {wrote}, but read {read}")]
     LimitNotKept {
+        /// What was written.
+        wrote: ByteSize,
         /// What the control file says.
         read: LimitText,
     },

@@ -12,6 +12,7 @@ mod containment;
 mod deadline;
 mod error;
 mod group;
+mod harmless;
 mod hog;
 mod plan;
 mod rlimit;
@@ -31,8 +32,10 @@ pub use child::End;
 pub use classify::{Judgement, Observation, Verdict, judge_group, judge_rlimit, judge_watchdog};
 pub use containment::{ContainmentTrial, ContainmentVerdict};
 pub use error::TrialError;
+pub use harmless::{HarmlessTrial, Standing, try_v1, try_v2};
 pub use hog::{HOG_ARGUMENT, hog_main};
 pub use plan::{Control, MechanismTrial, Trials, facts_only, run_all};
+pub use safety::room_for_harmless;
 
 /// The limit that a trial's child is to exceed.
 pub const LIMIT: ByteSize = ByteSize::from_mib(32);

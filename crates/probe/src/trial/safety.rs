@@ -6,40 +6,58 @@ use std::path::Path;
 use memcap_linux::ByteSize;
 use memcap_linux::cgroup::FlatKeyed;
 
-use crate::{Ceiling, Host};
+use crate::{Ceiling, Ceilings, Host};
 
 /// What must be free, on the machine and below every limit in force: more than
 /// twice what a trial touches, so that machines of 512 MiB are examined too.
 const NEEDED: ByteSize = ByteSize::from_mib(256);
 
+/// The same for a trial that touches two MiB and kills nobody.
+const NEEDED_HARMLESS: ByteSize = ByteSize::from_mib(16);
+
 /// Whether there is room enough; the reason where there is not.
 pub(super) fn check(host: &Host) -> Result<(), String> {
+    room(host, host.ceilings.all(), NEEDED)
+}
+
+/// Whether [`super::try_v1`] and [`super::try_v2`] cannot make anybody around the
+/// place of a run go for memory, given the limits around that.
+///
+/// # Errors
+/// The reason why there is not room enough.
+pub fn room_for_harmless(host: &Host, ceilings: &Ceilings) -> Result<(), String> {
+    room(host, ceilings.all(), NEEDED_HARMLESS)
+}
+
+fn room(host: &Host, ceilings: &[Ceiling], needed: ByteSize) -> Result<(), String> {
     let available = match host.memory.value() {
         Some(memory) => memory.available,
         None => return Err("how much memory is free is not known".to_owned()),
     };
     match available {
-        Some(available) if available < NEEDED => {
+        Some(available) if available < needed => {
             return Err(format!(
-                "only {available} of memory is available; trials want {NEEDED}"
+                "only {available} of memory is available; trials want {needed}"
             ));
         }
         Some(_) => {}
         None => return Err("the kernel does not say how much memory is available".to_owned()),
     }
-    host.ceilings.all().iter().try_for_each(below_limit)
+    ceilings
+        .iter()
+        .try_for_each(|ceiling| below_limit(ceiling, needed))
 }
 
 /// An enclosing group near its limit might be killed as a whole, us included.
-fn below_limit(ceiling: &Ceiling) -> Result<(), String> {
+fn below_limit(ceiling: &Ceiling, needed: ByteSize) -> Result<(), String> {
     let Some(dir) = ceiling.file.as_deref().and_then(Path::parent) else {
         return Ok(());
     };
     let used = held(dir).unwrap_or(ByteSize::ZERO);
     let free = ceiling.bytes.saturating_sub(used);
-    if free < NEEDED {
+    if free < needed {
         return Err(format!(
-            "only {free} is free below the limit of {}; trials want {NEEDED}",
+            "only {free} is free below the limit of {}; trials want {needed}",
             dir.display()
         ));
     }
@@ -77,12 +95,18 @@ mod tests {
         };
         put("memory.current", "943718400\n");
         put("memory.stat", "anon 5\ninactive_file 0\nactive_file 0\n");
-        assert!(below_limit(&ceiling(1)).is_err(), "124 MiB are free");
-        assert!(below_limit(&ceiling(2)).is_ok());
+        assert!(
+            below_limit(&ceiling(1), NEEDED).is_err(),
+            "124 MiB are free"
+        );
+        assert!(below_limit(&ceiling(2), NEEDED).is_ok());
         put(
             "memory.stat",
             "anon 5\ninactive_file 900000000\nactive_file 0\n",
         );
-        assert!(below_limit(&ceiling(1)).is_ok(), "page cache makes way");
+        assert!(
+            below_limit(&ceiling(1), NEEDED).is_ok(),
+            "page cache makes way"
+        );
     }
 }

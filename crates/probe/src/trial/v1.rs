@@ -20,6 +20,7 @@ pub(super) fn run(program: &Path, base: &Path) -> Result<Trial, TrialError> {
         Limit::At(LIMIT) => {}
         other => {
             return Err(TrialError::LimitNotKept {
+                wrote: LIMIT,
                 read: LimitText(other),
             });
         }

@@ -75,6 +75,7 @@ fn set_limits(leaf: &V2Group) -> Result<(), TrialError> {
     match leaf.max()? {
         Limit::At(LIMIT) => Ok(()),
         other => Err(TrialError::LimitNotKept {
+            wrote: LIMIT,
             read: LimitText(other),
         }),
     }
@@ -90,7 +91,7 @@ fn tolerate_absence(outcome: Result<(), FileError>) -> Result<(), FileError> {
 }
 
 /// The leaf's own events; before Linux 5.2 `memory.events` is just that.
-fn events(leaf: &V2Group) -> Result<FlatKeyed, FileError> {
+pub(super) fn events(leaf: &V2Group) -> Result<FlatKeyed, FileError> {
     match leaf.local_events() {
         Err(error) if error.is_absent() => leaf.events(),
         other => other,
