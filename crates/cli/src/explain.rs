@@ -1,6 +1,6 @@
 //! A plan for people: what would be done, and what was turned down.
 
-use memcap_supervisor::{Clamp, Held, OtherLimit, Plan, Rejected, SizeSpec};
+use memcap_supervisor::{Clamp, Held, OtherLimit, Plan, PlannedProof, Rejected, SizeSpec};
 
 use crate::render::printable;
 
@@ -23,6 +23,7 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
             .as_ref()
             .map(|clamp| line("", &clamped(plan, clamp))),
     );
+    lines.extend(plan.proof.as_ref().map(proof));
     lines.extend(plan.beside.iter().map(beside));
     lines.extend(plan.rejected.iter().map(rejected));
     lines.push("nothing was started; limits are read back from the kernel at the start".to_owned());
@@ -53,6 +54,17 @@ fn clamped(plan: &Plan, clamp: &Clamp) -> String {
             format!("{} was asked for; clamped below {whose}", plan.requested)
         }
     }
+}
+
+fn proof(proof: &PlannedProof) -> String {
+    let text = match proof {
+        PlannedProof::Fresh => "a trial that harms nobody, beside the job before it starts".into(),
+        PlannedProof::Cached { seen } => format!("an earlier trial since boot: {seen}"),
+        PlannedProof::ReadBack { because } => {
+            format!("only what is read back; no trial: {because}")
+        }
+    };
+    line("proof", &text)
 }
 
 fn beside(held: &Held) -> String {

@@ -11,6 +11,7 @@ mod explain;
 mod forward;
 mod hidden;
 mod plot;
+mod proof_folder;
 mod render;
 mod report_file;
 mod stack;

@@ -18,6 +18,8 @@ use memcap_supervisor::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::proof_folder;
+
 /// How often a running step is looked at for the progress display.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -89,7 +91,7 @@ impl SupervisedRunner {
                 asked.ask();
             }
         })?;
-        let supervisor = Supervisor::new()
+        let supervisor = proof_folder::with_folder(Supervisor::new())
             .keeper("/proc/self/exe")
             .owns_all_children();
         Ok(SupervisedRunner {

@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use memcap_probe::trial::HarmlessTrial;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -44,6 +45,8 @@ pub(crate) struct Conversation {
     pub(crate) prepared: Prepared,
     pub(crate) forwarded: Arc<Mutex<Vec<i32>>>,
     pub(crate) owns_children: bool,
+    /// What the trial before the job has shown.
+    pub(crate) trial: Option<HarmlessTrial>,
     /// In a budget; given back when it is over.
     pub(crate) place: Option<Place>,
     /// Answers to [`crate::wire::ToKeeper::Look`].
@@ -62,6 +65,7 @@ impl Conversation {
             match self.receive(None)? {
                 Received::Message(FromKeeper::Prepared(prepared)) => {
                     heard_of_keeper = true;
+                    self.trial.clone_from(&prepared.trial);
                     self.prepared = prepared;
                     if lease == LeasePolicy::On && self.plan.mechanism != Mechanism::Watchdog {
                         self.prepared.notes.push(format!(

@@ -20,7 +20,9 @@ use crate::error::KeeperRefusal;
 use crate::guardian::Guardian;
 use crate::keeper;
 use crate::keeper::start::{self, EnvChanges};
-use crate::plan::{needs_systemd, plan};
+use crate::plan::{ceilings, needs_systemd, plan};
+use crate::proof::{self, PlannedProof};
+use crate::proof_cache::ProofCache;
 use crate::stream::{self, JobEnds, OwnEnds};
 use crate::wire::{self, Inbox, Prepared, Spec, ToKeeper, Word};
 use crate::{
@@ -52,6 +54,7 @@ pub struct Supervisor {
     owns_children: bool,
     forks_keeper: bool,
     mirrors_stops: bool,
+    proofs: ProofCache,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +80,7 @@ impl Supervisor {
             owns_children: false,
             forks_keeper: false,
             mirrors_stops: false,
+            proofs: ProofCache::default(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Supervisor {
             owns_children: false,
             forks_keeper: false,
             mirrors_stops: false,
+            proofs: ProofCache::default(),
         }
     }
 
@@ -145,6 +150,33 @@ impl Supervisor {
         }
     }
 
+    /// Keeps in this folder what the trial before a run has shown, so that later
+    /// programs of the same user need none until the machine, its layout of groups
+    /// or the place of the job changes. Without it a supervisor remembers for itself
+    /// alone, and writes no file.
+    ///
+    /// The folder is made (0700) when there is something to keep. Nothing is
+    /// believed of a folder or file that anybody else could have written, and one
+    /// that cannot be written costs a later run its own trial, of a few
+    /// milliseconds.
+    #[must_use]
+    pub fn proof_cache(self, folder: impl Into<PathBuf>) -> Supervisor {
+        Supervisor {
+            proofs: self.proofs.in_folder(folder.into()),
+            ..self
+        }
+    }
+
+    /// Makes the trial before each run anew, whatever is known, and keeps what
+    /// that shows.
+    #[must_use]
+    pub fn renews_proofs(self) -> Supervisor {
+        Supervisor {
+            proofs: self.proofs.renewing(),
+            ..self
+        }
+    }
+
     /// What would be done on this host. Starts nothing.
     ///
     /// # Errors
@@ -153,7 +185,7 @@ impl Supervisor {
         let mut host = Host::observe(&Roots::default());
         let refused = self.refused_here();
         let plan = choose(&request.limits, request.mechanism, &mut host, &refused)?;
-        Ok(self.kept(plan))
+        Ok(self.finished(plan, &host))
     }
 
     /// Runs a job to its end.
@@ -220,7 +252,7 @@ impl Supervisor {
             Some(place) => place.plan(&limits, |own| choose(own, mechanism, host, refused)),
             None => choose(&limits, mechanism, host, refused),
         };
-        let mut chosen = self.kept(choose(&mut host, &refused)?);
+        let mut chosen = choose(&mut host, &refused).map(|plan| self.finished(plan, &host))?;
         tell(&chosen);
         let closed_streams = stream::closed(&job.streams);
         let (theirs, ours) = stream::open(job.streams).map_err(SupervisorError::Stream)?;
@@ -246,6 +278,7 @@ impl Supervisor {
             forwarded: Arc::clone(&control.forwarded),
             owns_children: self.owns_children,
             place: None,
+            trial: None,
             looks,
         };
         loop {
@@ -254,6 +287,7 @@ impl Supervisor {
                 args: job.args.iter().cloned().map(Word).collect(),
                 current_dir: job.current_dir.clone().map(|dir| Word(dir.into())),
                 placement: chosen.placement.clone(),
+                trial: chosen.proof == Some(PlannedProof::Fresh),
                 containment_base: chosen.containment_base.clone(),
                 surroundings: chosen.surroundings.clone(),
                 limit: chosen.limit,
@@ -280,7 +314,10 @@ impl Supervisor {
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
                 sent => sent.map_err(SupervisorError::Channel)?,
             }
-            let refusal = match conversation.begin(lease)? {
+            let begun = conversation.begin(lease)?;
+            // The job runs by now: this costs it nothing.
+            proof::learn(&chosen, conversation.trial.as_ref(), &self.proofs);
+            let refusal = match begun {
                 Ok(outcome) => {
                     conversation.place = place;
                     return Ok(Handle {
@@ -298,11 +335,12 @@ impl Supervisor {
                 }
                 Err(refusal) => refusal,
             };
+            proof::doubt(&chosen, &self.proofs);
             if let MechanismChoice::Only(_) = mechanism {
                 return Err(KeeperRefusal(refusal).into());
             }
             refused.push(refusal);
-            chosen = self.kept(choose(&mut host, &refused)?);
+            chosen = choose(&mut host, &refused).map(|plan| self.finished(plan, &host))?;
             conversation.plan = chosen.clone();
         }
     }
@@ -316,6 +354,15 @@ impl Supervisor {
                 reason: "a scope would take this whole program in; it needs a keeper process"
                     .into(),
             }],
+        }
+    }
+
+    /// The plan as this supervisor carries it out, on this host.
+    fn finished(&self, plan: Plan, host: &Host) -> Plan {
+        let around = ceilings(&plan.placement, host);
+        Plan {
+            proof: proof::planned(&plan.placement, &around, host, &self.proofs),
+            ..self.kept(plan)
         }
     }
 

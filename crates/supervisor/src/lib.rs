@@ -32,6 +32,8 @@ mod meters;
 mod outcome;
 mod plan;
 mod processes;
+mod proof;
+mod proof_cache;
 mod report;
 mod request;
 mod rescue;
@@ -54,6 +56,7 @@ pub use memcap_probe::{Guarantee, Mechanism};
 pub use outcome::{BudgetShare, Outcome};
 pub use plan::{Clamp, Plan, PlanError, Rejected};
 pub use processes::{ProcessPeak, Processes};
+pub use proof::{PlannedProof, ProofKind};
 pub use report::{
     Report, ReportedBudget, ReportedEvent, ReportedJob, ReportedProcess, ReportedProcesses,
     ReportedRequest, ReportedTimeline, SCHEMA_VERSION, Versions,

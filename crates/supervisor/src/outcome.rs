@@ -8,6 +8,7 @@ use memcap_linux::ByteSize;
 use crate::evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
 use crate::lease::LeaseUse;
 use crate::processes::Processes;
+use crate::proof::{ProofKind, conclude};
 use crate::timeline::Timeline;
 use crate::verdict::{By, Verdict, VerdictKind, judge};
 use crate::wire::Prepared;
@@ -18,9 +19,12 @@ use crate::{Guarantee, Plan};
 pub struct Outcome {
     /// How it was enforced.
     pub plan: Plan,
-    /// What was read back before the job started; `None` where nothing could
-    /// be (watchdog, rlimit).
+    /// What was read back before the job started, and what a trial has shown;
+    /// `None` where there was nothing (watchdog, rlimit).
     pub proof: Option<String>,
+    /// What the limit was trusted for; `None` where no group held it, or none was
+    /// set up.
+    pub proof_kind: Option<ProofKind>,
     /// What happened.
     pub verdict: Verdict,
     /// How the main process ended; `None` when it never ran or it is unknown.
@@ -70,11 +74,12 @@ pub struct BudgetShare {
 impl Outcome {
     pub(crate) fn ended(
         mut plan: Plan,
-        prepared: Prepared,
+        mut prepared: Prepared,
         evidence: Evidence,
         forwarded: &[i32],
     ) -> Outcome {
         let verdict = judge(&evidence, forwarded);
+        let proof_kind = conclude(&plan, &mut prepared);
         let budget = plan
             .budget
             .zip(evidence.budget)
@@ -99,6 +104,7 @@ impl Outcome {
         Outcome {
             plan,
             proof: prepared.proof,
+            proof_kind,
             verdict,
             job: evidence.main,
             peak: evidence.peak,
@@ -150,13 +156,15 @@ impl Outcome {
 
     fn without_evidence(
         plan: Plan,
-        prepared: Prepared,
+        mut prepared: Prepared,
         verdict: Verdict,
         start_failure: Option<u8>,
     ) -> Outcome {
+        let proof_kind = conclude(&plan, &mut prepared);
         Outcome {
             plan,
             proof: prepared.proof,
+            proof_kind,
             verdict,
             job: None,
             peak: None,
@@ -274,6 +282,7 @@ mod tests {
             limit,
             clamped: None,
             budget: None,
+            proof: None,
             beside: Vec::new(),
             rejected: Vec::new(),
             placement: Placement::Watchdog,
@@ -377,6 +386,7 @@ mod tests {
             "overshoot_bytes",
             "wall_seconds",
             "proof",
+            "proof_kind",
         ] {
             assert_eq!(report.get(absent), None, "{absent}");
         }

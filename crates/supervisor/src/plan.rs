@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amounts::Amounts;
 use crate::held::{Held, held};
+use crate::proof::PlannedProof;
 use crate::throttle::{Rules, ThrottleBy};
 use crate::wire::Surroundings;
 use crate::{Containment, Guarantee, Limits, Mechanism, MechanismChoice};
@@ -36,6 +37,9 @@ pub struct Plan {
     /// never above.
     #[serde(rename = "budget_bytes", skip_serializing_if = "Option::is_none")]
     pub budget: Option<ByteSize>,
+    /// What the limit will be trusted for; `None` where no group holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<PlannedProof>,
     /// The limits beside memory, each with what holds it.
     pub beside: Vec<Held>,
     /// Stronger mechanisms that were not chosen, with the reason.
@@ -279,6 +283,7 @@ pub(crate) fn plan(
                     swap: amounts.swap,
                     keep_free,
                     budget: None,
+                    proof: None,
                     rejected,
                     placement,
                     throttle,
@@ -472,7 +477,7 @@ fn surroundings(host: &Host) -> Surroundings {
 
 /// The limits around the place: ours, and those of the slice where systemd makes
 /// a scope.
-fn ceilings(placement: &Placement, host: &Host) -> Ceilings {
+pub(crate) fn ceilings(placement: &Placement, host: &Host) -> Ceilings {
     match placement {
         Placement::Systemd(place) => host.ceilings.and(&place.ceilings),
         Placement::CgroupV2(_)

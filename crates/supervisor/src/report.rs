@@ -7,6 +7,7 @@ use crate::evidence::{JobEnd, LeftRunning, PeakSource};
 use crate::lease::LeaseUse;
 use crate::plan::{Clamp, Rejected};
 use crate::processes::{ProcessPeak, Processes};
+use crate::proof::ProofKind;
 use crate::timeline::{Happening, Interval, TimedEvent, Timeline};
 use crate::verdict::Verdict;
 use crate::wire::Word;
@@ -31,9 +32,12 @@ pub struct Report {
     pub containment: Option<Containment>,
     /// What could be counted on.
     pub guarantee: Guarantee,
-    /// What was read back before the job started.
+    /// What was read back before the job started, and what a trial has shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
+    /// What the limit was trusted for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof_kind: Option<ProofKind>,
     /// The limit asked for, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_bytes: Option<u64>,
@@ -279,6 +283,7 @@ impl Report {
             containment: Some(containment),
             guarantee,
             proof: outcome.proof.clone(),
+            proof_kind: outcome.proof_kind,
             requested_bytes: Some(requested.bytes()),
             limit_bytes: Some(limit.bytes()),
             clamped: outcome.plan.clamped.clone(),
@@ -321,6 +326,7 @@ impl Report {
             containment: None,
             guarantee: Guarantee::None,
             proof: None,
+            proof_kind: None,
             requested_bytes: None,
             limit_bytes: None,
             clamped: None,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use memcap_linux::{ByteSize, ProcessId};
+use memcap_probe::trial::HarmlessTrial;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Rejected;
@@ -80,6 +81,8 @@ pub(crate) struct Spec {
     /// The job's working directory; the keeper's own when `None`.
     pub(crate) current_dir: Option<Word>,
     pub(crate) placement: Placement,
+    /// The limit is to be tried beside the job's place first.
+    pub(crate) trial: bool,
     pub(crate) containment_base: Option<PathBuf>,
     pub(crate) surroundings: Surroundings,
     pub(crate) limit: ByteSize,
@@ -194,6 +197,8 @@ pub(crate) struct Prepared {
     pub(crate) room: Option<PathBuf>,
     /// What was read back, for the report.
     pub(crate) proof: Option<String>,
+    /// What the trial before it has shown, where one was made.
+    pub(crate) trial: Option<HarmlessTrial>,
     /// Things that went less well than hoped.
     pub(crate) notes: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,6 +29,7 @@ const NOBODY: u32 = 65534;
 pub struct Scene {
     setting: Setting,
     folder: TempDir,
+    session: TempDir,
     mark: String,
     /// The keepers of this scene, by whose pids cgroups are named.
     keepers: Mutex<BTreeSet<i32>>,
@@ -51,6 +52,8 @@ impl Scene {
         // Whoever runs memcap writes its reports here.
         let opened = fs::set_permissions(folder.path(), Permissions::from_mode(0o777));
         assert!(opened.is_ok(), "{}: {opened:?}", folder.path().display());
+        let session = tempfile::Builder::new().prefix("memcap-session-").tempdir();
+        let session = session.unwrap_or_else(|error| panic!("temporary folder: {error}"));
         let mark = format!(
             "{}-{}-{}",
             std::process::id(),
@@ -58,12 +61,18 @@ impl Scene {
             // The folder's random name tells apart runs with recycled pids.
             folder.path().file_name().unwrap_or_default().display(),
         );
-        Scene {
+        let scene = Scene {
             setting,
             folder,
+            session,
             mark,
             keepers: Mutex::default(),
+        };
+        if scene.becomes_nobody() {
+            let given = chown(scene.session(), Some(NOBODY), Some(NOBODY));
+            assert!(given.is_ok(), "{}: {given:?}", scene.session().display());
         }
+        scene
     }
 
     /// Its setting.
@@ -76,7 +85,13 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    /// The same as text, for command lines.
+    /// The folder of the account's session, which nobody else may enter: it has no
+    /// other, so that what memcap remembers of one scene says nothing in another.
+    pub fn session(&self) -> &Path {
+        self.session.path()
+    }
+
+    /// [`Scene::path`] as text, for command lines.
     pub fn word(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
@@ -113,6 +128,7 @@ impl Scene {
         let mut command = Command::new(program);
         command
             .env(processes::MARK_VARIABLE, &self.mark)
+            .env("XDG_RUNTIME_DIR", self.session())
             .current_dir(self.folder.path());
         if self.becomes_nobody() {
             // The standard library also drops the supplementary groups.

@@ -17,7 +17,7 @@ use crate::error::{CliError, INTERNAL};
 use crate::forward::Forwarder;
 use crate::report_file::ReportFile;
 use crate::terminal::Terminal;
-use crate::{explain, plot, render};
+use crate::{explain, plot, proof_folder, render};
 
 /// Run a command and everything it starts under one memory limit.
 ///
@@ -77,6 +77,10 @@ pub(crate) struct RunArgs {
     /// command failed by itself: it may have been refused memory.
     #[arg(long, value_name = "CODE", allow_hyphen_values = true)]
     refusal_exit: Option<String>,
+    /// Try the limit anew before the job starts, whatever an earlier trial has
+    /// shown.
+    #[arg(long)]
+    fresh: bool,
     /// Print what would be done, and why, and stop; nothing is started.
     #[arg(long)]
     explain: bool,
@@ -109,6 +113,7 @@ pub(crate) struct RunArgs {
 /// The same with meaning.
 struct Settings {
     explain: bool,
+    fresh: bool,
     request: Request,
     refusal_exit: Option<NonZeroU8>,
     quiet: bool,
@@ -186,6 +191,7 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
     let mut files = Files::open(&args)?;
     let Settings {
         explain,
+        fresh,
         request,
         refusal_exit,
         quiet,
@@ -197,13 +203,13 @@ pub(crate) fn run(args: RunArgs) -> Result<u8, CliError> {
         }
     };
     if explain {
-        return match Supervisor::new().plan(&request) {
+        return match remembering(fresh).plan(&request) {
             Ok(plan) => show(&plan, files.report),
             Err(error) => refused(error, files),
         };
     }
     let terminal = Terminal::remember();
-    match supervise(request, quiet) {
+    match supervise(request, fresh, quiet) {
         Ok(outcome) => {
             let outcome = match refusal_exit {
                 Some(code) => outcome.with_refusal_exit(code),
@@ -272,6 +278,7 @@ fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
     let record = files.report.is_some() || files.plot.is_some();
     Ok(Settings {
         explain: args.explain,
+        fresh: args.fresh,
         request: request.record(record).lease(lease).trace(trace),
         refusal_exit,
         quiet: args.quiet,
@@ -316,10 +323,19 @@ fn limits(args: &RunArgs) -> Result<Limits, CliError> {
     Ok(limits)
 }
 
-fn supervise(request: Request, quiet: bool) -> Result<Outcome, SupervisorError> {
+/// With what earlier trials of this user have shown.
+fn remembering(fresh: bool) -> Supervisor {
+    let supervisor = proof_folder::with_folder(Supervisor::new());
+    match fresh {
+        true => supervisor.renews_proofs(),
+        false => supervisor,
+    }
+}
+
+fn supervise(request: Request, fresh: bool, quiet: bool) -> Result<Outcome, SupervisorError> {
     let forwarder = Forwarder::install().map_err(SupervisorError::Channel)?;
     // The running program itself, even when its file has been replaced.
-    let supervisor = Supervisor::new()
+    let supervisor = remembering(fresh)
         .keeper("/proc/self/exe")
         .owns_all_children()
         .forks_keeper()

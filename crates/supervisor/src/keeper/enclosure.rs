@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use memcap_linux::cgroup::{Entrance, FlatKeyed, Limit, V1Memory, V2Group};
 use memcap_linux::{ByteSize, FileError, one_line, proc};
 use memcap_probe::MemoryBase;
+use memcap_probe::trial::{HarmlessTrial, Standing};
 use nix::poll::PollFlags;
 
 use super::home::Home;
@@ -21,6 +22,7 @@ use super::scope::{Scope, sweep_scopes};
 use super::sweep::sweep;
 use crate::evidence::GroupCounters;
 use crate::plan::Placement;
+use crate::proof::attempt;
 use crate::throttle::{Rules, ThrottleBy};
 use crate::wire::{Prepared, Spec, Surroundings};
 
@@ -71,6 +73,8 @@ pub(crate) enum EnclosureError {
     Scope(#[from] memcap_probe::systemd::ScopeError),
     #[error("/proc shows another pid namespace than ours, so that the tree cannot be seen there")]
     ForeignProc,
+    #[error("a trial in `{}`: {seen}", place.display())]
+    Ignored { place: PathBuf, seen: String },
     #[error("failed to name a group")]
     Name(#[source] io::Error),
     #[error("`{file}` reads {found:?} after {wanted} was written")]
@@ -116,7 +120,9 @@ impl Enclosure {
                 let _lock = room::lock(&V2Group::at(&base.dir));
                 let room = open_base(base, spec)?;
                 prepared.room = room.as_ref().map(|room| room.path().to_owned());
-                let base = match self.enter_home_v2(&base.dir, spec, prepared) {
+                let tried = try_first(spec, &base.dir, prepared);
+                let base = match tried.and_then(|()| self.enter_home_v2(&base.dir, spec, prepared))
+                {
                     Ok(home) => home,
                     Err(error) => {
                         // As in `prepare`.
@@ -130,10 +136,12 @@ impl Enclosure {
                 prepared.notes.extend(sweep_scopes(&place.parent));
                 let scope = self.scope.insert(Scope::enter(place, spec)?);
                 let base = scope.path().to_owned();
+                try_first(spec, &base, prepared)?;
                 self.hold_by_v2(&base, None, spec, prepared)?;
             }
             Placement::CgroupV1(base) => {
                 prepared.notes.extend(sweep(base));
+                try_first(spec, base, prepared)?;
                 let _lock = spec.budget.as_ref().map(|_| room::lock(&V2Group::at(base)));
                 if let Some(seating) = &spec.budget {
                     self.home = Some(Home::enter_v1(base, seating, prepared)?);
@@ -475,6 +483,26 @@ fn v2_counters(all: &FlatKeyed, own: Option<&FlatKeyed>) -> Option<GroupCounters
     })
 }
 
+/// The trial beside the job's place, where one is wanted. Only a limit that was
+/// seen to be ignored is refused; one that was not met holds as far as it can be
+/// read back.
+fn try_first(spec: &Spec, place: &Path, prepared: &mut Prepared) -> Result<(), EnclosureError> {
+    if !spec.trial {
+        return Ok(());
+    }
+    prepared.trial = attempt(spec.placement.mechanism(), place);
+    match &prepared.trial {
+        Some(HarmlessTrial {
+            standing: Standing::Fails,
+            seen,
+        }) => Err(EnclosureError::Ignored {
+            place: place.to_owned(),
+            seen: seen.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a base able to take leaves with limits.
 fn open_base(base: &MemoryBase, spec: &Spec) -> Result<Option<Room>, EnclosureError> {
     let group = V2Group::at(&base.dir);
@@ -569,8 +597,12 @@ pub(super) fn limit_v2(
         Err(error) if !error.is_absent() => return Err(error.into()),
         _ => {}
     }
-    let found = group.max()?;
-    check_read_back("memory.max", found, limit)?;
+    check_read_back("memory.max", group.max()?, limit)?;
+    match group.swap_max() {
+        // As above.
+        Err(error) if error.is_absent() => {}
+        found => check_read_back("memory.swap.max", found?, swap)?,
+    }
     Ok(format!(
         "{} = {}, read back",
         group.path().join("memory.max").display(),

@@ -1,0 +1,136 @@
+//! The file: read and replaced, and trusted only where nobody else could have
+//! written it.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
+use nix::sys::resource::{Resource, getrlimit};
+use serde::{Deserialize, Serialize};
+
+use super::Entry;
+
+const NAME: &str = "proofs.json";
+/// Raised when the form changes: another one is not read.
+const VERSION: u32 = 1;
+/// Far more than our entries take.
+const LARGEST: u64 = 256 << 10;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u32,
+    proofs: Vec<Entry>,
+}
+
+/// What the file of a folder says; nothing where it cannot be read, is not ours
+/// alone, or makes no sense.
+pub(super) fn read(folder: &Path) -> Vec<Entry> {
+    let text = open(folder).and_then(|folder| read_in(&folder));
+    text.ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .filter(|contents: &Contents| contents.version == VERSION)
+        .map(|contents| contents.proofs)
+        .unwrap_or_default()
+}
+
+/// Replaces the file, whole or not at all; makes the folder where there is none.
+pub(super) fn write(folder: &Path, entries: &[Entry]) -> io::Result<()> {
+    let contents = Contents {
+        version: VERSION,
+        proofs: entries.to_vec(),
+    };
+    let text = serde_json::to_vec(&contents)?;
+    let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    // Beyond `ulimit -f` a write would be answered with SIGXFSZ.
+    let (longest, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if length > longest.min(LARGEST) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let folder = match open(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            check_way(folder)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+            open(folder)?
+        }
+        other => other?,
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".proofs-")
+        .tempfile_in(inside(&folder))?;
+    file.write_all(&text)?;
+    file.persist(inside(&folder).join(NAME))
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// The folder, held open from here on.
+fn open(path: &Path) -> io::Result<File> {
+    check_way(path)?;
+    let folder = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_DIRECTORY | O_NOFOLLOW)
+        .open(path)?;
+    let data = folder.metadata()?;
+    // Others may look.
+    if !is_own(&data) || data.mode() & 0o022 != 0 {
+        return Err(not_ours());
+    }
+    Ok(folder)
+}
+
+fn read_in(folder: &File) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        // A pipe must not hold us up.
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
+        .open(inside(folder).join(NAME))?;
+    let data = file.metadata()?;
+    let is_plain = data.is_file() && data.nlink() == 1 && data.mode() & 0o077 == 0;
+    if !is_plain || !is_own(&data) || data.len() > LARGEST {
+        return Err(not_ours());
+    }
+    let mut text = Vec::new();
+    file.take(LARGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What is in a folder that is held open, whatever has become of its name.
+fn inside(folder: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+}
+
+/// Nobody but root and us can have replaced a part of the way to the folder, as
+/// far as it exists.
+fn check_way(path: &Path) -> io::Result<()> {
+    if !path.is_absolute() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let parents: Vec<&Path> = path.ancestors().skip(1).collect();
+    for parent in parents.into_iter().rev() {
+        let data = match parent.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        // In a sticky directory only the owner replaces what is there.
+        let is_safe = data.mode() & 0o022 == 0 || data.mode() & 0o1000 != 0;
+        if !data.is_dir() || !(data.uid() == 0 || is_own(&data)) || !is_safe {
+            return Err(not_ours());
+        }
+    }
+    Ok(())
+}
+
+fn is_own(data: &Metadata) -> bool {
+    data.uid() == nix::unistd::geteuid().as_raw()
+}
+
+fn not_ours() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
