@@ -32,7 +32,7 @@ pub use fd::{adopt_fd, close_all_except, closed_at_start, detach_standard_stream
 pub use file::{FileError, Operation, read as read_text};
 pub use fork::fork_alone;
 pub use mapped_file::MappedFile;
-pub use mappings::{AnonymousPages, MappingReader};
+pub use mappings::{AnonymousPages, Extent, MappingReader};
 pub use one_line::one_line;
 pub use pidfd::{ChildEnd, ChildState, ChildStatus, PidFd};
 pub use process::{ProcessId, share_memory};

@@ -9,6 +9,14 @@ pub fn prefer_this_process() {
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
 }
 
+/// The same for the session that this process leads. Where the scheduler puts
+/// each session in a group of its own (`sched_autogroup_enabled`; sched(7)), nice
+/// values count within a session alone, and the session's own count beside others.
+pub fn prefer_this_session() {
+    // Absent, or not permitted: everything stays as it was.
+    let _ = std::fs::write("/proc/self/autogroup", "-10");
+}
+
 /// Keeps this process's pages in memory once they are touched. Beyond
 /// RLIMIT_MEMLOCK nothing changes, which is harmless.
 pub fn stay_in_memory() {

@@ -3,8 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -99,6 +102,49 @@ impl Stat {
     /// thread has ended looks the same, but its other threads go on.
     pub fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
+    }
+}
+
+/// [`Stat::minor_faults`] alone, by a buffer that is kept between calls.
+///
+/// # Errors
+/// As [`Stat::read`].
+pub fn minor_faults(pid: i32, buffer: &mut Vec<u8>) -> Result<u64, FileError> {
+    let path = pid_file(pid, "stat");
+    let line = file::read_into(&path, buffer)?;
+    parse_minor_faults(line).ok_or_else(|| FileError::parse(&path, &String::from_utf8_lossy(line)))
+}
+
+/// The eighth field after the command's name, which may hold anything.
+fn parse_minor_faults(line: &[u8]) -> Option<u64> {
+    let close = line.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = line[close + 1..]
+        .split(|byte| *byte == b' ')
+        .filter(|field| !field.is_empty());
+    std::str::from_utf8(fields.nth(7)?).ok()?.parse().ok()
+}
+
+/// The pid that was given out last in our namespace: while it stays, nobody is
+/// born. The file is held open.
+#[derive(Debug)]
+pub struct NewestPid(File);
+
+impl NewestPid {
+    /// Opens /proc/loadavg, whose last field it is.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn open() -> io::Result<NewestPid> {
+        File::open(Path::new(PROC).join("loadavg")).map(NewestPid)
+    }
+
+    /// Reads it; `None` where it cannot be understood.
+    pub fn read(&self) -> Option<u64> {
+        use std::os::unix::fs::FileExt;
+        let mut text = [0; 128];
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..length]).ok()?;
+        text.split_ascii_whitespace().next_back()?.parse().ok()
     }
 }
 
@@ -463,8 +509,39 @@ fn other_threads(pid: i32, name: &str) -> impl Iterator<Item = PathBuf> {
         .map(move |thread| thread.path().join(name))
 }
 
-pub(crate) fn pid_file(pid: i32, name: &str) -> PathBuf {
-    Path::new(PROC).join(pid.to_string()).join(name)
+/// The path of a file in /proc/PID, off the heap: a steady loop makes many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PidFile {
+    text: [u8; PidFile::LONGEST],
+    length: usize,
+}
+
+impl PidFile {
+    /// `/proc/-2147483648/` and any name that is used here.
+    const LONGEST: usize = 40;
+}
+
+impl Deref for PidFile {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.text[..self.length]))
+    }
+}
+
+impl AsRef<Path> for PidFile {
+    fn as_ref(&self) -> &Path {
+        self
+    }
+}
+
+pub(crate) fn pid_file(pid: i32, name: &str) -> PidFile {
+    let mut text = [0; PidFile::LONGEST];
+    let mut room = &mut text[..];
+    let fits = write!(room, "{PROC}/{pid}/{name}");
+    debug_assert!(fits.is_ok(), "{name} is too long");
+    let length = PidFile::LONGEST - room.len();
+    PidFile { text, length }
 }
 
 #[cfg(test)]
@@ -483,6 +560,8 @@ mod tests {
         );
         assert_eq!((stat.comm.as_str(), stat.start), ("a) b (c", 98765));
         assert_eq!(stat.minor_faults, 1);
+        assert_eq!(parse_minor_faults(LINE.as_bytes()), Some(1));
+        assert_eq!(parse_minor_faults(b"42 (a) S 7 42 40 0 -1"), None);
         assert_eq!(stat.threads, 1);
         assert_eq!(stat.cpu, from_ticks(5 + 6));
         assert_eq!(stat.cpu_of_children, from_ticks(7 + 8));

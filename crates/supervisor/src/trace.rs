@@ -27,6 +27,9 @@ pub(crate) struct Step {
     pub(crate) at: Duration,
     pub(crate) input: Input,
     pub(crate) action: Action,
+    /// When it wanted to be told again at the latest.
+    #[serde(with = "maybe_nanos")]
+    pub(crate) next: Option<Duration>,
 }
 
 /// How it came out.
@@ -39,6 +42,12 @@ pub(crate) struct End {
     pub(crate) halted: Duration,
     /// The largest size seen, that one included.
     pub(crate) peak: ByteSize,
+    /// How long the tree could grow without being known to be at its limit: from
+    /// the beginning of the last look that found it below to the halt.
+    #[serde(with = "nanos")]
+    pub(crate) exposed: Duration,
+    /// The fastest growth from one look to the next, per second.
+    pub(crate) fastest: ByteSize,
     /// Steps that were not kept.
     pub(crate) left_out: u64,
 }
@@ -50,6 +59,9 @@ pub(crate) enum Line {
     Rules(Rules),
     Step(Step),
     End(End),
+    /// What the job itself wrote down that it had touched; added by
+    /// `scripts/record-traces`.
+    Touched(ByteSize),
 }
 
 /// Takes steps down.
@@ -58,6 +70,7 @@ pub(crate) struct Tracer {
     file: PathBuf,
     steps: Vec<Step>,
     left_out: u64,
+    exposure: Exposure,
 }
 
 impl Tracer {
@@ -67,15 +80,29 @@ impl Tracer {
             file,
             steps: Vec::with_capacity(MOST_STEPS),
             left_out: 0,
+            exposure: Exposure::default(),
         }
     }
 
-    pub(crate) fn step(&mut self, at: Duration, input: Input, action: Action) {
+    /// The governor was told `input`, found out since `began`, and answered.
+    pub(crate) fn step(
+        &mut self,
+        governor: &Governor,
+        began: Duration,
+        (at, input, action): (Duration, Input, Action),
+    ) {
         if input == Input::Tick && action == Action::Wait {
             return;
         }
+        self.exposure.note(governor, began, input);
+        let next = governor.wake_at();
         if self.steps.len() < MOST_STEPS {
-            self.steps.push(Step { at, input, action });
+            self.steps.push(Step {
+                at,
+                input,
+                action,
+                next,
+            });
         } else {
             self.left_out += 1;
         }
@@ -104,9 +131,58 @@ impl Tracer {
             cause: governor.cause(),
             halted,
             peak,
+            exposed: halted.saturating_sub(self.exposure.below_at),
+            fastest: self.exposure.fastest,
             left_out: self.left_out,
         }))?;
         out.flush()
+    }
+}
+
+/// How far a tree could have grown unseen.
+#[derive(Debug, Default)]
+struct Exposure {
+    /// When the last look began that found it below its limit for certain.
+    below_at: Duration,
+    /// The last look: when it began, what it found, and what had been written.
+    last: Option<(Duration, ByteSize, ByteSize)>,
+    fastest: ByteSize,
+}
+
+impl Exposure {
+    /// Growth between looks that are closer says more of the looks.
+    const CLOSEST: Duration = Duration::from_micros(250);
+
+    fn note(&mut self, governor: &Governor, began: Duration, input: Input) {
+        let (at_most, sum) = match input {
+            Input::Sum(sum) => (governor.bounds(sum).1, Some(sum)),
+            Input::Bounds { most, .. } => (most, None),
+            Input::Exact { bytes, .. } => (bytes, None),
+            _ => return,
+        };
+        let limit = governor.rules().sampled_limit;
+        if limit.is_some_and(|limit| at_most < limit) {
+            self.below_at = began;
+        }
+        let Some(sum) = sum else {
+            // What was written is counted anew from here on.
+            self.last = None;
+            return;
+        };
+        // What newcomers have inherited, nobody has touched just now.
+        let own = sum.total().saturating_sub(sum.inherited);
+        if let Some((before, held, written)) = self.last {
+            let within = began.saturating_sub(before);
+            if within < Self::CLOSEST {
+                return;
+            }
+            let grown = own.saturating_sub(held);
+            let grown = grown.saturating_add(sum.written.saturating_sub(written));
+            let per_second = u128::from(grown.bytes()) * 1_000_000_000 / within.as_nanos();
+            let per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
+            self.fastest = self.fastest.max(ByteSize::from_bytes(per_second));
+        }
+        self.last = Some((began, own, sum.written));
     }
 }
 
@@ -127,5 +203,28 @@ pub(crate) mod nanos {
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_nanos)
+    }
+}
+
+/// The same where there may be none.
+mod maybe_nanos {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration
+            .map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+            .serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let nanos = Option::<u64>::deserialize(deserializer)?;
+        Ok(nanos.map(Duration::from_nanos))
     }
 }

@@ -9,6 +9,8 @@ mod name;
 mod v1;
 mod v2;
 
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -90,6 +92,63 @@ fn tasks_below(path: &Path) -> Result<u64, FileError> {
         }
     }
     Ok(count)
+}
+
+/// Who is in a group and below, read again and again: with its list held open
+/// and no groups below it, without the heap.
+#[derive(Debug)]
+pub struct MemberList {
+    path: PathBuf,
+    directory: File,
+    list: File,
+    text: Vec<u8>,
+}
+
+impl MemberList {
+    fn open(path: &Path) -> Result<MemberList, FileError> {
+        let open = |path: &Path| {
+            File::open(path).map_err(|error| FileError::new(Operation::Read, path, error))
+        };
+        Ok(MemberList {
+            path: path.to_owned(),
+            directory: open(path)?,
+            list: open(&path.join("cgroup.procs"))?,
+            text: vec![0; 4096],
+        })
+    }
+
+    /// Puts the pids in `found`, in place of what is there.
+    ///
+    /// # Errors
+    /// When a list cannot be read.
+    pub fn read(&mut self, found: &mut Vec<i32>) -> Result<(), FileError> {
+        found.clear();
+        if self.has_groups_below() {
+            return processes_below(&self.path, found);
+        }
+        let failed = |error| FileError::new(Operation::Read, &self.path, error);
+        let mut filled = 0;
+        loop {
+            if filled == self.text.len() {
+                self.text.resize(filled * 2, 0);
+            }
+            let room = &mut self.text[filled..];
+            match self.list.read_at(room, filled as u64).map_err(failed)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let lines = self.text[..filled].split(|byte| *byte == b'\n');
+        found.extend(lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse::<i32>().ok()));
+        Ok(())
+    }
+
+    /// A directory of kernfs has a link for each one below it, and two.
+    fn has_groups_below(&self) -> bool {
+        self.directory
+            .metadata()
+            .map_or(true, |data| data.nlink() != 2)
+    }
 }
 
 /// Pids in `cgroup.procs` of a group and of all groups below it.

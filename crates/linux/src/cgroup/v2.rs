@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Entrance, FlatKeyed, Limit};
+use super::{Entrance, FlatKeyed, Limit, MemberList};
 use crate::ByteSize;
 use crate::file::{self, FileError, Operation};
 
@@ -338,6 +338,14 @@ impl V2Group {
         let mut found = Vec::new();
         super::processes_below(&self.path, &mut found)?;
         Ok(found)
+    }
+
+    /// The same, to be read again and again.
+    ///
+    /// # Errors
+    /// When the directory or its list cannot be opened.
+    pub fn member_list(&self) -> Result<MemberList, FileError> {
+        MemberList::open(&self.path)
     }
 
     /// The groups directly below; none where they cannot be listed.

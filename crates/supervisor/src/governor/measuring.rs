@@ -26,12 +26,12 @@ const PATIENCE_CONFIRMED: u32 = 1;
 const RECHECK_STEP: ByteSize = ByteSize::from_mib(4);
 /// For small limits: this part of the limit.
 const RECHECK_SHARE: u64 = 256;
-/// What an exact measurement is taken to cost before there was one, in ns per
+/// What an exact measurement is thought to take before there was one, in ns per
 /// MiB: 10 ms per GiB of small pages (measured).
-const COST_PER_MIB: u64 = 10_000;
+const NANOS_PER_MIB: u64 = 10_000;
 /// An exact measurement is not begun while the tree could reach the limit, as
-/// it grows now, in this many times what the measurement costs.
-const HASTE: u64 = 2;
+/// it grows now, in this many times what the measurement takes.
+const HASTE: u64 = 8;
 
 /// How deep to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +48,13 @@ pub(super) struct Measured {
     pub(super) most: ByteSize,
     pub(super) sum: Sum,
     pub(super) took: Duration,
+    pub(super) cost: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Last {
     ended: Duration,
-    took: Duration,
+    cost: Duration,
 }
 
 /// What was measured when.
@@ -61,12 +62,16 @@ struct Last {
 pub(super) struct Measuring {
     bounds: Option<Last>,
     exact: Option<Last>,
-    /// What the last exact measurement cost per MiB of the sum, in ns.
-    cost_per_mib: Option<u64>,
+    /// What the last exact measurement took per MiB of the sum, in ns.
+    nanos_per_mib: Option<u64>,
     /// Up to this much at the most, no further measurement is worth it.
     recheck_above: ByteSize,
     /// What the tree held for certain after the last measurement.
     least: ByteSize,
+    /// What it held at the most at the first look after that: a part of what is
+    /// written during a measurement is found by it, and counts as written since
+    /// it began all the same.
+    resumed_at: Option<ByteSize>,
     /// The last measurement found most of the growth that was suspected.
     confirmed: bool,
     /// The last measurement left it open whether the limit is reached.
@@ -86,6 +91,7 @@ impl Measuring {
         let growing = self.pace.look(sum, now);
         let negligible = limit.percent(NEGLIGIBLE);
         let at_most = learned.at_most(sum);
+        self.resumed_at.get_or_insert(at_most);
         if at_most < limit {
             // What was written is believed until it matters.
             let unknown = learned.doubt(sum.unwritten());
@@ -126,19 +132,21 @@ impl Measuring {
             most,
             sum,
             took,
+            cost,
         } = measured;
         self.pace.start_over();
-        let last = Some(Last { ended: now, took });
+        let last = Some(Last { ended: now, cost });
         match depth {
             Depth::Bounds => self.bounds = last,
             Depth::Exact => {
                 self.exact = last;
-                let cost = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-                self.cost_per_mib = Some(cost / sum.total().mib().max(1));
+                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                self.nanos_per_mib = Some(nanos / sum.total().mib().max(1));
             }
         }
         let found = least.saturating_sub(self.least).bytes();
-        let sought = suspected.saturating_sub(self.least).bytes();
+        let resumed_at = self.resumed_at.take().unwrap_or(self.least);
+        let sought = suspected.saturating_sub(resumed_at).bytes();
         self.confirmed = found >= sought / 2;
         self.least = least;
         let step = RECHECK_STEP.bytes().min(limit.bytes() / RECHECK_SHARE);
@@ -165,54 +173,72 @@ impl Measuring {
             PATIENCE_FAR
         };
         let headroom = limit.saturating_sub(learned.at_least(sum));
-        is_due(self.exact, now, patience) && !self.pace.fills(headroom, self.exact_cost(sum))
+        is_due(self.exact, now, patience) && !self.pace.fills(headroom, self.exact_time(sum))
     }
 
     /// What an exact measurement would take.
-    fn exact_cost(&self, sum: Sum) -> Duration {
-        let per_mib = self.cost_per_mib.unwrap_or(COST_PER_MIB);
+    fn exact_time(&self, sum: Sum) -> Duration {
+        let per_mib = self.nanos_per_mib.unwrap_or(NANOS_PER_MIB);
         Duration::from_nanos(per_mib.saturating_mul(sum.total().mib()))
     }
 }
 
 fn is_due(last: Option<Last>, now: Duration, patience: u32) -> bool {
-    last.is_none_or(|last| now >= last.ended + last.took * patience)
+    last.is_none_or(|last| now >= last.ended + last.cost * patience)
 }
 
-/// How fast the tree touches memory, from one look to the next.
+/// How fast the tree touches memory. On a crowded machine it grows by fits and
+/// starts: of two looks that are close, nothing can be told.
 #[derive(Debug, Default)]
 struct Pace {
-    last: Option<(Duration, Sum)>,
-    grown: ByteSize,
-    within: Duration,
+    last: Option<Sum>,
+    /// Everything that was seen to be touched so far.
+    touched: ByteSize,
+    /// When that was so much: some time ago, and before that.
+    since: [Option<(Duration, ByteSize)>; 2],
+    now: Duration,
 }
 
 impl Pace {
+    /// Growth is measured over one to two of these.
+    const WINDOW: Duration = Duration::from_millis(8);
+
     /// Takes note of a look; true where private memory has grown since the last
     /// one. More shared memory is more doubt.
     fn look(&mut self, sum: Sum, now: Duration) -> bool {
-        let Some((at, last)) = self.last.replace((now, sum)) else {
+        self.now = now;
+        let Some(last) = self.last.replace(sum) else {
+            self.since[0] = Some((now, self.touched));
             return sum.private > ByteSize::ZERO;
         };
         // What newcomers have inherited, nobody has touched just now.
         let own = |sum: Sum| sum.total().saturating_sub(sum.inherited);
         let written = sum.written.saturating_sub(last.written);
-        self.grown = own(sum).saturating_sub(own(last)).saturating_add(written);
-        self.within = now.saturating_sub(at);
+        let grown = own(sum).saturating_sub(own(last)).saturating_add(written);
+        self.touched = self.touched.saturating_add(grown);
+        let is_old = |(at, _)| now.saturating_sub(at) >= Self::WINDOW;
+        if self.since[0].is_none_or(is_old) {
+            self.since = [Some((now, self.touched)), self.since[0]];
+        }
         sum.private > last.private
     }
 
     /// What counts from the last measurement on starts over.
     fn start_over(&mut self) {
-        if let Some((_, last)) = &mut self.last {
+        if let Some(last) = &mut self.last {
             last.inherited = ByteSize::ZERO;
             last.written = ByteSize::ZERO;
         }
     }
 
-    /// Whether `room` would be filled in a few times `cost`.
-    fn fills(&self, room: ByteSize, cost: Duration) -> bool {
+    /// Whether `room` would be filled in a few times `time`.
+    fn fills(&self, room: ByteSize, time: Duration) -> bool {
+        let Some((since, before)) = self.since[1].or(self.since[0]) else {
+            return false;
+        };
+        let grown = self.touched.saturating_sub(before);
+        let within = self.now.saturating_sub(since);
         let product = |bytes: ByteSize, time: Duration| u128::from(bytes.bytes()) * time.as_nanos();
-        product(self.grown, cost) * u128::from(HASTE) > product(room, self.within)
+        product(grown, time) * u128::from(HASTE) > product(room, within)
     }
 }

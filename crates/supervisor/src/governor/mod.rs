@@ -59,9 +59,13 @@ pub(crate) enum Input {
         most: ByteSize,
         /// The sum before, with what members had written.
         sum: Sum,
-        /// What the measurement took.
+        /// How long the measurement took.
         #[serde(with = "crate::trace::nanos")]
         took: Duration,
+        /// What it cost: our time on a processor, or the tree's where it stood
+        /// still meanwhile.
+        #[serde(with = "crate::trace::nanos")]
+        cost: Duration,
     },
     /// The tree's memory with shared pages counted once.
     Exact {
@@ -69,9 +73,13 @@ pub(crate) enum Input {
         bytes: ByteSize,
         /// The sum at the same moment.
         sum: Sum,
-        /// What the measurement took.
+        /// How long the measurement took.
         #[serde(with = "crate::trace::nanos")]
         took: Duration,
+        /// What it cost: our time on a processor, or the tree's where it stood
+        /// still meanwhile.
+        #[serde(with = "crate::trace::nanos")]
+        cost: Duration,
     },
     /// The kernel killed a member of the group.
     KernelOom,
@@ -178,15 +186,37 @@ impl Governor {
                 most,
                 sum,
                 took,
+                cost,
             } => {
                 // What was known before is true as well.
                 let least = least.max(self.learned.at_least(sum)).min(sum.total());
                 let most = most.min(self.learned.at_most(sum)).max(least);
                 let depth = Depth::Bounds;
-                self.on_measured(measured(depth, least, most, sum, took), now)
+                let measured = Measured {
+                    depth,
+                    least,
+                    most,
+                    sum,
+                    took,
+                    cost,
+                };
+                self.on_measured(measured, now)
             }
-            Input::Exact { bytes, sum, took } => {
-                self.on_measured(measured(Depth::Exact, bytes, bytes, sum, took), now)
+            Input::Exact {
+                bytes,
+                sum,
+                took,
+                cost,
+            } => {
+                let measured = Measured {
+                    depth: Depth::Exact,
+                    least: bytes,
+                    most: bytes,
+                    sum,
+                    took,
+                    cost,
+                };
+                self.on_measured(measured, now)
             }
             Input::KernelOom => self.end(Some(Cause::KernelOom)),
             Input::HostGone => self.end(Some(Cause::HostGone)),
@@ -392,16 +422,6 @@ impl Governor {
     }
 }
 
-fn measured(depth: Depth, least: ByteSize, most: ByteSize, sum: Sum, took: Duration) -> Measured {
-    Measured {
-        depth,
-        least,
-        most,
-        sum,
-        took,
-    }
-}
-
 fn measure(depth: Option<Depth>) -> Action {
     match depth {
         None => Action::Wait,
@@ -410,5 +430,7 @@ fn measure(depth: Option<Depth>) -> Action {
     }
 }
 
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod tests;

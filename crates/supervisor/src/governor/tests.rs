@@ -39,6 +39,7 @@ fn exact(mib: u64, sum: Sum) -> Input {
         bytes: ByteSize::from_mib(mib),
         sum,
         took: Duration::from_millis(1),
+        cost: Duration::from_millis(1),
     }
 }
 
@@ -48,6 +49,7 @@ fn bounds(least: u64, most: u64, sum: Sum) -> Input {
         most: ByteSize::from_mib(most),
         sum,
         took: Duration::from_micros(100),
+        cost: Duration::from_micros(100),
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) mod start;
 mod sweep;
 mod tree;
 mod victims;
+mod walk;
 
 pub(crate) use home::{Home, name as name_of_home};
 pub use hook::hook;

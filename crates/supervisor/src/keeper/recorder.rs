@@ -160,7 +160,7 @@ impl Reader {
 }
 
 /// What this thread has used of a processor so far.
-fn cpu_time() -> Duration {
+pub(super) fn cpu_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
 }

@@ -9,13 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use memcap_linux::cgroup::V2Group;
-use memcap_linux::proc::{self, PageCounts, Resident, Stat};
+use memcap_linux::cgroup::{MemberList, V2Group};
+use memcap_linux::proc::{self, NewestPid, PageCounts, Resident, Stat};
 use memcap_linux::{
-    ByteSize, FileError, MappingReader, PidFd, ProcessId, data_limit, share_memory,
+    AnonymousPages, ByteSize, Extent, FileError, MappingReader, PidFd, ProcessId, data_limit,
+    share_memory,
 };
 use nix::sys::signal::Signal;
 
+use super::walk::{Pages, Walk};
 use crate::governor::{Leases, Sum};
 use crate::lease::{self, Terms};
 
@@ -24,10 +26,6 @@ const SMALL: ByteSize = ByteSize::from_mib(1);
 /// File-backed memory may be shared memory: when it has changed by this much,
 /// the dearer status file tells which.
 const BACKED_STEP: ByteSize = ByteSize::from_mib(1);
-/// A process that has mapped more than this many times what it holds, and more
-/// than this many bytes beside, is not looked at page by page.
-const SPARSE: u64 = 4;
-const SMALL_SPAN: u64 = 64 << 20;
 /// Mapping or touching this much between two looks is growing.
 const GROWTH: ByteSize = ByteSize::from_kib(256);
 /// For how long after that a member counts as growing.
@@ -42,6 +40,12 @@ pub(super) struct Sampler {
     /// Processes that are none of ours, so that they are asked only once.
     strangers: BTreeSet<i32>,
     newest_pid: Option<u64>,
+    /// Opened at the first look: what is open when the job starts is closed then.
+    births: Option<NewestPid>,
+    listed: Option<MemberList>,
+    /// Kept between looks for their memory.
+    pids: Vec<i32>,
+    large: Vec<(ByteSize, i32)>,
     swap_exists: bool,
     /// What may be swapped without counting.
     swap_allowed: ByteSize,
@@ -89,6 +93,10 @@ impl Sampler {
             members: BTreeMap::new(),
             strangers: BTreeSet::new(),
             newest_pid: None,
+            births: None,
+            listed: None,
+            pids: Vec::new(),
+            large: Vec::new(),
             swap_exists: true,
             swap_allowed: ByteSize::ZERO,
             departed: ByteSize::ZERO,
@@ -170,7 +178,7 @@ impl Sampler {
         let doubles = self.doubles();
         for (pid, member) in &mut self.members {
             member.inherited = Inherited::Known(ByteSize::ZERO);
-            member.faults = Stat::read(*pid).map_or(0, |stat| stat.minor_faults);
+            member.faults = proc::minor_faults(*pid, &mut self.text).unwrap_or(0);
             member.faults_seen = member.faults;
             if doubles.contains(pid) {
                 continue;
@@ -192,29 +200,36 @@ impl Sampler {
 
     /// What the tree of the last look, and of the last [`Sampler::written`],
     /// holds at the least and at the most, shared pages counted once; as much of
-    /// it as is found out quickly. Afterwards no member has inherited anything
-    /// that is not known.
+    /// it as is found out quickly, and no more than proves `limit` reached.
+    /// Afterwards no member has inherited anything that is not known.
     pub(super) fn bounds(&mut self, sum: Sum, limit: ByteSize) -> (ByteSize, ByteSize) {
         let shared = self.shared_at_least();
         let doubles = self.doubles();
-        let mut largest = ByteSize::ZERO;
-        let mut all = ByteSize::ZERO;
+        let mut walk = Walk::default();
         for (pid, member) in &mut self.members {
+            let written = member.faults_seen.saturating_sub(member.faults);
             member.inherited = Inherited::Known(ByteSize::ZERO);
             member.faults = member.faults_seen;
             if !doubles.contains(pid) {
-                largest = largest.max(member.resident.anonymous);
-                all = all.saturating_add(member.resident.anonymous);
+                let written = ByteSize::from_bytes(written.saturating_mul(proc::page_size()));
+                walk.add(*pid, member.resident.anonymous, written);
             }
         }
         self.departed = ByteSize::ZERO;
-        let least = shared.saturating_add(largest);
-        let most = shared.saturating_add(all);
+        let least = shared.saturating_add(walk.largest());
+        let most = shared.saturating_add(walk.all());
         // No number of pages of their own would decide it, or none is needed.
         if least >= limit || most < limit || sum.members <= 1 {
             return (least, sum.total());
         }
-        match self.private_bounds(&doubles) {
+        if self.swap_exists {
+            return (least, sum.total());
+        }
+        let mut pages = MembersPages {
+            members: &self.members,
+            mappings: &mut self.mappings,
+        };
+        match walk.bounds(&mut pages, limit.saturating_sub(shared)) {
             Some((private_least, private_most)) => (
                 shared.saturating_add(private_least),
                 sum.shared.saturating_add(private_most),
@@ -241,34 +256,6 @@ impl Sampler {
         shared.saturating_sub(twice.unwrap_or(ByteSize::MAX))
     }
 
-    /// Private memory by its pages, those that several members have counted
-    /// once at the least, and once for every two at the most. `None` where that
-    /// is not to be had quickly.
-    fn private_bounds(&mut self, doubles: &BTreeSet<i32>) -> Option<(ByteSize, ByteSize)> {
-        if self.swap_exists {
-            return None;
-        }
-        let (mut own, mut common, mut most_common) = (0u64, 0u64, 0u64);
-        for (pid, member) in &self.members {
-            if doubles.contains(pid) {
-                continue;
-            }
-            let resident = member.resident.anonymous.bytes();
-            let span = resident.saturating_mul(SPARSE).saturating_add(SMALL_SPAN);
-            let pages = self
-                .mappings
-                .anonymous(*pid, ByteSize::from_bytes(span))
-                .ok()??;
-            own += pages.exclusive.bytes();
-            common += pages.common.bytes();
-            most_common = most_common.max(pages.common.bytes());
-        }
-        let sharers = u64::try_from(self.members.len()).unwrap_or(u64::MAX).max(1);
-        let least = own + most_common.max(common / sharers);
-        let most = own + common / 2;
-        Some((ByteSize::from_bytes(least), ByteSize::from_bytes(most)))
-    }
-
     /// The members that are known.
     pub(super) fn member_pids(&self) -> Vec<i32> {
         self.members.keys().copied().collect()
@@ -280,9 +267,9 @@ impl Sampler {
     pub(super) fn written(&mut self) -> ByteSize {
         let mut faults = 0u64;
         for (pid, member) in &mut self.members {
-            if let Ok(stat) = Stat::read(*pid) {
-                member.faults_seen = stat.minor_faults;
-                faults = faults.saturating_add(stat.minor_faults.saturating_sub(member.faults));
+            if let Ok(now) = proc::minor_faults(*pid, &mut self.text) {
+                member.faults_seen = now;
+                faults = faults.saturating_add(now.saturating_sub(member.faults));
             }
         }
         ByteSize::from_bytes(faults.saturating_mul(proc::page_size()))
@@ -340,14 +327,14 @@ impl Sampler {
 
     /// Members of the same size are asked for; where the kernel does not
     /// answer they may be one.
-    fn has_twins(&self) -> bool {
+    fn has_twins(&mut self) -> bool {
         self.pairs()
             .any(|(one, other)| share_memory(one, other).unwrap_or(true))
     }
 
     /// Members whose address space is another's too, as that of a parent and
     /// its child after `vfork`: each shows the whole as its own share.
-    fn doubles(&self) -> BTreeSet<i32> {
+    fn doubles(&mut self) -> BTreeSet<i32> {
         self.pairs()
             .filter(|(one, other)| share_memory(*one, *other).unwrap_or(false))
             .map(|(one, _)| one)
@@ -355,39 +342,38 @@ impl Sampler {
     }
 
     /// Neighbours in size that hold the same amount, and not a small one.
-    fn pairs(&self) -> impl Iterator<Item = (i32, i32)> {
-        let mut large: Vec<(ByteSize, i32)> = self
+    fn pairs(&mut self) -> impl Iterator<Item = (i32, i32)> {
+        let sizes = self
             .members
             .iter()
-            .map(|(pid, member)| (member.private(), *pid))
-            .filter(|(size, _)| *size > SMALL)
-            .collect();
-        large.sort_unstable();
+            .map(|(pid, member)| (member.private(), *pid));
+        self.large.clear();
+        self.large.extend(sizes.filter(|(size, _)| *size > SMALL));
+        self.large.sort_unstable();
         let same =
             |pair: &[(ByteSize, i32)]| (pair[0].0 == pair[1].0).then_some((pair[0].1, pair[1].1));
-        let pairs: Vec<(i32, i32)> = large.windows(2).filter_map(same).collect();
-        pairs.into_iter()
+        self.large.windows(2).filter_map(same)
     }
 
     /// Brings the members up to date; true when somebody joined.
     fn find_members(&mut self, directory: Option<&V2Group>) -> bool {
         if let Some(group) = directory
-            && let Ok(pids) = group.processes()
+            && self.list(group).is_some()
         {
             let known = self.members.len();
-            let joined: Vec<i32> = pids
+            let joined: Vec<Stat> = self
+                .pids
                 .iter()
-                .copied()
                 .filter(|pid| !self.members.contains_key(pid))
+                .filter_map(|pid| Stat::read(*pid).ok())
                 .collect();
-            let stats: Vec<Stat> = joined
-                .into_iter()
-                .filter_map(|pid| Stat::read(pid).ok())
-                .collect();
-            self.admit(&stats);
+            self.admit(&joined);
             return self.members.len() > known;
         }
-        let newest_pid = newest_pid();
+        if self.births.is_none() {
+            self.births = NewestPid::open().ok();
+        }
+        let newest_pid = self.births.as_ref().and_then(NewestPid::read);
         if newest_pid.is_some() && newest_pid == self.newest_pid {
             // Nobody was born since the last listing.
             return false;
@@ -398,6 +384,14 @@ impl Sampler {
         }
         self.newest_pid = newest_pid;
         self.list_newborn()
+    }
+
+    /// Puts in `pids` who is in the directory.
+    fn list(&mut self, group: &V2Group) -> Option<()> {
+        if self.listed.is_none() {
+            self.listed = group.member_list().ok();
+        }
+        self.listed.as_mut()?.read(&mut self.pids).ok()
     }
 
     /// Reads the lines of processes that were not there at the last listing.
@@ -457,6 +451,24 @@ impl Sampler {
             };
             self.members.insert(stat.pid, member);
         }
+    }
+}
+
+/// Looks at the members' pages.
+struct MembersPages<'a> {
+    members: &'a BTreeMap<i32, Member>,
+    mappings: &'a mut MappingReader,
+}
+
+impl Pages for MembersPages<'_> {
+    fn of(&mut self, pid: i32, extent: Extent) -> Option<AnonymousPages> {
+        self.mappings.anonymous(pid, extent).ok().flatten()
+    }
+
+    fn held(&mut self, pid: i32) -> ByteSize {
+        let counts = self.members.get(&pid).and_then(|it| it.counts.as_ref());
+        let pages = counts.and_then(|counts| counts.read().ok());
+        pages.map_or(ByteSize::ZERO, |pages| pages.anonymous)
     }
 }
 
@@ -564,10 +576,4 @@ impl Member {
             .anonymous
             .saturating_add(self.resident.swapped)
     }
-}
-
-/// The last field of /proc/loadavg: the pid given out last in our namespace.
-fn newest_pid() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace().next_back()?.parse().ok()
 }

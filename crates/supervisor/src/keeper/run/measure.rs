@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use memcap_linux::ByteSize;
+use memcap_linux::cgroup::V2Group;
 
 use super::launch::start_limit;
 use super::watch::Watch;
 use crate::budget::rules::Turn;
 use crate::governor::{Action, Input, Leases, Sum};
+use crate::keeper::recorder::cpu_time;
 use crate::keeper::seat::Seat;
 use crate::lease::{LeaseUse, Refusal};
 use crate::plan::Placement;
@@ -18,7 +20,7 @@ use crate::wire::FromKeeper;
 /// How long a freeze may take before the measurement goes on without it.
 const FREEZE_DEADLINE: Duration = Duration::from_millis(20);
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
     pub(super) fn look(&mut self) -> Input {
         if let Some(charged) = self.enclosure.charged() {
             self.note(charged);
@@ -29,6 +31,7 @@ impl Watch<'_> {
             };
             return Input::Sum(sum);
         }
+        self.looked_at = self.now();
         let mut sum = self.sampler.look(self.enclosure.directory());
         if self.governor.wants_faults(sum) {
             sum.written = self.sampler.written();
@@ -126,57 +129,23 @@ impl Watch<'_> {
         (self.current, peak)
     }
 
-    /// Measures as long as the governor asks for it; what it asks for then.
+    /// Measures as long as the governor asks for it; what it asks for then. The
+    /// tree is frozen meanwhile where nobody notices: it cannot grow, and leaves
+    /// the processors to us.
     pub(super) fn measure(&mut self, asked: Action, pause: impl Fn(Duration)) -> Action {
-        let mut asked = asked;
-        loop {
-            asked = match asked {
-                Action::MeasureBounds => self.find_bounds(),
-                Action::MeasureExactly => self.measure_exactly(&pause),
-                Action::Wait | Action::AskToEnd | Action::EndTree => return asked,
-            };
+        if !matches!(asked, Action::MeasureBounds | Action::MeasureExactly) {
+            return asked;
         }
-    }
-
-    fn find_bounds(&mut self) -> Action {
-        let begun = Instant::now();
-        let mut sum = self.sampler.look(self.enclosure.directory());
-        sum.written = self.sampler.written();
-        let (least, most) = self.sampler.bounds(sum, self.spec.limit);
-        let took = begun.elapsed();
-        self.note(least);
-        let input = Input::Bounds {
-            least,
-            most,
-            sum,
-            took,
-        };
-        self.tell(input)
-    }
-
-    /// Counts shared pages once, frozen where nobody notices.
-    fn measure_exactly(&mut self, pause: impl Fn(Duration)) -> Action {
-        let frozen = self
-            .enclosure
-            .directory()
-            // One that is paused is frozen, and stays so.
-            .filter(|_| !self.seat.as_ref().is_some_and(Seat::is_paused))
-            .filter(|group| group.set_frozen(true).is_ok());
-        if let Some(group) = frozen {
+        let frozen = self.freeze();
+        let asked = self.measure_still(asked, frozen.is_some(), || {
             let deadline = Instant::now() + FREEZE_DEADLINE;
-            while !group.is_frozen().unwrap_or(true) && Instant::now() < deadline {
+            while let Some(group) = frozen
+                && !group.is_frozen().unwrap_or(true)
+                && Instant::now() < deadline
+            {
                 pause(Duration::from_micros(200));
             }
-        }
-        let begun = Instant::now();
-        let mut sum = self.sampler.look(self.enclosure.directory());
-        sum.written = self.sampler.written();
-        let bytes = self.sampler.exact(self.enclosure.directory());
-        let took = begun.elapsed();
-        // Growing meanwhile, the parts are of different moments.
-        let bytes = bytes.min(sum.total().max(self.spec.limit));
-        self.note(bytes);
-        let asked = self.tell(Input::Exact { bytes, sum, took });
+        });
         match frozen {
             Some(group) if asked != Action::EndTree && group.set_frozen(false).is_err() => {
                 // A group that cannot be thawed can be killed: not left hanging.
@@ -184,6 +153,66 @@ impl Watch<'_> {
             }
             _ => asked,
         }
+    }
+
+    fn freeze(&self) -> Option<&'a V2Group> {
+        self.enclosure
+            .directory()
+            // One that is paused is frozen, and stays so.
+            .filter(|_| !self.seat.as_ref().is_some_and(Seat::is_paused))
+            .filter(|group| group.set_frozen(true).is_ok())
+    }
+
+    fn measure_still(&mut self, asked: Action, frozen: bool, settle: impl Fn()) -> Action {
+        let mut asked = asked;
+        loop {
+            asked = match asked {
+                // Bounds hold for what moves as well.
+                Action::MeasureBounds => self.find_bounds(frozen),
+                Action::MeasureExactly => {
+                    settle();
+                    self.measure_exactly(frozen)
+                }
+                Action::Wait | Action::AskToEnd | Action::EndTree => return asked,
+            };
+        }
+    }
+
+    fn find_bounds(&mut self, frozen: bool) -> Action {
+        let clock = Clock::start();
+        self.looked_at = self.now();
+        let mut sum = self.sampler.look(self.enclosure.directory());
+        sum.written = self.sampler.written();
+        let (least, most) = self.sampler.bounds(sum, self.spec.limit);
+        let (took, cost) = clock.stop(frozen);
+        self.note(least);
+        let input = Input::Bounds {
+            least,
+            most,
+            sum,
+            took,
+            cost,
+        };
+        self.tell(input)
+    }
+
+    /// Counts shared pages once.
+    fn measure_exactly(&mut self, frozen: bool) -> Action {
+        let clock = Clock::start();
+        self.looked_at = self.now();
+        let mut sum = self.sampler.look(self.enclosure.directory());
+        sum.written = self.sampler.written();
+        let bytes = self.sampler.exact(self.enclosure.directory());
+        let (took, cost) = clock.stop(frozen);
+        // Growing meanwhile, the parts are of different moments.
+        let bytes = bytes.min(sum.total().max(self.spec.limit));
+        self.note(bytes);
+        self.tell(Input::Exact {
+            bytes,
+            sum,
+            took,
+            cost,
+        })
     }
 
     /// Halts a tree that is about to be ended for memory and takes its last
@@ -208,5 +237,28 @@ impl Watch<'_> {
             self.sampler.exact(self.enclosure.directory())
         };
         self.note(size);
+    }
+}
+
+/// What a measurement takes and costs.
+struct Clock {
+    wall: Instant,
+    processor: Duration,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock {
+            wall: Instant::now(),
+            processor: cpu_time(),
+        }
+    }
+
+    /// The time since then, and what it cost: a tree that is frozen loses all of
+    /// it, one that goes on only what we take from it.
+    fn stop(self, frozen: bool) -> (Duration, Duration) {
+        let took = self.wall.elapsed();
+        let used = cpu_time().saturating_sub(self.processor);
+        (took, if frozen { took } else { used })
     }
 }

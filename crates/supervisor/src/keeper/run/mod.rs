@@ -221,6 +221,9 @@ impl Keeper {
                 if matches!(spec.placement, Placement::Watchdog) || spec.budget.is_some() {
                     priority::prefer_this_process();
                     priority::ask_for_short_slices();
+                    if let Role::Process(_) = self.role {
+                        priority::prefer_this_session();
+                    }
                 }
                 if let (Placement::Watchdog, Role::Process(_)) = (&spec.placement, &self.role) {
                     priority::stay_in_memory();
@@ -334,9 +337,11 @@ impl Keeper {
     /// The loop: wait for something, tell the governor, do what it says, until
     /// the tree is to be ended.
     fn watch(&mut self, watch: &mut Watch<'_>) -> io::Result<()> {
+        let mut inputs = Vec::new();
         loop {
             let woken = self.wait(watch)?;
-            for input in self.inputs(&woken, watch)? {
+            self.inputs(&woken, watch, &mut inputs)?;
+            for input in inputs.drain(..) {
                 let asked = watch.tell(input);
                 match watch.measure(asked, |pause| self.pause(pause)) {
                     Action::Wait | Action::MeasureBounds | Action::MeasureExactly => {}

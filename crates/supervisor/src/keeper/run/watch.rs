@@ -42,6 +42,8 @@ pub(super) struct Watch<'a> {
     pub(super) next_sample: Duration,
     pub(super) recorder: Option<Recorder>,
     pub(super) tracer: Option<Tracer>,
+    /// When the last look at the members began.
+    pub(super) looked_at: Duration,
     /// When the tree was halted for its last measurement.
     pub(super) halted: Option<Duration>,
     /// At the table of a budget.
@@ -96,6 +98,7 @@ impl<'a> Watch<'a> {
                 .trace
                 .as_ref()
                 .map(|file| Tracer::new((&file.0).into())),
+            looked_at: Duration::ZERO,
             recorder: spec.record.then(Recorder::default),
             seat,
             turn: Turn::Stay,
@@ -107,7 +110,7 @@ impl<'a> Watch<'a> {
         let now = self.now();
         let asked = self.governor.on(input, now);
         if let Some(tracer) = &mut self.tracer {
-            tracer.step(now, input, asked);
+            tracer.step(&self.governor, self.looked_at, (now, input, asked));
         }
         asked
     }

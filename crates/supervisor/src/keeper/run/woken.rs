@@ -1,7 +1,7 @@
 //! Waiting for something to happen, and what it was.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -26,29 +26,27 @@ pub(super) struct Woken {
 
 impl Keeper {
     /// Sleeps until a descriptor speaks or the governor wants to be asked.
-    pub(super) fn wait(&self, watch: &Watch<'_>) -> io::Result<Woken> {
+    pub(super) fn wait<'a>(&'a self, watch: &'a Watch<'_>) -> io::Result<Woken> {
+        let channel = self.stream.as_fd();
         let readable = PollFlags::POLLIN;
-        let mut fds = vec![PollFd::new(self.stream.as_fd(), readable)];
-        let children = self.role.ended(watch.main.pidfd.as_ref()).map(|ended| {
-            fds.push(PollFd::new(ended, readable));
-            fds.len() - 1
-        });
-        let host = self.host.as_ref().map(|host| {
-            fds.push(PollFd::new(host.as_fd(), readable));
-            fds.len() - 1
-        });
-        let oom = watch.enclosure.oom_signal().map(|(fd, flags)| {
-            fds.push(PollFd::new(fd, flags));
-            fds.len() - 1
-        });
-        let tasks = watch.enclosure.task_signal().map(|(fd, flags)| {
-            fds.push(PollFd::new(fd, flags));
-            fds.len() - 1
-        });
-        let bell = watch.seat.as_ref().map(|seat| {
-            fds.push(PollFd::new(seat.ear(), readable));
-            fds.len() - 1
-        });
+        // Nothing is asked of a place that nobody takes.
+        let place = |taken: Option<(BorrowedFd<'a>, PollFlags)>| {
+            let (fd, flags) = taken.unwrap_or((channel, PollFlags::empty()));
+            PollFd::new(fd, flags)
+        };
+        let children = self.role.ended(watch.main.pidfd.as_ref());
+        let host = self.host.as_ref().map(AsFd::as_fd);
+        let oom = watch.enclosure.oom_signal();
+        let tasks = watch.enclosure.task_signal();
+        let bell = watch.seat.as_ref().map(Seat::ear);
+        let mut fds = [
+            PollFd::new(channel, readable),
+            place(children.map(|fd| (fd, readable))),
+            place(host.map(|fd| (fd, readable))),
+            place(oom),
+            place(tasks),
+            place(bell.map(|fd| (fd, readable))),
+        ];
         // Gone, and reaped by somebody else, before there was a handle on it.
         let is_lost = children.is_none().then_some(Duration::ZERO);
         let timeout = is_lost
@@ -60,22 +58,22 @@ impl Keeper {
         }
         let spoke = |index: usize| fds[index].any() == Some(true);
         Ok(Woken {
-            children: children.is_none_or(spoke),
+            children: children.is_none() || spoke(1),
             stream: spoke(0),
-            host: host.is_some_and(spoke),
-            oom: oom.is_some_and(spoke),
-            tasks: tasks.is_some_and(spoke),
-            bell: bell.is_some_and(spoke),
+            host: host.is_some() && spoke(2),
+            oom: oom.is_some() && spoke(3),
+            tasks: tasks.is_some() && spoke(4),
+            bell: bell.is_some() && spoke(5),
         })
     }
 
-    /// What happened, most urgent first.
+    /// What happened, most urgent first, added to `inputs`.
     pub(super) fn inputs(
         &mut self,
         woken: &Woken,
         watch: &mut Watch<'_>,
-    ) -> io::Result<Vec<Input>> {
-        let mut inputs = Vec::new();
+        inputs: &mut Vec<Input>,
+    ) -> io::Result<()> {
         if woken.oom {
             watch.enclosure.acknowledge_oom_signal();
         }
@@ -141,7 +139,7 @@ impl Keeper {
         inputs.extend(watch.throttle());
         watch.record_what_is_due();
         inputs.push(Input::Tick);
-        Ok(inputs)
+        Ok(())
     }
 
     /// Stops the embedding program when the job stops, so that the shell that

@@ -1,0 +1,208 @@
+//! Bounds of private memory by its pages. A page that is mapped by one process
+//! alone is the tree's, once; of the others a member has each once. So all
+//! that one member has, and what the others have alone, are there at the
+//! least: one member need not be walked, best the one that has most in common with
+//! others, and the others only until the limit is proven to be reached. Each page
+//! costs a miss of the processor's caches, while the tree goes on growing.
+
+use memcap_linux::{AnonymousPages, ByteSize, Extent};
+
+/// A process that has mapped more than this many times what it holds, and more
+/// than this many bytes beside, is not looked at page by page.
+const SPARSE: u64 = 4;
+const SMALL_SPAN: u64 = 64 << 20;
+
+/// What can be asked for the pages of a process.
+pub(super) trait Pages {
+    /// `None` where they are too many, or not to be seen.
+    fn of(&mut self, pid: i32, extent: Extent) -> Option<AnonymousPages>;
+
+    /// What it holds now; nothing when it is gone.
+    fn held(&mut self, pid: i32) -> ByteSize;
+}
+
+/// The members to be walked.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    members: Vec<Member>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    pid: i32,
+    anonymous: ByteSize,
+    /// What it may have written since the last measurement: where pages of its
+    /// own are to be found.
+    written: ByteSize,
+}
+
+impl Walk {
+    pub(super) fn add(&mut self, pid: i32, anonymous: ByteSize, written: ByteSize) {
+        self.members.push(Member {
+            pid,
+            anonymous,
+            written,
+        });
+    }
+
+    /// What the largest member holds.
+    pub(super) fn largest(&self) -> ByteSize {
+        let sizes = self.members.iter().map(|member| member.anonymous);
+        sizes.max().unwrap_or_default()
+    }
+
+    /// What all of them hold together.
+    pub(super) fn all(&self) -> ByteSize {
+        self.members.iter().fold(ByteSize::ZERO, |sum, member| {
+            sum.saturating_add(member.anonymous)
+        })
+    }
+
+    /// The least and the most that they hold, pages that several have counted once
+    /// at the least, and once for every two at the most. Stops where `limit` is
+    /// proven; the most is what it was without the walk then. `None` where it is
+    /// not to be had quickly.
+    pub(super) fn bounds(
+        mut self,
+        pages: &mut impl Pages,
+        limit: ByteSize,
+    ) -> Option<(ByteSize, ByteSize)> {
+        let all = self.all();
+        self.members
+            .sort_by_key(|member| member.anonymous.saturating_sub(member.written));
+        let rest = self.members.pop()?;
+        self.members
+            .sort_by_key(|member| std::cmp::Reverse(member.written));
+        let mut found = AnonymousPages::default();
+        for member in &self.members {
+            let so_far = found.exclusive.saturating_add(rest.anonymous);
+            let enough = limit.saturating_sub(so_far);
+            if enough == ByteSize::ZERO {
+                break;
+            }
+            add(&mut found, pages.of(member.pid, member.extent(enough))?);
+        }
+        // What it has let go of meanwhile may be another's alone by now.
+        let held = rest.anonymous.min(pages.held(rest.pid));
+        let least = found.exclusive.saturating_add(held);
+        if least >= limit {
+            return Some((least, all.max(least)));
+        }
+        // It may have none of what the others have in common.
+        let elsewhere = match self.members.len() {
+            0 | 1 => ByteSize::ZERO,
+            _ => half(found.common),
+        };
+        let most = found.exclusive.saturating_add(rest.anonymous);
+        let most = most.saturating_add(elsewhere);
+        // Its own pages tell more: at best that it has them all.
+        let at_best = half(found.common.saturating_add(rest.anonymous));
+        if most < limit || found.exclusive.saturating_add(at_best) >= limit {
+            return Some((least, most));
+        }
+        add(&mut found, pages.of(rest.pid, rest.extent(ByteSize::MAX))?);
+        let most = found.exclusive.saturating_add(half(found.common));
+        Some((least, most.max(least)))
+    }
+}
+
+impl Member {
+    fn extent(&self, enough: ByteSize) -> Extent {
+        let resident = self.anonymous.bytes();
+        let span = resident.saturating_mul(SPARSE).saturating_add(SMALL_SPAN);
+        Extent {
+            span: ByteSize::from_bytes(span),
+            enough,
+        }
+    }
+}
+
+fn add(sum: &mut AnonymousPages, pages: AnonymousPages) {
+    sum.exclusive = sum.exclusive.saturating_add(pages.exclusive);
+    sum.common = sum.common.saturating_add(pages.common);
+}
+
+fn half(bytes: ByteSize) -> ByteSize {
+    ByteSize::from_bytes(bytes.bytes() / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each process has, by its number: exclusive and common, in MiB.
+    struct Given(Vec<(u64, u64)>, Vec<usize>);
+
+    impl Pages for Given {
+        fn of(&mut self, pid: i32, extent: Extent) -> Option<AnonymousPages> {
+            let index = usize::try_from(pid).expect("an index");
+            self.1.push(index);
+            let (exclusive, common) = self.0[index];
+            Some(AnonymousPages {
+                exclusive: ByteSize::from_mib(exclusive).min(extent.enough),
+                common: ByteSize::from_mib(common),
+            })
+        }
+
+        fn held(&mut self, pid: i32) -> ByteSize {
+            let (exclusive, common) = self.0[usize::try_from(pid).expect("an index")];
+            ByteSize::from_mib(exclusive + common)
+        }
+    }
+
+    /// Bounds in MiB, and who was walked.
+    fn bounds(members: &[(u64, u64)], limit: u64) -> ((u64, u64), Vec<usize>) {
+        let mut walk = Walk::default();
+        for (index, (exclusive, common)) in members.iter().enumerate() {
+            let pid = i32::try_from(index).expect("small");
+            let held = ByteSize::from_mib(exclusive + common);
+            walk.add(pid, held, ByteSize::from_mib(*exclusive));
+        }
+        let mut given = Given(members.to_vec(), Vec::new());
+        let found = walk.bounds(&mut given, ByteSize::from_mib(limit));
+        let (least, most) = found.expect("to be had");
+        ((least.mib(), most.mib()), given.1)
+    }
+
+    #[test]
+    fn the_largest_member_is_walked_only_where_that_settles_it() {
+        // Forks that only inherit: 300 MiB, shared by three.
+        let inherited = bounds(&[(0, 300), (0, 300), (0, 301)], 512);
+        assert_eq!(inherited, ((301, 450), vec![0, 1, 2]));
+        // Nobody but the two can share.
+        assert_eq!(bounds(&[(10, 290), (0, 301)], 512), ((311, 311), vec![0]));
+        // One has copied more than the other: the parent shares most.
+        let uneven = bounds(&[(150, 150), (50, 250), (50, 250)], 512);
+        assert_eq!(uneven, ((500, 700), vec![0, 1]));
+        // Copies, nearly at the limit: the third tells nothing that settles it.
+        let copies = bounds(&[(100, 200), (105, 195), (100, 201)], 512);
+        assert_eq!(copies, ((506, 703), vec![1, 0]));
+    }
+
+    #[test]
+    fn no_more_is_walked_than_proves_the_limit() {
+        let over = bounds(&[(250, 50), (150, 150), (0, 301)], 512);
+        assert_eq!(over, ((551 - 39, 901), vec![0]));
+    }
+
+    #[test]
+    fn bounds_hold_what_is_there() {
+        // All from none to everything copied: the truth is 301 and the copies.
+        for (one, other) in (0..=300).step_by(20).zip((0..=300).step_by(15)) {
+            // What both have copied is the parent's alone.
+            let parent = one.min(other);
+            let members = [
+                (one, 300 - one),
+                (other, 300 - other),
+                (parent, 301 - parent),
+            ];
+            let truth = 301 + one + other;
+            let ((least, most), _) = bounds(&members, 512);
+            assert!(
+                least <= truth && truth <= most,
+                "{members:?}: {least} to {most}"
+            );
+            assert_eq!(least >= 512, truth >= 512, "{members:?}");
+        }
+    }
+}
