@@ -18,7 +18,7 @@ GROWING = {
     "many-maps": ([], ["families", "maps", "3000M", "--count", "15"]),
     "threads": ([], ["families", "threads", "1G", "--count", "20"]),
     "huge": ([], ["families", "huge", "1G"]),
-    "processes": ([], ["tree", "4", "200M"]),
+    "processes": ([], ["tree", "4", "200M", "--hold", "3"]),
     "copies": ([], ["families", "rewrite", "300M"]),
     "shared": ([], ["families", "shared", "1G", "--count", "3"]),
     "mapped-file": ([], ["families", "mapped-file", "1G", "--folder", "/dev/shm"]),
