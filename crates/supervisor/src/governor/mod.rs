@@ -21,13 +21,13 @@ use std::time::Duration;
 use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use self::clock::{RESTLESS, SHORTEST, time_to_next};
+use self::clock::{RESTLESS, SHORTEST, time_to_ask, time_to_next};
 use self::measuring::{Depth, Measured, Measuring, NEGLIGIBLE, PREPARE_FROM};
 use self::sum::Learned;
 use crate::evidence::{Cause, Reached, Shortage};
 use crate::lease;
 
-pub(crate) use self::clock::{LONGEST, time_to_fill};
+pub(crate) use self::clock::{LONGEST, shortest_of, time_to_fill};
 pub(crate) use self::sum::{Leases, Share, Sum};
 
 /// What the governor has to hold.
@@ -337,17 +337,16 @@ impl Governor {
             self.left_by_others = share.leaves;
         }
         let room = limit.min(self.left_by_others);
-        let mut headroom = limit.saturating_sub(self.learned.at_most(sum));
-        if let Some(share) = sum.share {
-            // Others look at other times than we: halfway there we ask again.
-            headroom = headroom.min(share.headroom.percent(50));
-        }
+        let headroom = limit.saturating_sub(self.learned.at_most(sum));
         self.calm = if sum.newcomers {
             RESTLESS
         } else {
             (self.calm * 2).min(LONGEST)
         };
-        let wait = wait.min(time_to_next(headroom, sum.leases)).min(self.calm);
+        let wait = wait
+            .min(time_to_next(headroom, sum.leases))
+            .min(sum.share.map_or(LONGEST, time_to_ask))
+            .min(self.calm);
         self.next_look = now + wait.clamp(SHORTEST, LONGEST);
         if self.learned.at_least(sum) >= limit {
             return self.end(Some(Cause::Watchdog));

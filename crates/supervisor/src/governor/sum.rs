@@ -59,6 +59,8 @@ pub(crate) struct Share {
     pub(crate) leaves: ByteSize,
     /// How much all of them may grow until it has to be asked again.
     pub(crate) headroom: ByteSize,
+    /// How many look, this tree's keeper among them.
+    pub(crate) members: u32,
     /// It is this tree's turn to go.
     pub(crate) goes: Option<Reached>,
 }

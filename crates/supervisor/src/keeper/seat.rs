@@ -16,7 +16,7 @@ use crate::budget::bell::{self, Ear};
 use crate::budget::rules::{self, Member, Phase, Turn, Used};
 use crate::budget::{Table, Ticket};
 use crate::evidence::{Reached, SharedTotal};
-use crate::governor::{Input, LONGEST, Share, time_to_fill};
+use crate::governor::{Input, LONGEST, Share, shortest_of, time_to_fill};
 use crate::wire::Seating;
 
 /// Where the kernel holds the total, it is no worse than the kernel's choice if
@@ -146,12 +146,18 @@ impl Seat {
         let share = Share {
             leaves: rules::near(self.total).saturating_sub(used.at_most.saturating_sub(at_most)),
             headroom,
+            members: self.keepers(),
             goes: (turn == Turn::End).then_some(Reached {
                 used: used.at_most,
                 total: self.total,
             }),
         };
         (share, turn)
+    }
+
+    /// How many were at the table at the last look.
+    fn keepers(&self) -> u32 {
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
     /// When [`Seat::look`] must be called, as time since the job's start.
@@ -185,7 +191,7 @@ impl Seat {
         let grew = used > self.used.saturating_add(GROWTH);
         self.used = used;
         self.wait = match grew {
-            true => SHORTEST,
+            true => shortest_of(SHORTEST, self.keepers()),
             false => (self.wait * 2).min(AT_REST),
         };
         let is_eldest = !self.members.iter().any(|m| m.order < self.ticket.order);
