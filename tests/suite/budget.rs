@@ -18,9 +18,8 @@ const MIB: u64 = 1 << 20;
 const TOTAL: u64 = 256 * MIB;
 const TOTAL_WORD: &str = "256M";
 
-/// As in the suite `limit`: room for a loaded machine, where a watchdog gets its
-/// turn late.
-const WATCHDOG_SLACK_PERCENT: u64 = 50;
+/// Room for a loaded machine, where a watchdog gets its turn late.
+const WATCHDOG_SLACK_PERCENT: u64 = 30;
 
 /// In every setting but a scope, which holds no total.
 macro_rules! each_setting_with_a_total {

@@ -1,12 +1,16 @@
 //! A watcher that waits behind the job it watches, or for its own pages to
 //! come back from swap, is late.
 
-/// Asks the scheduler to prefer this process (nice -10). Without CAP_SYS_NICE
+/// Asks the scheduler to prefer this process (nice -10, unless it is preferred
+/// more already). Without CAP_SYS_NICE
 /// nothing changes, which is harmless. Children inherit it: call it after the
 /// job has started.
 pub fn prefer_this_process() {
-    // SAFETY: plain numbers.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
+    // SAFETY: plain numbers; -1 can be an answer and is one of the valid ones.
+    let _ = unsafe {
+        let now = libc::getpriority(libc::PRIO_PROCESS, 0);
+        libc::setpriority(libc::PRIO_PROCESS, 0, now.min(-10))
+    };
 }
 
 /// The same for the session that this process leads. Where the scheduler puts

@@ -295,7 +295,12 @@ mod tests {
             ),
             // Room is being made, and what grows meanwhile has taken it.
             (
-                &[member(0, 300), member(1, 100), member(2, 90), ending(3, 100)],
+                &[
+                    member(0, 300),
+                    member(1, 100),
+                    member(2, 90),
+                    ending(3, 100),
+                ],
                 &[Stay, Stay, End, Stay],
             ),
             // Alone: its own limit holds.
