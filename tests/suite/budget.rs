@@ -126,6 +126,17 @@ impl<'scene> Host<'scene> {
         assert!(most > TOTAL / 8, "nothing was seen: {:#?}", self.lines());
     }
 
+    /// Insists that a member came to its own end, when it was last started.
+    fn assert_finished(&self, member: usize) {
+        let report = self.report(member);
+        assert_eq!(
+            report.verdict(),
+            "finished",
+            "{report}, {:#?}",
+            self.lines()
+        );
+    }
+
     /// Lets it end, and insists that it leaves nothing.
     fn finish(mut self) {
         for line in self.lines() {
@@ -272,7 +283,7 @@ fn who_was_ended_finds_room_when_another_has_finished(scene: &Scene) {
     let most = host.watch_total();
     host.assert_total_held(most);
     for member in 0..3 {
-        assert_eq!(host.report(member).verdict(), "finished");
+        host.assert_finished(member);
     }
     let ended = host.lines();
     let again = ended.iter().filter(|line| line.ends_with(" true")).count();
@@ -290,7 +301,7 @@ fn twenty_at_once_all_come_to_their_end(scene: &Scene) {
     let most = host.watch_total();
     host.assert_total_held(most);
     for member in 0..20 {
-        assert_eq!(host.report(member).verdict(), "finished");
+        host.assert_finished(member);
     }
     host.finish();
 }

@@ -40,8 +40,7 @@ impl ProcessId {
     }
 
     /// Ends this very process with SIGKILL, through a handle that was verified;
-    /// before Linux 5.3 by its number, checked a moment before. Its memory
-    /// comes back at once where the kernel can do that.
+    /// before Linux 5.3 by its number, checked a moment before.
     ///
     /// # Errors
     /// ESRCH when it is gone, EPERM when it is not ours to end.
@@ -52,10 +51,16 @@ impl ProcessId {
             }
             opened => opened?,
         };
-        handle.send(libc::SIGKILL)?;
-        // Sooner than the process itself would; nothing depends on it.
-        let _ = handle.release_memory();
-        Ok(())
+        handle.send(libc::SIGKILL)
+    }
+
+    /// Gives back the memory of this process, which has been killed, in our own
+    /// time: it need not get a processor for that ([`PidFd::release_memory`]).
+    ///
+    /// # Errors
+    /// As there; nothing need be done about any of them.
+    pub fn release_memory(self) -> io::Result<()> {
+        PidFd::open_verified(self)?.release_memory()
     }
 
     fn kill_by_number(self) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! program is stopped.
 
 pub(crate) mod bell;
+pub(crate) mod pace;
 pub(crate) mod rules;
 mod table;
 
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::{ByteSize, SizeSpec};
 
-pub(crate) use self::table::{Table, Ticket};
+pub(crate) use self::table::{COMING_BACK, Table, Ticket};
 use crate::keeper::{Home, Room, name_of_home};
 use crate::wire::Seating;
 use crate::{

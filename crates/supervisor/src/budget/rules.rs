@@ -78,13 +78,43 @@ pub(crate) fn margin(total: ByteSize) -> ByteSize {
         .min(total.percent(MOST_OF_TOTAL))
 }
 
-fn margins(count: u64, total: ByteSize) -> ByteSize {
-    ByteSize::from_bytes(margin(total).bytes().saturating_mul(count))
+/// The total, and from where on somebody has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Total {
+    pub(crate) size: ByteSize,
+    pub(crate) near: ByteSize,
 }
 
-/// From here on somebody has to go.
-pub(crate) fn near(total: ByteSize) -> ByteSize {
-    total.saturating_sub(margin(total))
+impl Total {
+    /// Where members that go on as they do grow by so much until room has been
+    /// made.
+    pub(crate) fn with_growth(size: ByteSize, meanwhile: ByteSize, members: &[Member]) -> Total {
+        let ahead = meanwhile
+            .min(size.percent(MOST_OF_TOTAL))
+            .min(to_come(members).unwrap_or(ByteSize::MAX));
+        Total {
+            size,
+            near: size.saturating_sub(margin(size).max(ahead)),
+        }
+    }
+
+    /// What is to stay free, with so many margins beside it.
+    fn free_with(self, margins: u64) -> ByteSize {
+        let free = self.size.saturating_sub(self.near).bytes();
+        let margins = margin(self.size).bytes().saturating_mul(margins);
+        ByteSize::from_bytes(free.saturating_add(margins))
+    }
+}
+
+/// What those that run are expected to grow by until they finish; `None` where
+/// one of them has no estimate.
+fn to_come(members: &[Member]) -> Option<ByteSize> {
+    let mut running = members
+        .iter()
+        .filter(|member| member.phase == Phase::Running);
+    running.try_fold(ByteSize::ZERO, |sum, member| {
+        Some(sum.saturating_add(member.comes_to()?.saturating_sub(member.at_most)))
+    })
 }
 
 /// Whose turn it is, asked by the keeper of `me`. `members` are all there are,
@@ -93,13 +123,13 @@ pub(crate) fn turn(
     me: &Member,
     members: &[Member],
     used: Used,
-    total: ByteSize,
+    total: Total,
     can_pause: bool,
 ) -> Turn {
     if !me.lives() {
         return Turn::Stay;
     }
-    let is_near = used.at_least >= near(total);
+    let is_near = used.at_least >= total.near;
     if is_near && !is_made_already(members, total) && goes(members, used, total) == Some(me.order) {
         return Turn::End;
     }
@@ -112,30 +142,30 @@ pub(crate) fn turn(
 
 /// Whether room is being made: what somebody holds who is being ended comes back
 /// by itself, and what is left then is no longer near the total.
-fn is_made_already(members: &[Member], total: ByteSize) -> bool {
+fn is_made_already(members: &[Member], total: Total) -> bool {
     let stays = members
         .iter()
         .filter(|member| member.lives())
         .fold(ByteSize::ZERO, |sum, member| {
             sum.saturating_add(member.at_least)
         });
-    members.iter().any(|member| !member.lives()) && stays < near(total)
+    members.iter().any(|member| !member.lives()) && stays < total.near
 }
 
 /// Who goes when the total is near: the youngest whose end makes room, else
 /// the youngest of all; the eldest only where nobody else can act.
-fn goes(members: &[Member], used: Used, total: ByteSize) -> Option<u64> {
+fn goes(members: &[Member], used: Used, total: Total) -> Option<u64> {
     let living = || members.iter().filter(|member| member.lives());
     let eldest = living().min_by_key(|member| member.order)?;
     let candidates = || living().filter(|member| member.order != eldest.order && member.can_act);
-    let makes_room = |member: &&Member| member.at_most >= margin(total);
+    let makes_room = |member: &&Member| member.at_most >= margin(total.size);
     let youngest = candidates()
         .filter(makes_room)
         .max_by_key(|member| member.order)
         .or_else(|| candidates().max_by_key(|member| member.order));
     match youngest {
         Some(youngest) => Some(youngest.order),
-        None if living().count() > 1 && used.at_least >= total => Some(eldest.order),
+        None if living().count() > 1 && used.at_least >= total.size => Some(eldest.order),
         // Alone, its own limit holds, which is not above the total.
         None => None,
     }
@@ -147,42 +177,42 @@ pub(crate) fn headroom(
     me: &Member,
     members: &[Member],
     used: Used,
-    total: ByteSize,
+    total: Total,
     can_pause: bool,
 ) -> ByteSize {
-    let until_near = near(total).saturating_sub(used.at_most);
+    let until_near = total.near.saturating_sub(used.at_most);
     let is_eldest = elder(me, members).next().is_none();
     if is_eldest || !can_pause || me.phase != Phase::Running {
         return until_near;
     }
-    let until_wait = room_for(me, members, total)
+    let until_wait = room_for(me, members, total.size)
         .map(|room| room.saturating_sub(me.at_most))
         // Past it, it does not wait any more.
         .filter(|left| *left > ByteSize::ZERO)
-        .map(|left| left.saturating_sub(margins(2, total)));
+        .map(|left| left.saturating_sub(total.free_with(1)));
     until_wait.map_or(until_near, |left| left.min(until_near))
 }
 
 /// Whether growing on would take what elder ones are expected to need, while
 /// what is held now does not. It is so a margin before anybody has to go, so that
-/// elder ones may come to a little more than was expected. Without an estimate of each of them it is not
-/// known, and nobody waits.
-fn must_wait(me: &Member, members: &[Member], total: ByteSize) -> bool {
+/// elder ones may come to a little more than was expected. Without an estimate of
+/// each of them it is not known, and nobody waits.
+fn must_wait(me: &Member, members: &[Member], total: Total) -> bool {
     if !elder(me, members).any(|_| true) {
         return false;
     }
-    room_for(me, members, total).is_some_and(|room| {
-        me.at_most <= room && me.at_most.saturating_add(margins(2, total)) >= room
+    room_for(me, members, total.size).is_some_and(|room| {
+        me.at_most <= room && me.at_most.saturating_add(total.free_with(1)) >= room
     })
 }
 
 /// Whether there is room again to grow by more than a step.
-fn may_go_on(me: &Member, members: &[Member], total: ByteSize) -> bool {
+fn may_go_on(me: &Member, members: &[Member], total: Total) -> bool {
     if !elder(me, members).any(|_| true) {
         return true;
     }
-    room_for(me, members, total)
-        .is_some_and(|room| me.at_most.saturating_add(margins(4, total)) <= room)
+    room_for(me, members, total.size)
+        .is_some_and(|room| me.at_most.saturating_add(total.free_with(3)) <= room)
 }
 
 /// What is left of the total when every elder one holds what it comes to and
@@ -208,7 +238,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TOTAL: ByteSize = ByteSize::from_mib(500);
+    const SIZE: ByteSize = ByteSize::from_mib(500);
+
+    fn at_rest() -> Total {
+        Total::with_growth(SIZE, ByteSize::ZERO, &[])
+    }
 
     fn mib(mib: u64) -> ByteSize {
         ByteSize::from_mib(mib)
@@ -247,7 +281,7 @@ mod tests {
     fn turns(members: &[Member]) -> Vec<Turn> {
         members
             .iter()
-            .map(|me| turn(me, members, used(members), TOTAL, true))
+            .map(|me| turn(me, members, used(members), at_rest(), true))
             .collect()
     }
 
@@ -255,6 +289,27 @@ mod tests {
     fn the_margin_is_two_percent_within_bounds() {
         let margins = [16, 64, 500, 2048, 100_000].map(|total| margin(mib(total)).bytes() >> 10);
         assert_eq!(margins, [1966, 2048, 10_240, 41_943, 65_536]);
+    }
+
+    #[test]
+    fn what_grows_while_room_is_made_is_left_free_up_to_an_eighth() {
+        let free = [0, 5, 30, 400].map(|meanwhile| {
+            let total = Total::with_growth(SIZE, mib(meanwhile), &[member(0, 9)]);
+            SIZE.saturating_sub(total.near).mib()
+        });
+        assert_eq!(free, [10, 10, 30, 60]);
+        let members = [member(0, 300), member(1, 170)];
+        let total = Total::with_growth(SIZE, mib(30), &members);
+        let turn = |total| turn(&members[1], &members, used(&members), total, true);
+        assert_eq!([turn(at_rest()), turn(total)], [Turn::Stay, Turn::End]);
+        // No more than those that run are expected to need.
+        let paused = Member {
+            phase: Phase::Paused,
+            ..member(1, 170)
+        };
+        let expected = [expects(0, 300, 312), paused];
+        let total = Total::with_growth(SIZE, mib(30), &expected);
+        assert_eq!(total.near, mib(488));
     }
 
     #[test]
@@ -368,7 +423,7 @@ mod tests {
     fn the_next_look_comes_before_the_next_turn() {
         let members = [expects(0, 100, 300), member(1, 100)];
         let left = |me: usize, can_pause| {
-            headroom(&members[me], &members, used(&members), TOTAL, can_pause)
+            headroom(&members[me], &members, used(&members), at_rest(), can_pause)
         };
         assert_eq!(left(0, true), mib(290));
         assert_eq!(left(1, false), mib(290));
@@ -378,7 +433,7 @@ mod tests {
     #[test]
     fn who_cannot_be_frozen_unseen_is_not_paused() {
         let members = [expects(0, 100, 300), member(1, 190)];
-        let turn = turn(&members[1], &members, used(&members), TOTAL, false);
+        let turn = turn(&members[1], &members, used(&members), at_rest(), false);
         assert_eq!(turn, Turn::Stay);
     }
 
@@ -404,7 +459,7 @@ mod tests {
                 .filter(|(turn, _)| **turn == Turn::End)
                 .map(|(_, order)| order)
                 .collect();
-            let is_near = used(&members).at_least >= near(TOTAL);
+            let is_near = used(&members).at_least >= at_rest().near;
             let expected = usize::from(is_near && members.len() > 1);
             prop_assert_eq!(ended.len(), expected);
             prop_assert!(!ended.contains(&0));

@@ -28,7 +28,7 @@ const LATELY: Duration = Duration::from_millis(600);
 const AFTERLIFE: Duration = Duration::from_secs(2);
 /// How long memory may take to come back from a tree that is being ended.
 /// Afterwards the next has to go.
-const COMING_BACK: Duration = Duration::from_secs(2);
+pub(crate) const COMING_BACK: Duration = Duration::from_secs(2);
 
 // Words of the head.
 const HEADROOM: usize = 0;

@@ -13,8 +13,9 @@ use super::home::Home;
 use super::run::JOB_OOM_SCORE;
 use super::victims;
 use crate::budget::bell::{self, Ear};
-use crate::budget::rules::{self, Member, Phase, Turn, Used};
-use crate::budget::{Table, Ticket};
+use crate::budget::pace::Pace;
+use crate::budget::rules::{self, Member, Phase, Total, Turn, Used};
+use crate::budget::{COMING_BACK, Table, Ticket};
 use crate::evidence::{Reached, SharedTotal};
 use crate::governor::{Input, LONGEST, Share, shortest_of, time_to_fill};
 use crate::wire::Seating;
@@ -40,11 +41,16 @@ pub(super) struct Seat {
     ear: Ear,
     ticket: Ticket,
     total: ByteSize,
+    /// Since this was made, the time of `pace`.
+    made: Instant,
+    pace: Pace,
     phase: Phase,
     /// All members, this one among them, at the last look.
     members: Vec<Member>,
     /// Whether others were there at the last look.
     others: bool,
+    /// When others were last seen.
+    others_at: Option<Instant>,
     /// What all held at the last look.
     used: ByteSize,
     /// Whether the job was started as one that the kernel takes before elder ones.
@@ -76,9 +82,12 @@ impl Seat {
             bell,
             ticket: seating.ticket,
             total: seating.total,
+            made: Instant::now(),
+            pace: Pace::default(),
             phase: Phase::Running,
             members: Vec::new(),
             others: false,
+            others_at: None,
             used: ByteSize::ZERO,
             is_preferred: false,
             next_look: Duration::ZERO,
@@ -142,9 +151,12 @@ impl Seat {
                 at_most: sum.at_most.saturating_add(member.at_most),
             },
         );
-        let (turn, headroom) = self.turn(used);
+        let total = self.total_for(used.at_least);
+        let (turn, headroom) = self.turn(used, total);
         let share = Share {
-            leaves: rules::near(self.total).saturating_sub(used.at_most.saturating_sub(at_most)),
+            leaves: total
+                .near
+                .saturating_sub(used.at_most.saturating_sub(at_most)),
             headroom,
             members: self.keepers(),
             goes: (turn == Turn::End).then_some(Reached {
@@ -180,14 +192,16 @@ impl Seat {
         self.table.read(&mut self.members);
         let mut used = home.current().unwrap_or_default();
         self.table.note_peak(used);
-        if used >= rules::near(self.total) {
+        let total = self.total_for(used);
+        if used >= total.near {
             // Page cache goes by itself.
             used = home.charged_for_good().map_or(used, |kept| kept.min(used));
         }
-        let (turn, headroom) = self.turn(Used {
+        let both = Used {
             at_least: used,
             at_most: used,
-        });
+        };
+        let (turn, headroom) = self.turn(both, total);
         let grew = used > self.used.saturating_add(GROWTH);
         self.used = used;
         self.wait = match grew {
@@ -222,13 +236,22 @@ impl Seat {
         }
     }
 
+    /// The total, with what is to stay free of it while all grow as they do.
+    fn total_for(&mut self, used: ByteSize) -> Total {
+        self.pace.note(used, self.made.elapsed());
+        Total::with_growth(self.total, self.pace.meanwhile(), &self.members)
+    }
+
     /// Whose turn it is, and how much all may grow until it is asked again. Rings
     /// where the others must know.
-    fn turn(&mut self, used: Used) -> (Turn, ByteSize) {
+    fn turn(&mut self, used: Used, total: Total) -> (Turn, ByteSize) {
         self.table.note_peak(used.at_most);
         let order = self.ticket.order;
         self.others = self.members.iter().any(|member| member.order != order);
-        let until_near = rules::near(self.total).saturating_sub(used.at_most);
+        if self.others {
+            self.others_at = Some(Instant::now());
+        }
+        let until_near = total.near.saturating_sub(used.at_most);
         if self.others && self.table.is_news(until_near) {
             bell::ring(&self.bell);
         }
@@ -236,8 +259,8 @@ impl Seat {
             return (Turn::Stay, until_near);
         };
         let can_pause = self.can_freeze.is_some();
-        let turn = rules::turn(me, &self.members, used, self.total, can_pause);
-        let headroom = rules::headroom(me, &self.members, used, self.total, can_pause);
+        let turn = rules::turn(me, &self.members, used, total, can_pause);
+        let headroom = rules::headroom(me, &self.members, used, total, can_pause);
         (turn, headroom)
     }
 
@@ -302,7 +325,9 @@ impl Seat {
 
     /// What was seen of the budget; what the kernel did is not known here.
     pub(super) fn evidence(&mut self) -> SharedTotal {
-        let was_there = self.others;
+        let was_there = self
+            .others_at
+            .is_some_and(|seen| seen.elapsed() < COMING_BACK);
         self.table.read(&mut self.members);
         let order = self.ticket.order;
         let others = self.members.iter().any(|member| member.order != order);

@@ -135,6 +135,7 @@ pub(super) fn end(
         }
         enclosure.kill_members();
         hunt.strike();
+        hunt.release_memory();
         if begun.elapsed() >= DEADLINE || hunt.is_refused() {
             return left_running(enclosure, hunt.prey);
         }
@@ -173,6 +174,8 @@ struct Hunt {
     prey: Vec<ProcessId>,
     /// The last round met somebody new.
     is_hot: bool,
+    /// What they held has been given back.
+    is_released: bool,
     /// When everything that is left was first not ours to end.
     refused: Option<Instant>,
 }
@@ -182,6 +185,7 @@ impl Hunt {
         Hunt {
             prey: known.to_vec(),
             is_hot: false,
+            is_released: false,
             refused: None,
         }
     }
@@ -218,6 +222,18 @@ impl Hunt {
             .refused
             .or(Some(Instant::now()))
             .filter(|_| all_refused);
+    }
+
+    /// Gives back what they hold, once all have been killed: those who wait for
+    /// the memory need not wait until each got a processor to end with.
+    fn release_memory(&mut self) {
+        if self.is_hot || !self.is_released {
+            self.is_released = true;
+            for process in &self.prey {
+                // It does so itself in the end.
+                let _ = process.release_memory();
+            }
+        }
     }
 
     /// Whether waiting longer would change nothing.
