@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::bundle::Bundle;
 use crate::diagnosis::{Finding, diagnose};
 use crate::facts::Facts;
-use crate::trial::{self, ContainmentTrial, Control, MechanismTrial, Trials, Verdict};
+use crate::trial::{self, AidTrial, ContainmentTrial, Control, MechanismTrial, Trials, Verdict};
 use crate::{Guarantee, Host, Mechanism, Roots};
 
 /// The version of the JSON's shape. Fields may be added within a version.
@@ -62,6 +62,8 @@ pub struct DoctorReport {
     pub mechanisms: Vec<MechanismReport>,
     /// How a tree can be followed and ended.
     pub containment: Vec<ContainmentReport>,
+    /// What stands beside a limit.
+    pub aids: Vec<AidTrial>,
     /// Causes that are certainly at work, with remedies.
     pub findings: Vec<Finding>,
     /// The mechanism a run will use; absent when none was proved.
@@ -90,6 +92,7 @@ impl DoctorReport {
             control: trials.control,
             mechanisms: trials.mechanisms.into_iter().map(promise).collect(),
             containment: vec![containment],
+            aids: trials.aids,
             findings,
             best,
         }
@@ -110,6 +113,7 @@ impl DoctorReport {
             control: Some(control),
             mechanisms: mechanisms.map(|report| report.trial.clone()).collect(),
             containment: way.trial.clone(),
+            aids: self.aids.clone(),
         })
     }
 

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use memcap_linux::cgroup::GroupName;
 use memcap_probe::trial::{
-    ContainmentVerdict, HOG_ARGUMENT, HarmlessTrial, MechanismTrial, Standing, Trials, Verdict,
-    facts_only, hog_main, run_all, try_v1, try_v2,
+    Aid, AidTrial, AidVerdict, ContainmentVerdict, HOG_ARGUMENT, HarmlessTrial, MechanismTrial,
+    Standing, Trials, Verdict, facts_only, hog_main, run_all, try_v1, try_v2,
 };
 use memcap_probe::{Host, Mechanism, Roots, examine};
 
@@ -38,6 +38,18 @@ const CASES: &[(&str, Case)] = &[
     ("rlimit_refuses", rlimit_refuses),
     ("containment_follows_and_ends", containment_follows_and_ends),
     ("systemd_is_enforced", systemd_is_enforced),
+    (
+        "a_lease_on_a_running_child_refuses",
+        a_lease_on_a_running_child_refuses,
+    ),
+    (
+        "a_pressure_trigger_is_accepted_or_told",
+        a_pressure_trigger_is_accepted_or_told,
+    ),
+    (
+        "swap_absorbs_what_a_limit_leaves_open",
+        swap_absorbs_what_a_limit_leaves_open,
+    ),
     (
         "a_limit_is_met_without_a_kill",
         a_limit_is_met_without_a_kill,
@@ -205,6 +217,48 @@ fn systemd_is_enforced(seen: &Seen) -> Outcome {
         };
     }
     assert_eq!(trial.verdict, Verdict::Enforced, "{trial:?}");
+    Outcome::Passed
+}
+
+fn aid(seen: &Seen, aid: Aid) -> &AidTrial {
+    let found = seen.trials.aids.iter().find(|trial| trial.aid == aid);
+    found.expect("every aid is listed")
+}
+
+fn a_lease_on_a_running_child_refuses(seen: &Seen) -> Outcome {
+    let trial = aid(seen, Aid::Lease);
+    assert_eq!(trial.verdict, AidVerdict::Works, "{trial:?}");
+    let line = trial.seen.as_deref().expect("evidence");
+    assert!(line.ends_with("of 96 MiB touched, then refused"), "{line}");
+    Outcome::Passed
+}
+
+fn a_pressure_trigger_is_accepted_or_told(seen: &Seen) -> Outcome {
+    let trial = aid(seen, Aid::PressureTrigger);
+    if trial.verdict == AidVerdict::NotAvailable {
+        let reason = trial.because.clone().expect("a reason");
+        assert!(reason.starts_with("/proc/pressure/memory: "), "{reason}");
+        return Outcome::Skipped {
+            facility: "psi",
+            reason,
+        };
+    }
+    assert_eq!(trial.verdict, AidVerdict::Works, "{trial:?}");
+    Outcome::Passed
+}
+
+fn swap_absorbs_what_a_limit_leaves_open(seen: &Seen) -> Outcome {
+    let trial = aid(seen, Aid::LimitWithoutSwap);
+    if trial.verdict == AidVerdict::NotAvailable {
+        let reason = trial.because.clone().expect("a reason");
+        return Outcome::Skipped {
+            facility: "swap",
+            reason,
+        };
+    }
+    assert_eq!(trial.verdict, AidVerdict::SwapAbsorbs, "{trial:?}");
+    let line = trial.seen.as_deref().expect("evidence");
+    assert!(line.starts_with("touched 48 of 48 MiB"), "{line}");
     Outcome::Passed
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Setup<'a> {
     pub(super) data_limit: Option<ByteSize>,
     /// Memory to touch; `None` for a tree that touches next to nothing.
     pub(super) touch: Option<ByteSize>,
+    /// It says that it is there, and is to be let go before it touches anything.
+    pub(super) waits: bool,
 }
 
 /// How a child ended.
@@ -90,7 +92,7 @@ impl Child {
     /// instruction.
     pub(super) fn start(program: &Path, setup: &Setup<'_>) -> Result<Child, TrialError> {
         let (ours, theirs) = linked_pair().map_err(TrialError::Link)?;
-        let args = arguments(setup.touch, theirs.as_raw_fd());
+        let args = arguments(setup, theirs.as_raw_fd());
         let spawned = spawn(&SpawnRequest {
             program: program.as_os_str(),
             args: &args,
@@ -130,6 +132,11 @@ impl Child {
 
     pub(super) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// A handle on it; `None` before Linux 5.3.
+    pub(super) fn handle(&self) -> Option<&PidFd> {
+        self.pidfd.as_ref()
     }
 
     /// What it has reported to have touched.
@@ -251,10 +258,14 @@ fn linked_pair() -> io::Result<(UnixStream, UnixStream)> {
     Ok((ours, theirs))
 }
 
-fn arguments(touch: Option<ByteSize>, link: i32) -> Vec<OsString> {
+fn arguments(setup: &Setup<'_>, link: i32) -> Vec<OsString> {
     let mut words = vec![hog::HOG_ARGUMENT.to_owned()];
-    match touch {
-        Some(bytes) => words.extend([hog::TOUCH.to_owned(), bytes.bytes().to_string()]),
+    let touch = match setup.waits {
+        true => hog::WAIT_AND_TOUCH,
+        false => hog::TOUCH,
+    };
+    match setup.touch {
+        Some(bytes) => words.extend([touch.to_owned(), bytes.bytes().to_string()]),
         None => words.push(hog::TREE.to_owned()),
     }
     words.push(link.to_string());

@@ -19,6 +19,9 @@ pub enum TrialError {
     /// The child did not start.
     #[error(transparent)]
     Start(#[from] SpawnError),
+    /// A lease could not be given.
+    #[error("failed to set the RLIMIT_DATA of a child")]
+    Lease(#[source] io::Error),
     /// No child could be made.
     #[error("failed to make a child")]
     Fork(#[source] io::Error),

@@ -27,6 +27,7 @@ pub(super) const ALL_DONE: u8 = b'!';
 
 /// With the second argument, what the child is to be.
 pub(super) const TOUCH: &str = "touch";
+pub(super) const WAIT_AND_TOUCH: &str = "wait-and-touch";
 pub(super) const TREE: &str = "tree";
 pub(super) const SCOPE: &str = "scope";
 const LEAVE_ORPHAN: &str = "leave-orphan";
@@ -37,12 +38,19 @@ pub(super) const STEP: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 /// The whole life of a trial's child. `args` follow [`HOG_ARGUMENT`]:
-/// `touch BYTES FD`, `tree FD` or `scope PLACE PROGRAM`.
+/// `touch BYTES FD`, `wait-and-touch BYTES FD`, `tree FD` or `scope PLACE PROGRAM`.
 pub fn hog_main(args: &[OsString]) -> ExitCode {
     let words: Option<Vec<&str>> = args.iter().map(|arg| arg.to_str()).collect();
     let code = match words.as_deref() {
         Some([TOUCH, bytes, fd]) => match (bytes.parse(), link(fd)) {
             (Ok(bytes), Ok(link)) => touch(bytes, link),
+            _ => BROKEN,
+        },
+        Some([WAIT_AND_TOUCH, bytes, fd]) => match (bytes.parse(), link(fd)) {
+            (Ok(bytes), Ok(mut link)) => match announce_and_wait(&mut link) {
+                TOUCHED_ALL => touch(bytes, link),
+                code => code,
+            },
             _ => BROKEN,
         },
         Some([TREE, fd]) => link(fd).map_or(BROKEN, tree),
@@ -80,13 +88,13 @@ fn touch(bytes: usize, mut link: UnixStream) -> u8 {
             return BROKEN;
         }
     }
-    let code = announce_and_wait(link);
+    let code = announce_and_wait(&mut link);
     drop(black_box(blocks));
     code
 }
 
 /// Has a descendant that left its session and its parent, and then waits.
-fn tree(link: UnixStream) -> u8 {
+fn tree(mut link: UnixStream) -> u8 {
     let orphan_left = itself(LEAVE_ORPHAN)
         .stdin(Stdio::piped())
         .spawn()
@@ -96,7 +104,7 @@ fn tree(link: UnixStream) -> u8 {
             middle.wait().map(|status| (status, hold))
         });
     match orphan_left {
-        Ok((status, _hold)) if status.success() => announce_and_wait(link),
+        Ok((status, _hold)) if status.success() => announce_and_wait(&mut link),
         _ => BROKEN,
     }
 }
@@ -121,7 +129,7 @@ fn itself(role: &str) -> Command {
     command
 }
 
-fn announce_and_wait(mut link: UnixStream) -> u8 {
+fn announce_and_wait(link: &mut UnixStream) -> u8 {
     let answered = link
         .write_all(&[ALL_DONE])
         .and_then(|()| link.read(&mut [0]));

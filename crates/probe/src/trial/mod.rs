@@ -6,6 +6,7 @@
 //! nothing. A trial ends within five seconds; what it made is removed on every
 //! way out. The child is the first that the kernel's OOM killer takes.
 
+mod aid;
 mod child;
 mod classify;
 mod containment;
@@ -14,7 +15,10 @@ mod error;
 mod group;
 mod harmless;
 mod hog;
+mod lease;
+mod open_swap;
 mod plan;
+mod pressure;
 mod rlimit;
 mod room;
 mod safety;
@@ -28,6 +32,7 @@ use std::time::Duration;
 
 use memcap_linux::ByteSize;
 
+pub use aid::{Aid, AidTrial, AidVerdict};
 pub use child::End;
 pub use classify::{Judgement, Observation, Verdict, judge_group, judge_rlimit, judge_watchdog};
 pub use containment::{ContainmentTrial, ContainmentVerdict};

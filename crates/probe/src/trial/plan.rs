@@ -11,8 +11,8 @@ use super::error::TrialError;
 use super::hog;
 use super::seen::Trial;
 use super::{
-    ContainmentTrial, ContainmentVerdict, End, TARGET, TIME, Verdict, containment, rlimit, safety,
-    systemd, v1, v2, watchdog,
+    AidTrial, ContainmentTrial, ContainmentVerdict, End, TARGET, TIME, Verdict, aid, containment,
+    rlimit, safety, systemd, v1, v2, watchdog,
 };
 use crate::{Fact, Host, Mechanism};
 use memcap_linux::one_line;
@@ -51,6 +51,9 @@ pub struct Trials {
     pub mechanisms: Vec<MechanismTrial>,
     /// The v2 directory as the means to follow and end a tree.
     pub containment: ContainmentTrial,
+    /// What stands beside a limit; empty in a record of an older memcap.
+    #[serde(default)]
+    pub aids: Vec<AidTrial>,
 }
 
 /// Makes every trial that this host allows, one after the other; about 0.2 s.
@@ -76,6 +79,7 @@ pub fn run_all(host: &Host, program: &Path) -> Trials {
         control: Some(control),
         mechanisms,
         containment: try_containment(host, program),
+        aids: aid::try_all(host, program),
     }
 }
 
@@ -97,6 +101,7 @@ pub fn facts_only(host: &Host, because: &str) -> Trials {
         control: None,
         mechanisms,
         containment,
+        aids: aid::facts_only(host, because),
     }
 }
 

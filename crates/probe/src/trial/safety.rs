@@ -8,8 +8,10 @@ use memcap_linux::cgroup::FlatKeyed;
 
 use crate::{Ceiling, Ceilings, Host};
 
-/// What must be free, on the machine and below every limit in force: more than
-/// twice what a trial touches, so that machines of 512 MiB are examined too.
+/// What must be free on the machine, whose OOM killer may take anything.
+const NEEDED_ON_MACHINE: ByteSize = ByteSize::from_mib(512);
+/// What must be free below every limit in force: more than twice what a trial
+/// touches.
 const NEEDED: ByteSize = ByteSize::from_mib(256);
 
 /// The same for a trial that touches two MiB and kills nobody.
@@ -17,7 +19,7 @@ const NEEDED_HARMLESS: ByteSize = ByteSize::from_mib(16);
 
 /// Whether there is room enough; the reason where there is not.
 pub(super) fn check(host: &Host) -> Result<(), String> {
-    room(host, host.ceilings.all(), NEEDED)
+    room(host, NEEDED_ON_MACHINE, host.ceilings.all(), NEEDED)
 }
 
 /// Whether [`super::try_v1`] and [`super::try_v2`] cannot make anybody around the
@@ -26,18 +28,23 @@ pub(super) fn check(host: &Host) -> Result<(), String> {
 /// # Errors
 /// The reason why there is not room enough.
 pub fn room_for_harmless(host: &Host, ceilings: &Ceilings) -> Result<(), String> {
-    room(host, ceilings.all(), NEEDED_HARMLESS)
+    room(host, NEEDED_HARMLESS, ceilings.all(), NEEDED_HARMLESS)
 }
 
-fn room(host: &Host, ceilings: &[Ceiling], needed: ByteSize) -> Result<(), String> {
+fn room(
+    host: &Host,
+    on_machine: ByteSize,
+    ceilings: &[Ceiling],
+    needed: ByteSize,
+) -> Result<(), String> {
     let available = match host.memory.value() {
         Some(memory) => memory.available,
         None => return Err("how much memory is free is not known".to_owned()),
     };
     match available {
-        Some(available) if available < needed => {
+        Some(available) if available < on_machine => {
             return Err(format!(
-                "only {available} of memory is available; trials want {needed}"
+                "only {available} of memory is available; trials want {on_machine}"
             ));
         }
         Some(_) => {}

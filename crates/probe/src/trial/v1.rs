@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use memcap_linux::ByteSize;
 use memcap_linux::cgroup::{Limit, V1Memory};
 
 use super::child::{Child, Heard, Setup};
@@ -15,28 +16,34 @@ use super::{LIMIT, TARGET, TIME, Trial, swapped};
 pub(super) fn run(program: &Path, base: &Path) -> Result<Trial, TrialError> {
     let owned = Owned::<V1Memory>::create(base)?;
     let group = owned.group();
-    group.set_limit(LIMIT, memcap_linux::ByteSize::ZERO)?;
-    match group.limit()? {
-        Limit::At(LIMIT) => {}
-        other => {
-            return Err(TrialError::LimitNotKept {
-                wrote: LIMIT,
-                read: LimitText(other),
-            });
-        }
+    group.set_limit(LIMIT, ByteSize::ZERO)?;
+    kept(group.limit()?)?;
+    if group.counts_swap() {
+        kept(group.limit_with_swap()?)?;
     }
+    let seen = exceed(program, &owned, TARGET)?;
+    owned.dispose()?;
+    Ok(Trial::of_group(judge_group(&seen), &seen))
+}
+
+/// Starts a child in a group that has its limit, and watches it touch so much.
+pub(super) fn exceed(
+    program: &Path,
+    owned: &Owned<V1Memory>,
+    touch: ByteSize,
+) -> Result<Observation, TrialError> {
+    let group = owned.group();
     let entrances = [group.entrance()?];
     let mut child = Child::start(
         program,
         &Setup {
             entrances: &entrances,
-            touch: Some(TARGET),
+            touch: Some(touch),
             ..Setup::default()
         },
     )?;
     let deadline = Deadline::after(TIME);
-    let heard = child.listen(deadline);
-    let in_swap = match heard {
+    let in_swap = match child.listen(deadline) {
         Heard::AllDone => {
             if !owned.holds(child.pid())? {
                 return Err(TrialError::NotPlaced);
@@ -47,9 +54,9 @@ pub(super) fn run(program: &Path, base: &Path) -> Result<Trial, TrialError> {
     };
     child.let_go();
     let end = child.end(deadline);
-    let seen = Observation {
+    Ok(Observation {
         limit: LIMIT,
-        target: TARGET,
+        target: touch,
         progress: child.progress(),
         end,
         oom_kills: group.oom_kills()?,
@@ -57,7 +64,15 @@ pub(super) fn run(program: &Path, base: &Path) -> Result<Trial, TrialError> {
         limit_hits: None,
         swapped: in_swap,
         peak: group.peak().ok(),
-    };
-    owned.dispose()?;
-    Ok(Trial::of_group(judge_group(&seen), &seen))
+    })
+}
+
+fn kept(read: Limit) -> Result<(), TrialError> {
+    if read == Limit::At(LIMIT) {
+        return Ok(());
+    }
+    Err(TrialError::LimitNotKept {
+        wrote: LIMIT,
+        read: LimitText(read),
+    })
 }

@@ -26,15 +26,34 @@ pub(super) fn run(program: &Path, base: &MemoryBase) -> Result<Trial, TrialError
 
 /// Below a directory that can take leaves with limits.
 pub(super) fn in_leaf(program: &Path, base: &Path) -> Result<Trial, TrialError> {
+    exceed(program, base, TARGET, Swap::Closed)
+}
+
+/// What a leaf may have in swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Swap {
+    /// Nothing.
+    Closed,
+    /// As much as there is, which is the kernel's default.
+    Open,
+}
+
+/// A child touches so much in a leaf.
+pub(super) fn exceed(
+    program: &Path,
+    base: &Path,
+    touch: ByteSize,
+    swap: Swap,
+) -> Result<Trial, TrialError> {
     let owned = Owned::<V2Group>::create(base)?;
     let leaf = owned.group();
-    set_limits(leaf)?;
+    set_limits(leaf, swap)?;
     let entrances = [leaf.entrance()?];
     let mut child = Child::start(
         program,
         &Setup {
             entrances: &entrances,
-            touch: Some(TARGET),
+            touch: Some(touch),
             ..Setup::default()
         },
     )?;
@@ -55,7 +74,7 @@ pub(super) fn in_leaf(program: &Path, base: &Path) -> Result<Trial, TrialError> 
     let events = events(leaf)?;
     let seen = Observation {
         limit: LIMIT,
-        target: TARGET,
+        target: touch,
         progress: child.progress(),
         end,
         oom_kills: events.get("oom_kill"),
@@ -68,8 +87,20 @@ pub(super) fn in_leaf(program: &Path, base: &Path) -> Result<Trial, TrialError> 
 }
 
 /// Swap first, so that there is no moment in which the leaf may swap.
-fn set_limits(leaf: &V2Group) -> Result<(), TrialError> {
-    tolerate_absence(leaf.set_swap_max(ByteSize::ZERO))?;
+fn set_limits(leaf: &V2Group, swap: Swap) -> Result<(), TrialError> {
+    if swap == Swap::Closed {
+        tolerate_absence(leaf.set_swap_max(ByteSize::ZERO))?;
+        match leaf.swap_max() {
+            Ok(Limit::At(ByteSize::ZERO)) => {}
+            Ok(read) => {
+                return Err(TrialError::LimitNotKept {
+                    wrote: ByteSize::ZERO,
+                    read: LimitText(read),
+                });
+            }
+            Err(error) => tolerate_absence(Err(error))?,
+        }
+    }
     tolerate_absence(leaf.set_oom_group())?;
     leaf.set_max(LIMIT)?;
     match leaf.max()? {

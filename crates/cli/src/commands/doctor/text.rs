@@ -22,6 +22,9 @@ pub(super) fn render(examination: &Examination, width: usize) -> String {
         mechanisms(report, width),
         containment(report, width),
     ];
+    if !report.aids.is_empty() {
+        parts.push(aids(report, width));
+    }
     if let Some(control) = report.control.as_ref().filter(|control| !control.passed) {
         let failed = format!("failed, {}", control.seen);
         parts.push(wrap("control: ", &failed, width));
@@ -210,6 +213,15 @@ fn containment(report: &DoctorReport, width: usize) -> String {
         })
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+fn aids(report: &DoctorReport, width: usize) -> String {
+    let lines = report.aids.iter().map(|trial| {
+        let evidence = joined(trial.seen.as_deref(), trial.because.as_deref());
+        let line = format!("{}, {evidence}", trial.verdict.text());
+        wrap(&format!("{}: ", trial.aid.text()), &line, width)
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn finding(finding: &Finding, width: usize) -> String {
