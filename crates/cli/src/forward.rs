@@ -1,5 +1,8 @@
 //! Signals sent to memcap alone are passed on to the job. Those of the
-//! terminal reach the job by themselves, since it is in our process group.
+//! terminal reach the job by themselves, since it is in our process group, and
+//! so do those that a member of the job sends to that group: an editor stops
+//! itself by `kill(0, SIGTSTP)`, and a copy of ours that came when it has been
+//! continued would stop it again.
 //!
 //! SIGTSTP is taken over too: a program that tidies the terminal up before it
 //! stops (an editor, a pager) must have done so before the shell takes the
@@ -9,7 +12,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use memcap_linux::proc::{Stat, is_ours};
 use memcap_supervisor::Control;
+use nix::unistd::{getpgrp, getpid};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -68,11 +73,13 @@ impl Forwarder {
     pub(crate) fn start(self, control: Control) -> (Seen, std::io::Result<()>) {
         let mut signals = self.signals;
         let pass_on = move || {
-            for origin in signals.forever() {
-                if came_from_terminal(&origin) {
-                    control.note(origin.signal);
-                } else {
-                    control.signal(origin.signal);
+            loop {
+                for origin in still_valid(signals.wait().collect()) {
+                    if has_reached_the_job(&origin) {
+                        control.note(origin.signal);
+                    } else {
+                        control.signal(origin.signal);
+                    }
                 }
             }
         };
@@ -81,9 +88,42 @@ impl Forwarder {
     }
 }
 
-/// The kernel itself sends what is typed (Ctrl-C) or hung up.
-fn came_from_terminal(origin: &Origin) -> bool {
-    matches!(origin.cause, Cause::Kernel)
+/// Of signals that are there together, those that count: SIGCONT discards a
+/// SIGTSTP that is pending, as it does in the kernel (signal(7)). The order in
+/// which they came is not known.
+fn still_valid(mut origins: Vec<Origin>) -> Vec<Origin> {
+    if origins.iter().any(|origin| origin.signal == SIGCONT) {
+        origins.retain(|origin| origin.signal != SIGTSTP);
+    }
+    origins
+}
+
+/// Whether the job has got it by itself. SIGCONT is passed on all the same: the
+/// keeper knows whether there is anything to continue.
+fn has_reached_the_job(origin: &Origin) -> bool {
+    match &origin.process {
+        // The kernel itself sends what is typed (Ctrl-C) or hung up.
+        _ if matches!(origin.cause, Cause::Kernel) => true,
+        Some(sender) => origin.signal != SIGCONT && is_of_job_in_our_group(sender.pid),
+        None => false,
+    }
+}
+
+/// Whether this process is a descendant of ours, as only the job is, in our own
+/// process group. What such a one sends came to the whole group: it does not know
+/// of us. (A script around memcap may be in our group too, and means us.)
+fn is_of_job_in_our_group(pid: i32) -> bool {
+    is_ours()
+        && Stat::read(pid).is_ok_and(|stat| stat.pgrp == getpgrp().as_raw())
+        && is_descendant(pid)
+}
+
+fn is_descendant(pid: i32) -> bool {
+    let ourselves = getpid().as_raw();
+    let parent = |pid: &i32| Stat::read(*pid).ok().map(|stat| stat.ppid);
+    std::iter::successors(parent(&pid), parent)
+        .take_while(|ancestor| *ancestor > 1)
+        .any(|ancestor| ancestor == ourselves)
 }
 
 /// Bits of the signals this process ignores: signal n is bit n - 1.

@@ -183,10 +183,10 @@ impl<'scene> Invocation<'scene> {
     ///
     /// # Panics
     /// Where there is no pseudo-terminal or it cannot be started.
-    pub fn start_on_terminal(self) -> Terminal {
+    pub fn start_on_terminal(self) -> Terminal<'scene> {
         let mut words: Vec<OsString> = ["setsid", "-c"].map(OsString::from).into();
         words.extend(self.words());
-        Terminal::start(self.build(&words))
+        Terminal::start(self.scene, self.build(&words))
     }
 
     /// Starts it and waits for its end.

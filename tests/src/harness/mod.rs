@@ -26,7 +26,7 @@ pub use outer_group::OuterGroup;
 pub use processes::Process;
 pub use programs::{example_binary, memcap_binary};
 pub use report::Report;
-pub use require::{Requirement, available_memory};
+pub use require::{Requirement, SYSTEM_PATH, available_memory};
 pub use running::{Finished, Running};
 pub use scene::Scene;
 pub use setting::{Account, Mechanism, Setting};

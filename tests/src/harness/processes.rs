@@ -11,6 +11,9 @@ use nix::unistd::Pid;
 /// The variable that carries the mark.
 pub(super) const MARK_VARIABLE: &str = "MEMCAP_TEST_MARK";
 
+/// What a keeper calls itself.
+const KEEPER_NAME: &str = "memcap-keeper";
+
 /// A process seen in /proc.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
@@ -45,6 +48,11 @@ impl Process {
     /// Whether it has ended and is only waiting to be collected.
     pub fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
+    }
+
+    /// Whether it is a keeper of memcap's.
+    pub fn is_keeper(&self) -> bool {
+        self.name == KEEPER_NAME
     }
 
     /// Sends it `signal`; one that is gone meanwhile is left alone.

@@ -4,6 +4,7 @@
 //! `MEMCAP_REQUIRE` (a list with commas) names what is missing: then it fails,
 //! so that a machine meant to have it cannot lose it unnoticed.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,13 @@ use memcap_linux::{ByteSize, meminfo};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::marker::MarkerEnvironment;
+
+/// What [`Requirement::Terminal`] wants.
+const TERMINAL_PROGRAMS: [&str; 6] = ["bash", "vim", "less", "tmux", "python3", "script"];
+
+/// Where programs are found without anybody's own folders: these answer "not
+/// permitted" to others where "not found" is meant.
+pub const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Something that a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +43,8 @@ pub enum Requirement {
     Unprivileged,
     /// env(1) and nohup(1) of GNU coreutils; small systems have others.
     Coreutils,
+    /// Programs that people use on a terminal, where every user finds them.
+    Terminal,
     /// The real marker.
     Marker,
     /// A machine emulator for other kernels.
@@ -54,6 +64,7 @@ impl Requirement {
             Requirement::SpareMemory => "spare-memory",
             Requirement::Unprivileged => "unprivileged",
             Requirement::Coreutils => "coreutils",
+            Requirement::Terminal => "terminal",
             Requirement::Marker => "marker",
             Requirement::Qemu => "qemu",
         }
@@ -88,6 +99,9 @@ impl Requirement {
             }
             // Root can become an ordinary user, and an ordinary user is one.
             Requirement::Unprivileged => None,
+            Requirement::Terminal => TERMINAL_PROGRAMS
+                .iter()
+                .find_map(|program| not_in(program, SYSTEM_PATH.as_ref())),
             Requirement::Marker => match MarkerEnvironment::find() {
                 Some(_) => None,
                 None => Some("marker environment absent (run scripts/marker-env)".to_owned()),
@@ -217,7 +231,10 @@ fn mounts() -> impl Iterator<Item = Mount> {
 }
 
 fn not_on_path(program: &str) -> Option<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
-    (!found).then(|| format!("{program} is not on PATH"))
+    not_in(program, &std::env::var_os("PATH").unwrap_or_default())
+}
+
+fn not_in(program: &str, path: &OsStr) -> Option<String> {
+    let found = std::env::split_paths(path).any(|directory| directory.join(program).is_file());
+    (!found).then(|| format!("{program} is not in {}", path.display()))
 }

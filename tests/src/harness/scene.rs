@@ -16,6 +16,7 @@ use super::cgroups::{self, MemcapGroup};
 use super::invocation::Invocation;
 use super::processes::{self, Process};
 use super::programs;
+use super::require::SYSTEM_PATH;
 use super::setting::{Account, Setting};
 use super::wait::{PATIENCE, poll_until};
 use crate::job::Ledger;
@@ -136,9 +137,7 @@ impl Scene {
                 .uid(NOBODY)
                 .gid(NOBODY)
                 .env("HOME", self.folder.path())
-                // Without root's own folders, which answer "not permitted"
-                // where "not found" is meant.
-                .env("PATH", "/usr/local/bin:/usr/bin:/bin");
+                .env("PATH", SYSTEM_PATH);
         }
         command
     }
@@ -172,9 +171,19 @@ impl Scene {
         copy
     }
 
-    /// The living processes that this scene started, at any remove.
+    /// The living processes that this scene started, at any remove. Keepers
+    /// among them are noted.
     pub fn processes(&self) -> Vec<Process> {
-        processes::marked(&self.mark)
+        let processes = processes::marked(&self.mark);
+        let keepers = processes.iter().filter(|process| process.is_keeper());
+        keepers.for_each(|keeper| self.note_keeper(keeper.pid));
+        processes
+    }
+
+    /// Notes the keepers that live now: those of a memcap that a shell or a
+    /// terminal has started are nobody's children here.
+    pub(super) fn note_keepers(&self) {
+        drop(self.processes());
     }
 
     /// The cgroups that the keepers of this scene have made.

@@ -2,36 +2,40 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
+use super::scene::Scene;
 use super::wait::{PATIENCE, poll_until};
 
-/// How long the terminal may be silent before the check gives up, in
-/// milliseconds.
-const SILENCE_MILLIS: u16 = 20_000;
+/// How long a text may take to appear, on a machine under full load.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A command whose controlling terminal is a fresh pseudo-terminal. The
 /// methods panic where the terminal or the command does not do its part.
 #[derive(Debug)]
-pub struct Terminal {
+pub struct Terminal<'scene> {
+    scene: &'scene Scene,
     master: File,
     child: Child,
     /// Read, and not yet given to anybody.
     unread: Vec<u8>,
 }
 
-impl Terminal {
+impl<'scene> Terminal<'scene> {
     /// Starts `command`, which is a setsid(1): only the process itself can take
-    /// a controlling terminal.
-    pub(super) fn start(mut command: Command) -> Terminal {
+    /// a controlling terminal. It has 24 rows of 80 columns.
+    pub(super) fn start(scene: &'scene Scene, mut command: Command) -> Terminal<'scene> {
         let (master, end) = open_pair().unwrap_or_else(|error| panic!("terminal: {error}"));
+        set_size(&master, 24, 80);
         let slave = || match end.try_clone() {
             Ok(descriptor) => Stdio::from(descriptor),
             Err(error) => panic!("the terminal's other end: {error}"),
@@ -41,6 +45,7 @@ impl Terminal {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Terminal {
+            scene,
             master,
             child,
             unread: Vec::new(),
@@ -53,18 +58,26 @@ impl Terminal {
         assert!(typed.is_ok(), "typing: {typed:?}");
     }
 
+    /// Makes the window another size, which its foreground is told of.
+    pub fn resize(&mut self, rows: u16, columns: u16) {
+        set_size(&self.master, rows, columns);
+    }
+
     /// What is written up to and with `text`.
     pub fn read_until(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let found = self
                 .unread
                 .windows(text.len())
                 .position(|window| window == text.as_bytes());
             if let Some(begin) = found {
+                // Whatever runs by now is known, should the check fail later.
+                self.scene.note_keepers();
                 let taken: Vec<u8> = self.unread.drain(..begin + text.len()).collect();
                 return String::from_utf8_lossy(&taken).into_owned();
             }
-            let more = self.read_more();
+            let more = self.read_more(deadline, text);
             assert!(more, "closed without {text:?}: {}", self.shown());
         }
     }
@@ -72,22 +85,28 @@ impl Terminal {
     /// What is written until every holder of the terminal has closed it, which
     /// this end sees as EIO.
     pub fn read_to_end(&mut self) -> String {
-        while self.read_more() {}
+        let deadline = Instant::now() + DEADLINE;
+        while self.read_more(deadline, "its end") {}
         let text = self.shown();
         self.unread.clear();
         text
     }
 
     /// Reads once; false when everybody has closed the terminal.
-    fn read_more(&mut self) -> bool {
-        let mut block = [0; 4096];
+    fn read_more(&mut self, deadline: Instant, wanted: &str) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-        let ready = poll(&mut polled, SILENCE_MILLIS);
-        assert!(
-            matches!(ready, Ok(1..)),
-            "{ready:?}, still open after: {}",
-            self.shown()
-        );
+        match poll(&mut polled, timeout) {
+            Err(Errno::EINTR) => return true,
+            ready => assert!(
+                matches!(ready, Ok(1..)),
+                "{ready:?}, {DEADLINE:?} without {wanted:?}: {:?}\n{:?}",
+                self.shown(),
+                self.scene.processes(),
+            ),
+        }
+        let mut block = [0; 4096];
         match self.master.read(&mut block) {
             Ok(count @ 1..) => {
                 self.unread.extend_from_slice(&block[..count]);
@@ -111,6 +130,18 @@ impl Terminal {
             .code()
             .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
     }
+}
+
+fn set_size(master: &File, rows: u16, columns: u16) {
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCSWINSZ reads one `winsize`, which lives through the call.
+    let set = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(set, 0, "size: {}", std::io::Error::last_os_error());
 }
 
 /// Both ends, closed on `exec` from the first moment on: openpty(3) would leak

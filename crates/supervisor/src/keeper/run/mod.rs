@@ -91,6 +91,7 @@ pub(crate) fn in_a_thread(
                 inbox: Inbox::default(),
                 role: Role::Thread(hands),
                 host: None,
+                host_is_stopped: false,
                 seat: None,
             };
             // A channel that closes without a last word says it.
@@ -103,6 +104,9 @@ struct Keeper {
     inbox: Inbox,
     role: Role,
     host: Option<PidFd>,
+    /// The embedding program was stopped with the job, and has not yet passed on
+    /// that it was continued.
+    host_is_stopped: bool,
     /// At the table of a budget, until the job is watched.
     seat: Option<Seat>,
 }
@@ -165,6 +169,7 @@ impl Keeper {
             inbox: Inbox::default(),
             role: Role::Process(children),
             host: None,
+            host_is_stopped: false,
             seat: None,
         })
     }

@@ -106,7 +106,13 @@ impl Keeper {
             self.inbox.fill(&self.stream)?;
             while let Some(message) = self.inbox.take()? {
                 match message {
-                    ToKeeper::Signal(nix::libc::SIGCONT) => watch.continue_main(),
+                    ToKeeper::Signal(nix::libc::SIGCONT) => {
+                        self.host_is_stopped = false;
+                        watch.continue_main();
+                    }
+                    // From before it was stopped together with the job; by now
+                    // somebody may have continued the job.
+                    ToKeeper::Signal(nix::libc::SIGTSTP) if self.host_is_stopped => {}
                     ToKeeper::Signal(signal) => watch.signal_main(signal),
                     ToKeeper::Stop => inputs.push(Input::StopAsked),
                     ToKeeper::Kill => inputs.push(Input::KillAsked),
@@ -144,8 +150,11 @@ impl Keeper {
 
     /// Stops the embedding program when the job stops, so that the shell that
     /// waits for it takes the terminal back; continues it with the job.
-    pub(super) fn mirror(&self, turn: Turn) {
+    pub(super) fn mirror(&mut self, turn: Turn) {
         let Some(host) = &self.host else { return };
+        if let Turn::Stopped(_) = turn {
+            self.host_is_stopped = true;
+        }
         let signal = match turn {
             // What the shell is told of: a background job wants the terminal.
             Turn::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => signal,

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use integration_tests::each_setting;
-use integration_tests::harness::{Finished, Invocation, Scene, Terminal, poll_until, wait_until};
+use integration_tests::harness::{Finished, Scene, poll_until, wait_until};
 use nix::sys::signal::Signal;
+
+use super::{leave, memcap, shell, type_line, wait_for_foreground};
 
 each_setting!(
     a_job_that_stops_itself_gives_the_terminal_back,
@@ -14,36 +16,11 @@ each_setting!(
     an_inner_shell_is_suspended_and_comes_back,
     a_stopped_job_is_not_out_of_time,
     a_stopped_job_can_be_told_to_end,
+    what_a_job_sends_its_group_comes_once,
     modes_are_as_before_after_a_kill,
     modes_that_a_job_leaves_on_purpose_stay,
     the_foreground_is_given_back_after_a_kill,
 );
-
-/// An interactive shell; what is typed echoes, so words that are waited for
-/// are typed in another spelling than they are printed in.
-fn shell(scene: &Scene) -> Terminal {
-    let bash = scene
-        .plain()
-        .command("bash", ["--norc", "--noprofile", "-i"]);
-    let mut terminal = bash.variable("PS1", "ready> ").start_on_terminal();
-    terminal.read_until("ready> ");
-    terminal
-}
-
-fn memcap(scene: &Scene) -> Invocation<'_> {
-    scene.memcap().option("--quiet").memory("64M")
-}
-
-fn type_line(terminal: &mut Terminal, line: &str) {
-    terminal.press(format!("{line}\n").as_bytes());
-}
-
-fn leave(mut terminal: Terminal, scene: &Scene) {
-    type_line(&mut terminal, "exit");
-    terminal.read_to_end();
-    terminal.code();
-    scene.assert_nothing_left();
-}
 
 fn a_job_that_stops_itself_gives_the_terminal_back(scene: &Scene) {
     let mut terminal = shell(scene);
@@ -75,26 +52,6 @@ fn ctrl_z_stops_and_bg_and_fg_continue(scene: &Scene) {
     type_line(&mut terminal, "echo code' '$?");
     terminal.read_until("code 130");
     leave(terminal, scene);
-}
-
-/// What is typed before the shell has handed the terminal over is the shell's.
-fn wait_for_foreground(scene: &Scene) {
-    wait_until("the job is in the foreground again", || {
-        let own = scene.processes();
-        let mut shells = own.iter().filter(|process| process.name == "bash");
-        shells.all(|shell| !is_foreground(shell.pid))
-    });
-}
-
-/// Whether the process's group is its terminal's foreground group.
-fn is_foreground(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let Some((_, behind)) = stat.rsplit_once(") ") else {
-        return false;
-    };
-    // proc_pid_stat(5): fields 5 (pgrp) and 8 (tpgid).
-    let fields: Vec<&str> = behind.split(' ').collect();
-    fields.get(2) == fields.get(5)
 }
 
 fn a_background_job_that_reads_is_stopped(scene: &Scene) {
@@ -173,6 +130,23 @@ fn a_stopped_job_can_be_told_to_end(scene: &Scene) {
     // As a shell's `kill` does for a stopped job.
     running.signal(Signal::SIGCONT);
     running.wait().expect_code(23);
+    scene.assert_nothing_left();
+}
+
+fn what_a_job_sends_its_group_comes_once(scene: &Scene) {
+    let ready = scene.path("ready");
+    let script = format!(
+        "trap 'echo got it' USR1; trap 'exit 5' TERM; kill -USR1 0; echo >{}; \
+         while :; do sleep 0.01; done",
+        ready.display()
+    );
+    let running = memcap(scene).shell(&script).start();
+    wait_until("the job is ready", || ready.exists());
+    // Passed on behind all that came before.
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    finished.expect_code(5);
+    assert_eq!(finished.stdout, b"got it\n", "{finished}");
     scene.assert_nothing_left();
 }
 
