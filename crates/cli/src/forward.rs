@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memcap_linux::proc::{Stat, is_ours};
-use memcap_supervisor::Control;
+use memcap_supervisor::{Control, Moment};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getpgrp, getpid};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
@@ -74,24 +75,47 @@ impl Forwarder {
         let mut signals = self.signals;
         let pass_on = move || {
             loop {
-                for origin in still_valid(signals.wait().collect()) {
-                    if has_reached_the_job(&origin) {
-                        control.note(origin.signal);
-                    } else {
-                        control.signal(origin.signal);
+                let pending = signals.wait();
+                // Before they are looked at: should we be stopped from here on,
+                // the keeper knows by this that a SIGTSTP is from before; and had
+                // we been stopped earlier, the SIGCONT is among them.
+                let seen = Moment::now();
+                for origin in still_valid(pending.collect()) {
+                    match origin.signal {
+                        signal if has_reached_the_job(&origin) => control.note(signal),
+                        signal @ (SIGTSTP | SIGCONT) => control.job_control(signal, seen),
+                        signal => control.signal(signal),
                     }
                 }
             }
         };
         let started = std::thread::Builder::new().spawn(pass_on).map(drop);
+        if started.is_ok() {
+            leave_job_control_to_others();
+        }
         (self.seen, started)
     }
 }
 
+/// Lets the handlers of SIGTSTP and SIGCONT run on the thread that passes them on
+/// alone: when it goes on after a stop, that of SIGCONT comes first.
+fn leave_job_control_to_others() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTSTP);
+    signals.add(Signal::SIGCONT);
+    // Cannot fail: the set is a set of signals.
+    let _ = signals.thread_block();
+}
+
 /// Of signals that are there together, those that count: SIGCONT discards a
 /// SIGTSTP that is pending, as it does in the kernel (signal(7)). The order in
-/// which they came is not known.
+/// which they came is not known. The keeper's own SIGCONT, which follows that of
+/// the job, is no word of anybody's.
 fn still_valid(mut origins: Vec<Origin>) -> Vec<Origin> {
+    origins.retain(|origin| {
+        let sender = origin.process.as_ref();
+        origin.signal != SIGCONT || !sender.is_some_and(|sender| is_keeper(sender.pid))
+    });
     if origins.iter().any(|origin| origin.signal == SIGCONT) {
         origins.retain(|origin| origin.signal != SIGTSTP);
     }
@@ -116,6 +140,11 @@ fn is_of_job_in_our_group(pid: i32) -> bool {
     is_ours()
         && Stat::read(pid).is_ok_and(|stat| stat.pgrp == getpgrp().as_raw())
         && is_descendant(pid)
+}
+
+/// Whether it is the only child that we have.
+fn is_keeper(pid: i32) -> bool {
+    is_ours() && Stat::read(pid).is_ok_and(|stat| stat.ppid == getpid().as_raw())
 }
 
 fn is_descendant(pid: i32) -> bool {

@@ -26,7 +26,7 @@ use crate::proof_cache::ProofCache;
 use crate::stream::{self, JobEnds, OwnEnds};
 use crate::wire::{self, Inbox, Prepared, Spec, ToKeeper, Word};
 use crate::{
-    LeasePolicy, Limits, Mechanism, MechanismChoice, Outcome, Plan, Rejected, Request,
+    LeasePolicy, Limits, Mechanism, MechanismChoice, Moment, Outcome, Plan, Rejected, Request,
     SupervisorError,
 };
 
@@ -540,6 +540,17 @@ impl Control {
     pub fn signal(&self, signal: i32) {
         self.note(signal);
         self.tell(&ToKeeper::Signal(signal));
+    }
+
+    /// Passes SIGTSTP or SIGCONT to the job's main process, as
+    /// [`Control::signal`] does, for a request that was `seen` at this moment at
+    /// the latest. Where both this process and the job have been stopped since
+    /// ([`Supervisor::mirrors_stops`]) it is obsolete, and nothing happens: who
+    /// stops or continues a whole process group sends the job a copy of its own,
+    /// and what is passed on must not come when the next one has arrived.
+    pub fn job_control(&self, signal: i32, seen: Moment) {
+        self.note(signal);
+        self.tell(&ToKeeper::JobControl { signal, seen });
     }
 
     /// Notes a signal that the job has got by itself, since it is in our

@@ -13,11 +13,11 @@ use memcap_linux::{ByteSize, ProcessId};
 use memcap_probe::trial::HarmlessTrial;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Rejected;
 use crate::budget::Ticket;
 use crate::evidence::Evidence;
 use crate::plan::Placement;
 use crate::throttle::Rules;
+use crate::{Moment, Rejected};
 
 /// A word of a command line: a string where it is UTF-8, `{"hex": "…"}` of its
 /// bytes otherwise. The encoding of reports too.
@@ -154,6 +154,9 @@ pub(crate) enum ToKeeper {
     Start(Box<Spec>),
     /// Pass a signal to the main process.
     Signal(i32),
+    /// Stop (SIGTSTP) or continue (SIGCONT) the main process, unless both have
+    /// been stopped since this was seen.
+    JobControl { signal: i32, seen: Moment },
     /// End the job: SIGTERM, grace, SIGKILL.
     Stop,
     /// End the tree at once.

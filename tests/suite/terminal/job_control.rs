@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use integration_tests::each_setting;
-use integration_tests::harness::{Finished, Scene, poll_until, wait_until};
+use integration_tests::harness::{Finished, Process, Running, Scene, poll_until, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{leave, memcap, shell, type_line, wait_for_foreground};
@@ -16,6 +16,8 @@ each_setting!(
     an_inner_shell_is_suspended_and_comes_back,
     a_stopped_job_is_not_out_of_time,
     a_stopped_job_can_be_told_to_end,
+    a_group_that_is_stopped_and_continued_goes_on,
+    a_memcap_that_is_stopped_and_continued_takes_the_job_along,
     what_a_job_sends_its_group_comes_once,
     modes_are_as_before_after_a_kill,
     modes_that_a_job_leaves_on_purpose_stay,
@@ -104,7 +106,7 @@ fn stopped_by_itself(scene: &Scene, behind: &str, during: impl FnOnce(i32)) -> F
 }
 
 fn is_stopped(pid: i32) -> bool {
-    integration_tests::harness::Process::of(pid).is_some_and(|process| process.state == 'T')
+    Process::of(pid).is_some_and(|process| process.state == 'T')
 }
 
 fn a_stopped_job_is_not_out_of_time(scene: &Scene) {
@@ -130,6 +132,46 @@ fn a_stopped_job_can_be_told_to_end(scene: &Scene) {
     // As a shell's `kill` does for a stopped job.
     running.signal(Signal::SIGCONT);
     running.wait().expect_code(23);
+    scene.assert_nothing_left();
+}
+
+/// As a shell does with `kill -TSTP %1` and `bg`. The job has the signal from
+/// the group, and memcap's copy of it must not come when it has been continued.
+fn a_group_that_is_stopped_and_continued_goes_on(scene: &Scene) {
+    in_turns(scene, 20, Running::signal_group);
+}
+
+fn a_memcap_that_is_stopped_and_continued_takes_the_job_along(scene: &Scene) {
+    in_turns(scene, 1, Running::signal);
+}
+
+/// Stops and continues a job, by `signal`, which tells it to whom it should.
+fn in_turns<'scene>(scene: &'scene Scene, turns: usize, signal: impl Fn(&Running<'scene>, Signal)) {
+    let heard = scene.path("heard");
+    // Without a child, since a shell that waits for its child's `exec` is not
+    // stopped when that one is, and without a wait, before which a signal could
+    // come unheeded.
+    let script = format!(
+        "trap 'echo >>{0}' USR1; trap 'exit 5' TERM; echo >{0}; while :; do :; done",
+        heard.display()
+    );
+    let running = memcap(scene).shell(&script).start();
+    let lines = || std::fs::read(&heard).map_or(0, |text| text.len());
+    wait_until("the job is ready", || lines() == 1);
+    for turn in 2..2 + turns {
+        signal(&running, Signal::SIGTSTP);
+        wait_until("memcap stops with the job", || is_stopped(running.pid()));
+        signal(&running, Signal::SIGCONT);
+        running.signal(Signal::SIGUSR1);
+        wait_until("the job goes on", || lines() == turn);
+        // Nobody stops again what was continued less than a millisecond ago.
+        wait_until("memcap and its keeper have done their part", || {
+            let memcap = Process::of(running.pid());
+            running.keeper().state == 'S' && memcap.is_some_and(|memcap| memcap.state == 'S')
+        });
+    }
+    running.signal(Signal::SIGTERM);
+    running.wait().expect_code(5);
     scene.assert_nothing_left();
 }
 

@@ -34,6 +34,7 @@ use super::home::Home;
 use super::sampler::Sampler;
 use super::seat::Seat;
 use super::tree::{self, Family};
+use crate::Moment;
 use crate::evidence::Evidence;
 use crate::governor::Action;
 use crate::plan::{Placement, Rejected};
@@ -91,7 +92,7 @@ pub(crate) fn in_a_thread(
                 inbox: Inbox::default(),
                 role: Role::Thread(hands),
                 host: None,
-                host_is_stopped: false,
+                host_stopped_at: None,
                 seat: None,
             };
             // A channel that closes without a last word says it.
@@ -104,9 +105,8 @@ struct Keeper {
     inbox: Inbox,
     role: Role,
     host: Option<PidFd>,
-    /// The embedding program was stopped with the job, and has not yet passed on
-    /// that it was continued.
-    host_is_stopped: bool,
+    /// When the embedding program was last stopped with the job.
+    host_stopped_at: Option<Moment>,
     /// At the table of a budget, until the job is watched.
     seat: Option<Seat>,
 }
@@ -169,7 +169,7 @@ impl Keeper {
             inbox: Inbox::default(),
             role: Role::Process(children),
             host: None,
-            host_is_stopped: false,
+            host_stopped_at: None,
             seat: None,
         })
     }
@@ -293,7 +293,7 @@ impl Keeper {
             match self.inbox.take()? {
                 Some(ToKeeper::Start(spec)) => return Ok(Some(*spec)),
                 Some(ToKeeper::Stop | ToKeeper::Kill) => return Ok(None),
-                Some(ToKeeper::Signal(_) | ToKeeper::Look) => {}
+                Some(ToKeeper::Signal(_) | ToKeeper::JobControl { .. } | ToKeeper::Look) => {}
                 None if self.inbox.is_closed() => return Ok(None),
                 None => self.inbox.fill(&self.stream)?,
             }

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::watch::Watch;
 use super::{Keeper, timespec};
+use crate::Moment;
 use crate::governor::Input;
 use crate::keeper::seat::Seat;
 use crate::keeper::tree::{self, Turn};
@@ -106,13 +107,13 @@ impl Keeper {
             self.inbox.fill(&self.stream)?;
             while let Some(message) = self.inbox.take()? {
                 match message {
-                    ToKeeper::Signal(nix::libc::SIGCONT) => {
-                        self.host_is_stopped = false;
-                        watch.continue_main();
-                    }
-                    // From before it was stopped together with the job; by now
-                    // somebody may have continued the job.
-                    ToKeeper::Signal(nix::libc::SIGTSTP) if self.host_is_stopped => {}
+                    ToKeeper::Signal(nix::libc::SIGCONT) => watch.continue_main(),
+                    ToKeeper::JobControl { seen, .. } if self.host_stopped_at > Some(seen) => {}
+                    ToKeeper::JobControl {
+                        signal: nix::libc::SIGCONT,
+                        ..
+                    } => watch.continue_main(),
+                    ToKeeper::JobControl { signal, .. } => watch.signal_main(signal),
                     ToKeeper::Signal(signal) => watch.signal_main(signal),
                     ToKeeper::Stop => inputs.push(Input::StopAsked),
                     ToKeeper::Kill => inputs.push(Input::KillAsked),
@@ -152,9 +153,6 @@ impl Keeper {
     /// waits for it takes the terminal back; continues it with the job.
     pub(super) fn mirror(&mut self, turn: Turn) {
         let Some(host) = &self.host else { return };
-        if let Turn::Stopped(_) = turn {
-            self.host_is_stopped = true;
-        }
         let signal = match turn {
             // What the shell is told of: a background job wants the terminal.
             Turn::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => signal,
@@ -164,5 +162,8 @@ impl Keeper {
         };
         // Gone is noticed by the poll.
         let _ = host.send(signal as i32);
+        if let Turn::Stopped(_) = turn {
+            self.host_stopped_at = Some(Moment::now());
+        }
     }
 }
