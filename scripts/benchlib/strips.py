@@ -87,7 +87,7 @@ def family(name, group, top):
     for runs, kind in zip(group, ("root", "ordinary")):
         if runs:
             over = [run["over"] / 2**20 for run in runs]
-            words = f"{statistics.median(over):.0f}, {max(over):.0f}"
+            words = f"{round(statistics.median(over))}, {round(max(over))}"
             y = top + len(runs) * ROW / 2 + 4
             yield text(f"small {kind}-word", WIDTH - RIGHT + 14, y, "start", words)
         for run in runs:

@@ -26,6 +26,9 @@ const JOB_OVERHEAD: u64 = 16 * MIB;
 /// the keeper would have to be without its turn for more than a second.
 const SLOW_SLACK_PERCENT: u64 = 50;
 
+/// What one processor touches in a second, in small pages (measured).
+const TOUCHED_PER_SECOND: u64 = 2765 * MIB;
+
 /// Where files are shared memory.
 const TMPFS: &str = "/dev/shm";
 
@@ -67,6 +70,7 @@ each_watchdog!(
     huge_pages_over_the_limit,
     many_mappings_touched_late,
     many_mappings_touched_in_part,
+    nobody_comes_farther_than_the_trace_explains,
 );
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +188,43 @@ fn many_mappings_touched_in_part(scene: &Scene, leases: Leases) {
     let words = ["maps", "480M", "--count", "15", "--hold", "0.3"];
     let (finished, _) = run(scene, leases, &words);
     assert_within(scene, &finished, 480 * MIB);
+}
+
+fn nobody_comes_farther_than_the_trace_explains(scene: &Scene, leases: Leases) {
+    // Leases do not bind copies nor shared memory.
+    for way in [["rewrite", "300M"], ["shared", "1G"]] {
+        let ledger = scene.ledger("ledger");
+        let (trace, progress) = (scene.word("trace"), scene.word("ledger"));
+        let invocation = scene.memcap().memory(LIMIT_WORD).option(leases.word());
+        let invocation = invocation.option("--trace").option(&trace);
+        let words = [way[0], way[1], "--hold", "20", "--progress", &progress];
+        let finished = invocation.job("families", words).run();
+        let slots = ledger.read().unwrap();
+        let touched = match way[0] {
+            "shared" => slots.into_iter().max().unwrap(),
+            _ => slots.into_iter().sum(),
+        };
+        assert_ended(scene, &finished, touched);
+
+        let over = touched.saturating_sub(LIMIT);
+        let explained = explained(&std::fs::read_to_string(&trace).unwrap());
+        assert!(
+            over <= explained + JOB_OVERHEAD,
+            "{over} over, {explained} explained\n{finished}"
+        );
+    }
+}
+
+/// What a tree could touch while nobody could know that it is at its limit: as
+/// fast as it was seen to grow, or as the machine allows.
+fn explained(trace: &str) -> u64 {
+    let last = trace.lines().next_back().unwrap();
+    let end: serde_json::Value = serde_json::from_str(last).unwrap();
+    let number = |name| end.pointer(name).unwrap().as_u64().unwrap();
+    let processors = std::thread::available_parallelism().unwrap().get() as u64;
+    let rate = number("/end/fastest").max(TOUCHED_PER_SECOND * processors);
+    let bytes = u128::from(rate) * u128::from(number("/end/exposed")) / 1_000_000_000;
+    u64::try_from(bytes).unwrap()
 }
 
 fn run(scene: &Scene, leases: Leases, words: &[&str]) -> (Finished, Ledger) {

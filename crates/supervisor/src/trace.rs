@@ -42,8 +42,9 @@ pub(crate) struct End {
     pub(crate) halted: Duration,
     /// The largest size seen, that one included.
     pub(crate) peak: ByteSize,
-    /// How long the tree could grow without being known to be at its limit: from
-    /// the beginning of the last look that found it below to the halt.
+    /// How long the tree could grow unnoticed: from the beginning of the last look
+    /// that found it below its limit, or of the last measurement that did not prove
+    /// it there, to the halt.
     #[serde(with = "nanos")]
     pub(crate) exposed: Duration,
     /// The fastest growth from one look to the next, per second.
@@ -142,7 +143,7 @@ impl Tracer {
 /// How far a tree could have grown unseen.
 #[derive(Debug, Default)]
 struct Exposure {
-    /// When the last look began that found it below its limit for certain.
+    /// When the last look or measurement began that did not find it at its limit.
     below_at: Duration,
     /// The last look: when it began, what it found, and what had been written.
     last: Option<(Duration, ByteSize, ByteSize)>,
@@ -154,14 +155,15 @@ impl Exposure {
     const CLOSEST: Duration = Duration::from_micros(250);
 
     fn note(&mut self, governor: &Governor, began: Duration, input: Input) {
-        let (at_most, sum) = match input {
+        let (held, sum) = match input {
+            // Of a sum, all of it may be there.
             Input::Sum(sum) => (governor.bounds(sum).1, Some(sum)),
-            Input::Bounds { most, .. } => (most, None),
+            Input::Bounds { least, .. } => (least, None),
             Input::Exact { bytes, .. } => (bytes, None),
             _ => return,
         };
         let limit = governor.rules().sampled_limit;
-        if limit.is_some_and(|limit| at_most < limit) {
+        if limit.is_some_and(|limit| held < limit) {
             self.below_at = began;
         }
         let Some(sum) = sum else {

@@ -291,11 +291,15 @@ fn who_goes_over_is_ended_and_came_no_farther_than_the_trace_explains() {
     for trace in traces() {
         let Trace { name, end, .. } = &trace;
         let limit = trace.limit();
-        if trace.touched < limit {
+        if trace.touched.saturating_add(JOB_OVERHEAD) < limit {
             assert_eq!(end.cause, None, "{name}");
+        } else if trace.touched >= limit {
+            assert_eq!(end.cause, Some(Cause::Watchdog), "{name}");
+        }
+        if end.cause.is_none() {
+            // Far from the limit the peak tells what is certain.
             continue;
         }
-        assert_eq!(end.cause, Some(Cause::Watchdog), "{name}");
         let apart = end.peak.bytes().abs_diff(trace.touched.bytes());
         assert!(apart <= JOB_OVERHEAD.bytes(), "{name}: peak {}", end.peak);
         let unseen = u128::from(end.fastest.bytes()) * end.exposed.as_nanos() / 1_000_000_000;

@@ -325,6 +325,18 @@ impl Sampler {
         }
     }
 
+    /// Kills every known member, without looking for others first: that takes
+    /// milliseconds, and of a process with threads one that waits for a processor
+    /// can have to stop the others.
+    pub(super) fn kill_members(&self) {
+        for member in self.members.values() {
+            if let Some(handle) = &member.handle {
+                // Gone meanwhile, or not ours to kill: that is found out next.
+                let _ = handle.send(Signal::SIGKILL as i32);
+            }
+        }
+    }
+
     /// Members of the same size are asked for; where the kernel does not
     /// answer they may be one.
     fn has_twins(&mut self) -> bool {

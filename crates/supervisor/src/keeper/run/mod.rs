@@ -375,6 +375,9 @@ impl Keeper {
         }
         watch.last_measurement();
         watch.record_ending();
+        if watch.governor.cause().is_some() {
+            watch.sampler.kill_members();
+        }
         // A subreaper without children has nobody anywhere.
         if watch.family != Family::Descendants || !watch.reaped.childless {
             watch
