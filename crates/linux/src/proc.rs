@@ -32,6 +32,8 @@ pub struct Stat {
     pub ppid: i32,
     /// Its process group.
     pub pgrp: i32,
+    /// Flags of its first thread (PF_* of linux/sched.h).
+    pub flags: u32,
     /// Minor page faults of all its threads since its birth. A page that was
     /// shared after `fork` and is written comes with one.
     pub minor_faults: u64,
@@ -66,8 +68,9 @@ impl Stat {
         let state = rest.next()?.chars().next()?;
         let ppid = rest.next()?.parse().ok()?;
         let pgrp = rest.next()?.parse().ok()?;
-        // Field 10 of the line; 5 have been taken.
-        let minor_faults = rest.nth(4)?.parse().ok()?;
+        // Fields 9 and 10 of the line; 5 have been taken.
+        let flags = rest.nth(3)?.parse().ok()?;
+        let minor_faults = rest.next()?.parse().ok()?;
         // Field 14 and the three after it.
         let mut ticks = [0u64; 4];
         for (index, place) in ticks.iter_mut().enumerate() {
@@ -81,6 +84,7 @@ impl Stat {
             state,
             ppid,
             pgrp,
+            flags,
             minor_faults,
             cpu: from_ticks(user.saturating_add(system)),
             cpu_of_children: from_ticks(user_below.saturating_add(system_below)),
@@ -102,6 +106,27 @@ impl Stat {
     /// thread has ended looks the same, but its other threads go on.
     pub fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
+    }
+
+    /// Whether nothing of its program runs any more: it is dead, or all its threads
+    /// are on their way out of the kernel, where giving back memory can take a while.
+    /// On Linux 7.3 a control group has not listed it for all that while.
+    pub fn is_ending(&self) -> bool {
+        self.is_dead()
+            || self.is_leaving()
+                && other_threads(self.pid, "stat").all(|path| {
+                    let mut buffer = Vec::new();
+                    let text = file::read_into(&path, &mut buffer).unwrap_or_default();
+                    let stat = Stat::parse(&String::from_utf8_lossy(text));
+                    stat.is_none_or(|stat| stat.is_leaving())
+                })
+    }
+
+    /// Whether the thread that this line is about has begun to end.
+    fn is_leaving(&self) -> bool {
+        /// PF_EXITING of linux/sched.h.
+        const EXITING: u32 = 0x4;
+        self.flags & EXITING != 0
     }
 }
 
@@ -574,6 +599,26 @@ mod tests {
         let line = command_line_within(pid, Duration::from_secs(5));
         assert_eq!(line, command_line(pid));
         assert_eq!(command_line_within(-1, Duration::from_secs(5)), None);
+    }
+
+    #[test]
+    fn who_is_on_the_way_out_is_not_running() {
+        let running = Stat::parse(LINE).expect("parses");
+        assert!(!running.is_leaving());
+        let leaving = LINE.replace(" 4194304 ", " 4194308 ");
+        assert!(Stat::parse(&leaving).expect("parses").is_leaving());
+
+        let ourselves = i32::try_from(std::process::id()).expect("a pid");
+        assert!(!Stat::read(ourselves).expect("readable").is_ending());
+        let mut child = std::process::Command::new("true").spawn().expect("starts");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let ended = || Stat::read(pid).is_ok_and(|stat| stat.is_ending());
+        while !ended() && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert!(ended());
+        child.wait().expect("ends");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 #!/bin/sh
 # v1 memory with swap: a limit on memory alone only makes the job swap, so the
 # limit on memory and swap together must be there too.
-#@ kernels 6.1
+#@ kernels 5.10
+#@ full-kernels 6.1
 #@ layout hybrid
 #@ swap 256
 # shellcheck source=../guest/checks.sh
@@ -26,4 +27,6 @@ scenario_within
 scenario_breach
 scenario_swap
 scenario_swap_allowed
+scenario_doctor not-available enforced enforced
+doctor_finds C3
 finish

@@ -15,6 +15,9 @@ remember_cgroups
 scenario_within
 scenario_breach
 scenario_doctor not-available enforced enforced
+doctor_finds C3
+doctor_means C3 "systemd accepts MemoryMax= and sets nothing"
+doctor_fix C3 "remove systemd.unified_cgroup_hierarchy=0"
 
 echo "# uid 1000"
 launch() { as_user "$@"; }

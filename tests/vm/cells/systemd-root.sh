@@ -10,6 +10,7 @@ expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
 remember_cgroups
 scenario_within
 scenario_doctor enforced not-available enforced enforced
+doctor_finds
 
 launch() {
     program=$1 command=$2

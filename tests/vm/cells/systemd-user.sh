@@ -24,6 +24,7 @@ echo "# in the root group, like a shell of WSL2"
 all_scenarios
 scenario_acceptance
 scenario_doctor not-available not-available enforced enforced
+doctor_finds
 
 echo "# asked for by name, and with variables that lead nowhere"
 memcap_run --memory 64M --mechanism systemd -- cat /proc/self/cgroup

@@ -13,4 +13,6 @@ remember_cgroups
 scenario_within
 contains "the root" "$(enabled)" memory
 scenario_breach
+scenario_doctor enforced not-available enforced
+doctor_finds
 finish

@@ -20,6 +20,7 @@ shell=$!
 all_scenarios
 scenario_acceptance
 scenario_doctor enforced not-available enforced
+doctor_finds
 
 echo "# alone in the delegated directory"
 place=$delegated

@@ -14,4 +14,7 @@ expect_mechanism watchdog cgroup-v2 tree-sampled watchdog
 remember_cgroups
 all_scenarios
 scenario_doctor not-available not-available enforced
+doctor_finds C5
+doctor_saw C5 "/sys/fs/cgroup does not give memory to its children"
+doctor_fix C5 "echo +memory > /sys/fs/cgroup/cgroup.subtree_control"
 finish

@@ -40,6 +40,11 @@ report_says limit_bytes $((168 * 1048576))
 contains "the warning" "$(cat /tmp/err)" 168
 nothing_left 15
 
+scenario_doctor not-tried not-available not-tried
+doctor_finds C12
+doctor_saw C12 "$outer/memory.max is 192 MiB"
+doctor_fix C12 "have the limit of that group raised, or start memcap outside it"
+
 echo "# an outer limit that is hit first gets the blame"
 # shellcheck disable=SC2016 # evaluated there
 start_neighbour 120 'sh -c "echo \$PPID" >"$outer/shell/cgroup.procs"'

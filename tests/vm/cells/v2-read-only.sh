@@ -11,4 +11,7 @@ remember_cgroups
 scenario_within
 scenario_breach
 scenario_doctor not-available not-available enforced
+doctor_finds C0
+doctor_saw C0 "/sys/fs/cgroup is mounted read-only"
+doctor_fix C0 "limit the container as a whole"
 finish

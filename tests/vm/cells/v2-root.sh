@@ -1,6 +1,7 @@
 #!/bin/sh
 # Pure cgroup v2, as systemd leaves it, root: the first rung of the ladder.
 #@ kernels 6.1 6.12
+#@ full-kernels 5.10 newest
 #@ layout v2
 # shellcheck source=../guest/checks.sh
 . /vm/checks.sh
@@ -12,4 +13,5 @@ scenario_acceptance
 scenario_machine_oom
 scenario_nested
 scenario_doctor enforced not-available enforced
+doctor_finds
 finish

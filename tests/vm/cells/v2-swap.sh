@@ -1,7 +1,8 @@
 #!/bin/sh
 # Pure cgroup v2 with swap: a limit without a swap limit only makes the job swap.
 # The control shows that here it would; under memcap the job is killed.
-#@ kernels 6.1 6.12
+#@ kernels 5.10 newest
+#@ full-kernels 6.1 6.12
 #@ layout v2
 #@ swap 256
 # shellcheck source=../guest/checks.sh
@@ -27,4 +28,6 @@ scenario_breach
 scenario_tree
 scenario_swap
 scenario_swap_allowed
+scenario_doctor enforced not-available enforced
+doctor_finds
 finish

@@ -13,6 +13,9 @@ remember_cgroups
 all_scenarios
 scenario_acceptance
 scenario_doctor not-available not-available enforced
+doctor_finds C6
+doctor_saw C6 "which is not ours to write"
+doctor_fix C6 "have root give you a control group"
 
 echo "# a mechanism that this user cannot have is refused by name, before the job starts"
 rm -f /tmp/started "$report"

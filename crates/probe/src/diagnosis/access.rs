@@ -11,9 +11,7 @@ pub(super) fn not_ours_to_use(known: &Known<'_>) -> Option<Finding> {
     let place = known.host.cgroup_v2.value()?;
     let own = facts.delegation.value()?.last()?;
     let given = known.memory_is_on_v2() && facts.memory_stops_at().is_none();
-    let mut mounts = facts.mounts.value().into_iter().flatten();
-    let v2 = mounts.rfind(|mount| mount.version == 2);
-    let is_read_only = v2.is_some_and(CgroupMount::is_read_only);
+    let is_read_only = known.v2_mount().is_some_and(CgroupMount::is_read_only);
     if !given || own.is_ours || is_read_only || known.v2_is_usable() {
         return None;
     }

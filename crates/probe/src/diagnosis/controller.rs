@@ -3,13 +3,16 @@
 use super::known::Known;
 use super::{Finding, Weight, finding};
 use crate::Mechanism;
-use crate::facts::{ContainerKind, Era, Layout, MemoryController, Platform, WslConf};
+use crate::facts::{CgroupMount, ContainerKind, Era, Layout, MemoryController, Platform, WslConf};
 
 /// C0: limits belong to whoever started the container.
 pub(super) fn in_a_container(known: &Known<'_>) -> Option<Finding> {
     let container = known.facts.container.value()?;
     if known.has_exact_limit() {
         return None;
+    }
+    if let Some(mount) = known.v2_mount().filter(|mount| mount.is_outside()) {
+        return an_old_mount(known, mount);
     }
     let fix: &[&str] = match container.kind {
         ContainerKind::Docker | ContainerKind::Other => &[
@@ -42,6 +45,18 @@ pub(super) fn in_a_container(known: &Known<'_>) -> Option<Finding> {
         (container.told_by.clone(), means),
         fix.iter().copied(),
     )
+}
+
+/// C0 where only a mount of our own is missing.
+fn an_old_mount(known: &Known<'_>, mount: &CgroupMount) -> Option<Finding> {
+    let dir = mount.mount_point.display();
+    let seen = format!("{dir} shows a place outside our cgroup namespace");
+    let means = "groups can be made there, but nothing from this namespace can enter them";
+    let fix = [
+        "as root, in a mount namespace of our own, mount it anew:".to_owned(),
+        format!("umount {dir} && mount -t cgroup2 cgroup2 {dir}"),
+    ];
+    finding(known, "C0", Weight::Blocks, (seen, means), fix)
 }
 
 /// C1: there is no Linux kernel.
@@ -266,6 +281,27 @@ pub(super) fn not_given_on_our_path(known: &Known<'_>) -> Option<Finding> {
         false => known.weight(),
     };
     finding(known, "C5", weight, (seen, means), fix)
+}
+
+/// C16: nothing is mounted through which a limit could be set.
+pub(super) fn nothing_mounted(known: &Known<'_>) -> Option<Finding> {
+    let facts = known.facts;
+    if facts.layout.value() != Some(&Layout::None) || facts.platform == Platform::Wsl1 {
+        return None;
+    }
+    let fix: &[&str] = match known.container() {
+        Some(_) => &["have the container started with control groups, or limit it as a whole"],
+        None => &["as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup"],
+    };
+    let seen = "no control group file system is mounted";
+    let means = "a kernel that has the memory controller could limit a tree, but nobody can ask it";
+    finding(
+        known,
+        "C16",
+        known.weight(),
+        (seen, means),
+        fix.iter().copied(),
+    )
 }
 
 /// The machine's root may hold processes and give controllers.

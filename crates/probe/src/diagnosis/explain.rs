@@ -4,7 +4,7 @@
 /// One cause at length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Explanation {
-    /// Its code, `C0` to `C15`.
+    /// Its code, `C0` to `C16`.
     pub code: &'static str,
     /// What it is, in half a line.
     pub title: &'static str,
@@ -35,6 +35,11 @@ pub const EXPLANATIONS: &[Explanation] = &[
              its own and, for Podman, --security-opt unmask=/sys/fs/cgroup. Then the processes in \
              its root must move into a group below it first, since a group with processes cannot \
              give its children controllers (EBUSY).",
+            "A cgroup namespace whose /sys/fs/cgroup was mounted before it shows groups outside \
+             it. They can be made and limited, and no process of the namespace can enter them \
+             (ENOENT). /proc/self/mountinfo tells it by a root that begins with /.. ; a new mount \
+             is the remedy:",
+            "    umount /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup",
             "A container on WSL2 shows Microsoft's kernel, but .wslconfig does not decide about \
              it: its own --memory does.",
         ],
@@ -261,6 +266,18 @@ pub const EXPLANATIONS: &[Explanation] = &[
             "Should you see it, update the kernel (wsl --update), and report it with what this \
              saves:",
             "    memcap doctor --save FOLDER",
+        ],
+    },
+    Explanation {
+        code: "C16",
+        title: "no control groups are mounted",
+        text: &[
+            "The kernel is asked for limits through a file system, and none of its kind is \
+             mounted: a minimal init, a chroot, or a sandbox that is no Linux kernel (gVisor). \
+             The kernel itself may well have the memory controller.",
+            "    mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+            "needs root. As root memcap then limits by cgroup v2; others need a group from root \
+             (C6). In a sandbox the limit belongs to whoever started it.",
         ],
     },
 ];

@@ -1,7 +1,7 @@
 //! Everything a cause may look at, and the questions that several ask.
 
 use super::{Weight, conduct};
-use crate::facts::{ContainerKind, Era, Facts, MemoryController, Platform, Wsl};
+use crate::facts::{CgroupMount, ContainerKind, Era, Facts, MemoryController, Platform, Wsl};
 use crate::trial::{Trials, Verdict};
 use crate::{Fact, Guarantee, Host, Mechanism};
 
@@ -57,6 +57,12 @@ impl Known<'_> {
             self.facts.memory_controller.value(),
             Some(MemoryController::V2 { .. })
         )
+    }
+
+    /// The v2 mount that counts: a later one covers an earlier one.
+    pub(super) fn v2_mount(&self) -> Option<&CgroupMount> {
+        let mut mounts = self.facts.mounts.value().into_iter().flatten();
+        mounts.rfind(|mount| mount.version == 2)
     }
 
     pub(super) fn is_wsl2(&self) -> bool {

@@ -34,7 +34,7 @@ pub enum Weight {
 /// One cause that is at work on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Its code, `C0` to `C15`; stable between versions.
+    /// Its code, `C0` to `C16`; stable between versions.
     pub code: String,
     /// How much it matters.
     pub weight: Weight,
@@ -68,6 +68,7 @@ const TABLE: &[Cause] = &[
     limits::partial_kill,
     limits::resident_is_not_charged,
     limits::not_enforced,
+    controller::nothing_mounted,
 ];
 
 /// Every cause that is certainly at work: what matters most first, then in the

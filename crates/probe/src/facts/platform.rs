@@ -141,6 +141,13 @@ fn by_groups(host: &Host, mounts: &Fact<Vec<Mount>>) -> Option<Container> {
         .iter()
         .rev()
         .find(|mount| mount.file_system == "cgroup2");
+    if let Some(mount) = v2.filter(|mount| mount.root.starts_with("/..")) {
+        let told_by = format!(
+            "{} shows a place outside our cgroup namespace",
+            mount.mount_point.display()
+        );
+        return Some(container(ContainerKind::Other, told_by));
+    }
     if let Some(mount) = v2.filter(|mount| mount.is_read_only()) {
         let told_by = format!("{} is mounted read-only", mount.mount_point.display());
         return Some(container(ContainerKind::Other, told_by));

@@ -59,10 +59,38 @@ fn c0_is_silent_where_the_container_may_make_groups() {
 }
 
 #[test]
+fn c0_a_namespace_with_the_mount_from_before_needs_a_new_one() {
+    let captured = Captured::new()
+        .mounts("29 22 0:26 /.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+        .groups("0::/\n")
+        .v2(&group(""), "memory\n", "memory\n", "1\n", &[]);
+    assert_eq!(codes(&captured), ["C0"]);
+    let fix = finding(&captured, "C0").fix.join("\n");
+    assert!(
+        fix.contains("mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        "{fix}"
+    );
+}
+
+#[test]
+fn c16_is_said_where_nothing_is_mounted() {
+    assert_eq!(codes(&Captured::new()), ["C16"]);
+    let fix = finding(&Captured::new(), "C16").fix.join("\n");
+    assert!(
+        fix.contains("mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        "{fix}"
+    );
+    let inside = Captured::new().put(".dockerenv", "");
+    assert_eq!(codes(&inside), ["C0", "C16"]);
+    let fix = finding(&inside, "C16").fix.join("\n");
+    assert!(fix.contains("have the container started"), "{fix}");
+}
+
+#[test]
 fn c1_is_told_from_wsl2_by_a_capital() {
     let release = |release: &str| Captured::new().kernel(release);
     assert_eq!(codes(&release("4.4.0-19041-Microsoft")), ["C1"]);
-    assert!(codes(&release("4.19.128-microsoft-standard")).is_empty());
+    assert_eq!(codes(&release("4.19.128-microsoft-standard")), ["C16"]);
 }
 
 fn without_controller() -> Captured {

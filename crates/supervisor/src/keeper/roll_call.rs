@@ -103,12 +103,17 @@ impl RollCall {
     }
 }
 
+/// Whether it runs something; what is just ending is in no group's list.
+fn is_running(process: ProcessId) -> bool {
+    Stat::read(process.pid).is_ok_and(|stat| stat.id() == process && !stat.is_ending())
+}
+
 /// Living members of the tree that the limited group does not list. The tree
 /// was listed first: who is born later is in neither list.
 fn outside(mut below: Vec<Stat>, enclosure: &Enclosure) -> Vec<Stat> {
     let Some(inside) = enclosure.limited() else {
         return Vec::new();
     };
-    below.retain(|stat| !inside.contains(&stat.pid) && stat.id().is_alive());
+    below.retain(|stat| !inside.contains(&stat.pid) && is_running(stat.id()));
     below
 }
