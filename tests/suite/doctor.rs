@@ -168,7 +168,7 @@ fn open_to_writers(folder: &Path) {
 fn causes_are_explained_by_name() {
     let list = doctor(Who::Ourselves, &["--explain", "list"]);
     let list = String::from_utf8(list.stdout).unwrap();
-    assert_eq!(list.lines().count(), 16);
+    assert_eq!(list.lines().count(), 17);
     for line in list.lines() {
         let code = line.split(' ').next().unwrap();
         let told = doctor(Who::Ourselves, &["--explain", &code.to_lowercase()]);
@@ -176,7 +176,7 @@ fn causes_are_explained_by_name() {
         let told = String::from_utf8(told.stdout).unwrap();
         assert!(told.starts_with(line) && told.lines().count() > 3, "{told}");
     }
-    let unknown = doctor(Who::Ourselves, &["--explain", "C16"]);
+    let unknown = doctor(Who::Ourselves, &["--explain", "C17"]);
     assert_eq!(unknown.status.code(), Some(2));
     let error = String::from_utf8(unknown.stderr).unwrap();
     assert!(
