@@ -23,6 +23,9 @@ pub struct Observed {
     /// has the owner's write bit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writable: Option<Vec<PathBuf>>,
+    /// The groups that are systemd's own affair.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undelegated: Vec<PathBuf>,
     /// Who answered over systemd's sockets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<Sockets>,

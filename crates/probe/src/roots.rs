@@ -75,6 +75,15 @@ impl Roots {
         }
     }
 
+    /// Whether a group is that of a unit which systemd has not delegated.
+    pub(crate) fn is_undelegated_unit(&self, group: &Path) -> bool {
+        if let Some(observed) = self.observed() {
+            return observed.undelegated.contains(&self.shown(group));
+        }
+        self.at(Path::new("/run/systemd/system")).is_dir()
+            && crate::systemd::is_undelegated_unit(group)
+    }
+
     /// Whether this process may write there, by the kernel's own answer.
     pub(crate) fn is_writable(&self, path: &Path) -> bool {
         use nix::unistd::{AccessFlags, eaccess};

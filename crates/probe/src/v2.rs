@@ -115,6 +115,9 @@ fn memory_at(roots: &Roots, dir: &Path, mount_point: &Path) -> Result<MemoryBase
     if !roots.is_writable(dir) || !roots.is_writable(&dir.join("cgroup.procs")) {
         return Err("not ours to write".into());
     }
+    if roots.is_undelegated_unit(dir) {
+        return Err("a unit without Delegate=, which systemd ends after an OOM kill in it".into());
+    }
     let has = |list: Result<Vec<String>, _>| {
         list.map(|words| words.iter().any(|word| word == "memory"))
             .map_err(|error: memcap_linux::FileError| error.to_string())

@@ -22,6 +22,16 @@ expect_mechanism systemd cgroup-v2 tree-exact kernel
 all_scenarios
 scenario_machine_oom
 
+echo "# alone in a service that is not delegated, which an OOM kill in it would end"
+launch() { exec systemd-run --quiet --collect --pipe --wait --setenv=PATH="$PATH" -- "$@"; }
+expect_mechanism cgroup-v2 cgroup-v2 tree-exact kernel
+remember_cgroups
+memcap_run --memory 64M -- cat /proc/self/cgroup
+contains "the job's group" "$(cat /tmp/out)" "0::/system.slice/memcap-"
+scenario_breach
+scenario_doctor enforced not-available enforced enforced
+doctor_finds
+
 echo "# a slice with a limit stays around the job"
 mkdir -p /run/systemd/system
 printf '[Slice]\nMemoryMax=192M\nMemorySwapMax=0\n' >/run/systemd/system/batch.slice

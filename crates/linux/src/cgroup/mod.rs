@@ -2,6 +2,7 @@
 //!
 //! A handle is a path; every read that fails is an error, never a zero.
 
+mod delegation;
 mod entrance;
 mod flat_keyed;
 mod membership;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::ByteSize;
 use crate::file::{FileError, Operation};
 
+pub use delegation::is_marked_delegated;
 pub use entrance::Entrance;
 pub use flat_keyed::FlatKeyed;
 pub use membership::{Membership, own_memberships, parse_memberships};

@@ -28,6 +28,7 @@ pub struct BundleWriter {
     redactor: Redactor,
     saved: Vec<SavedFile>,
     writable: Vec<PathBuf>,
+    undelegated: Vec<PathBuf>,
     is_whole: bool,
 }
 
@@ -43,6 +44,7 @@ impl BundleWriter {
                 redactor,
                 saved: Vec::new(),
                 writable: Vec::new(),
+                undelegated: Vec::new(),
                 is_whole: false,
             }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -126,6 +128,10 @@ impl BundleWriter {
             return Ok(());
         }
         self.note_writable(roots, dir);
+        if roots.is_undelegated_unit(dir) {
+            let shown = self.clean_path(&roots.shown(dir));
+            self.undelegated.push(shown);
+        }
         for name in names {
             let source = dir.join(name);
             let Ok(text) = read::text(&source) else {
@@ -159,6 +165,7 @@ impl BundleWriter {
             pid: Some(roots.pid()),
             uid: roots.uid(),
             writable: Some(self.writable.clone()),
+            undelegated: self.undelegated.clone(),
             sockets: Some(facts.sockets.clone()),
             features: Some(facts.features.clone()),
             resident: resident.collect(),

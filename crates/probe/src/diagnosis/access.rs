@@ -3,7 +3,7 @@
 use super::known::Known;
 use super::{Finding, Weight, finding};
 use crate::Fact;
-use crate::facts::{CgroupMount, Era};
+use crate::facts::{CgroupMount, Era, Step};
 
 /// C6: the controller reaches us, but the directories are another's.
 pub(super) fn not_ours_to_use(known: &Known<'_>) -> Option<Finding> {
@@ -12,12 +12,17 @@ pub(super) fn not_ours_to_use(known: &Known<'_>) -> Option<Finding> {
     let own = facts.delegation.value()?.last()?;
     let given = known.memory_is_on_v2() && facts.memory_stops_at().is_none();
     let is_read_only = known.v2_mount().is_some_and(CgroupMount::is_read_only);
-    if !given || own.is_ours || is_read_only || known.v2_is_usable() {
+    if !given || is_read_only || known.v2_is_usable() {
         return None;
     }
     if known.has_scope() {
         // memcap asks for a group of its own there.
         return None;
+    }
+    if own.is_ours {
+        return own
+            .is_undelegated_unit
+            .then(|| kept_by_systemd(known, own))?;
     }
     let fix: &[&str] = match (facts.systemd_runs, known.is_wsl2()) {
         (true, _) => &[
@@ -39,6 +44,20 @@ pub(super) fn not_ours_to_use(known: &Known<'_>) -> Option<Finding> {
         (seen, means),
         fix.iter().copied(),
     )
+}
+
+/// C6 in a unit whose group is writable, and still systemd's own affair.
+fn kept_by_systemd(known: &Known<'_>, own: &Step) -> Option<Finding> {
+    let seen = format!(
+        "we are in {}, which systemd has not delegated",
+        own.dir.display()
+    );
+    let means = "after an OOM kill anywhere in it systemd ends the whole unit, memcap included";
+    let fix = [
+        "start the unit with Delegate=yes: systemd-run -p Delegate=yes ...,",
+        "or in its file: [Service] Delegate=yes; or start memcap outside it",
+    ];
+    finding(known, "C6", known.weight(), (seen, means), fix)
 }
 
 /// C7: nobody is there who could give this user a group.

@@ -131,6 +131,10 @@ pub const EXPLANATIONS: &[Explanation] = &[
             "Only systemd can bridge that: asked for a scope, the user's manager has PID 1 move \
              the process. memcap does so by itself where the manager answers. Otherwise: root, \
              or a group that root gives you.",
+            "A unit's own group can be writable and still be systemd's affair, unless the unit has \
+             Delegate=yes: after an OOM kill anywhere in it systemd ends the whole unit \
+             (OOMPolicy=stop, the default for others than delegated ones). memcap makes no \
+             limited group in such a unit; where a limit of the unit keeps it inside, it watches.",
         ],
     },
     Explanation {

@@ -141,6 +141,9 @@ pub struct Step {
     pub gives_memory: Option<bool>,
     /// Whether its directory is ours to write.
     pub is_ours: bool,
+    /// Whether it is that of a unit which systemd has not delegated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_undelegated_unit: bool,
     /// Processes directly in it; absent where that is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<usize>,
@@ -229,6 +232,7 @@ fn steps(roots: &Roots, place: &V2Place) -> Vec<Step> {
             dir: roots.shown(&dir),
             gives_memory: given.map(|names| names.iter().any(|name| name == "memory")),
             is_ours: roots.is_writable(&dir),
+            is_undelegated_unit: roots.is_undelegated_unit(&dir),
             processes: processes.map(|pids| pids.lines().count()),
         }
     };

@@ -16,12 +16,12 @@ use crate::{Fact, Roots, V2Place, v2};
 
 /// How long a manager may take to say where it is. A living one takes a
 /// millisecond.
-const LOOK: Duration = Duration::from_secs(3);
+pub(super) const LOOK: Duration = Duration::from_secs(3);
 /// How long it may take to make a scope. A living one takes a few milliseconds;
 /// one that reloads its units can take seconds.
 const START: Duration = Duration::from_secs(15);
 
-const NAME: &str = "org.freedesktop.systemd1";
+pub(super) const NAME: &str = "org.freedesktop.systemd1";
 const OBJECT: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const BUS: &str = "org.freedesktop.DBus";
@@ -49,7 +49,7 @@ impl Instance {
 
 /// A socket of a manager: its own, or the one of a bus that it is on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Address {
+pub(super) struct Address {
     socket: PathBuf,
     is_bus: bool,
     /// Who must be listening there.
@@ -139,7 +139,7 @@ pub(crate) fn observe(roots: &Roots, cgroup_v2: &Fact<V2Place>) -> Fact<SystemdP
 /// variables are inherited through `sudo`, or set where nobody listens. A
 /// manager's own socket needs no bus daemon, so it comes first. Only root may
 /// ask the machine's manager: it owns what that makes.
-fn candidates(uid: u32) -> Vec<(Instance, Address)> {
+pub(super) fn candidates(uid: u32) -> Vec<(Instance, Address)> {
     let at = |socket: String, is_bus, owner| Address {
         socket: PathBuf::from(socket),
         is_bus,
@@ -246,7 +246,7 @@ fn left_behind(own: &V2Place, parent: &Path) -> Option<String> {
         })
 }
 
-fn open(address: &Address, time: Duration) -> Result<Connection, BusError> {
+pub(super) fn open(address: &Address, time: Duration) -> Result<Connection, BusError> {
     let mut connection = Connection::open(&address.socket, address.owner, time)?;
     if address.is_bus {
         connection.call(&bus_call("Hello", "", &[]))?;

@@ -9,10 +9,12 @@
 //! limits that it cannot set.
 
 mod connection;
+mod delegation;
 mod manager;
 mod message;
 
 pub use connection::BusError;
 pub use manager::{Instance, ScopeError, SystemdPlace, start_scope};
 
+pub(crate) use delegation::is_undelegated_unit;
 pub(crate) use manager::{knock, observe};

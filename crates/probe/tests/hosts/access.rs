@@ -141,3 +141,55 @@ fn c8_without_systemd_it_is_what_blocks() {
 fn c8_is_silent_in_a_group_that_only_sounds_alike() {
     assert!(codes(&isolated("wsl-users/distro-280")).is_empty());
 }
+
+#[test]
+fn a_unit_that_is_not_delegated_is_systemds_affair() {
+    let scope = group("app.slice/run-1.scope");
+    let alone = |limit: &str, undelegated: bool| {
+        Captured::new()
+            .mounts(V2_MOUNT)
+            .groups("0::/app.slice/run-1.scope\n")
+            .v2(&group(""), "memory\n", "memory\n", "", &[])
+            .v2(&group("app.slice"), "memory\n", "memory\n", "", &[TYPE])
+            .v2(
+                &scope,
+                "memory\n",
+                "\n",
+                "77\n",
+                &[TYPE, ("memory.max", limit)],
+            )
+            .observed(|observed| {
+                observed.pid = Some(77);
+                if undelegated {
+                    observed.undelegated = vec!["/sys/fs/cgroup/app.slice/run-1.scope".into()];
+                }
+            })
+    };
+    let base = |captured: &Captured| {
+        let place = captured.host().cgroup_v2;
+        let base = place.value().expect("a place").memory_base.clone();
+        base.map(|base| captured.roots().shown(&base.dir))
+    };
+    let delegated = alone("536870912\n", false);
+    assert_eq!(
+        base(&delegated),
+        Fact::present("/sys/fs/cgroup/app.slice/run-1.scope".into())
+    );
+    let unlimited = alone("max\n", true);
+    assert_eq!(
+        base(&unlimited),
+        Fact::present("/sys/fs/cgroup/app.slice".into()),
+        "beside the unit"
+    );
+    assert!(codes(&unlimited).is_empty());
+    let limited = alone("536870912\n", true);
+    let because = base(&limited);
+    let because = because.because().expect("no place");
+    assert!(
+        because.contains("without Delegate=") && because.contains("must not be left"),
+        "{because}"
+    );
+    assert_eq!(codes(&limited), ["C6", "C12"]);
+    let fix = finding(&limited, "C6").fix.join("\n");
+    assert!(fix.contains("Delegate=yes"), "{fix}");
+}
