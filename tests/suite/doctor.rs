@@ -180,7 +180,7 @@ fn causes_are_explained_by_name() {
     assert_eq!(unknown.status.code(), Some(2));
     let error = String::from_utf8(unknown.stderr).unwrap();
     assert!(
-        error.contains("no cause `C16`") && error.contains("hint:"),
+        error.contains("no cause `C17`") && error.contains("hint:"),
         "{error}"
     );
 }
