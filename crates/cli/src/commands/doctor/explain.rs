@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn an_unknown_cause_is_wrong_usage() {
-        let error = explain("C16", 80).expect_err("no such cause");
+        let error = explain("C17", 80).expect_err("no such cause");
         assert_eq!(error.code, USAGE);
         assert!(error.hint.is_some_and(|hint| hint.contains("list")));
     }
