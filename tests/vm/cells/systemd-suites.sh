@@ -1,7 +1,7 @@
 #!/bin/sh
 # systemd runs the machine, uid 1000 in the root group: the suites of the limit and
 # of what is left behind, in scopes of the user's manager.
-#@ kernels 6.1
+#@ full-kernels 6.1
 #@ layout systemd
 #@ memory 2048
 #@ suites limit containment report transparency

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Pure cgroup v2, root: several jobs under one total, which the kernel holds.
-#@ kernels 6.1
+#@ full-kernels 6.1
 #@ layout v2
 #@ memory 2048
 #@ suites budget

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Pure cgroup v2, uid 1000 in a delegated subtree: the behaviour suites themselves.
-#@ kernels 6.1
+#@ full-kernels 6.1
 #@ layout v2
 #@ memory 2048
 #@ suites limit containment report transparency
