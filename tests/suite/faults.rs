@@ -6,9 +6,13 @@
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use integration_tests::each_setting;
-use integration_tests::harness::{Account, Finished, Mechanism, Scene, Setting};
+use integration_tests::harness::{
+    Account, Finished, Mechanism, PATIENCE, Requirement, Running, Scene, Setting, memcap_groups,
+    poll_until,
+};
 use serde_json::Value;
 
 /// memcap's own failures.
@@ -165,6 +169,65 @@ fn a_full_disk_is_said_and_leaves_no_half_report() {
     assert_eq!(finished.stdout, b"fill\n", "{finished}");
 }
 
+/// A job under 64 MiB that wants 1 GiB, its pid, and those of its groups that have
+/// this file.
+fn growing_job<'scene>(scene: &'scene Scene, with: &str) -> (Running<'scene>, i32, PathBuf) {
+    let run = scene
+        .memcap()
+        .memory("64M")
+        .report(scene.path("report.json"));
+    let running = run.job("hog", ["1G", "--rate", "20M"]).start();
+    let found = poll_until(PATIENCE, || {
+        let processes = scene.processes();
+        let hog = processes.iter().find(|process| process.name == "hog")?.pid;
+        let of_hog = memcap_groups().into_iter().find(|group| {
+            let members = fs::read_to_string(group.path.join("cgroup.procs"));
+            let is_member =
+                members.is_ok_and(|text| text.lines().any(|pid| pid == hog.to_string()));
+            is_member && group.path.join(with).exists()
+        });
+        Some((hog, of_hog?.path))
+    });
+    let (pid, group) = found.expect("the job is in its groups");
+    (running, pid, group)
+}
+
+fn remove(group: &Path, member: i32) {
+    let above = group.parent().expect("a group above").join("cgroup.procs");
+    fs::write(above, member.to_string()).unwrap();
+    fs::remove_dir(group).unwrap();
+}
+
+#[test]
+fn a_tree_whose_limit_somebody_removes_is_ended_and_it_is_said() {
+    let Some(scene) = as_root_in_v1() else { return };
+    let (running, hog, limit) = growing_job(&scene, "memory.limit_in_bytes");
+    remove(&limit, hog);
+    let finished = running.wait();
+    finished.expect_code(EXIT_INTERNAL);
+    let report = report(&scene);
+    assert_eq!(report["verdict"]["kind"], "internal-error", "{report}");
+    let told = report["verdict"]["evidence"][0]
+        .as_str()
+        .unwrap_or_default();
+    assert!(told.contains("removed by somebody else"), "{report}");
+    assert_eq!(report["guarantee"], "none", "{report}");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_limit_holds_on_when_somebody_removes_what_follows_the_tree() {
+    let Some(scene) = as_root_in_v1() else { return };
+    let (running, hog, follows) = growing_job(&scene, "cgroup.freeze");
+    remove(&follows, hog);
+    let finished = running.wait();
+    finished.expect_code(137);
+    let report = report(&scene);
+    assert_eq!(report["verdict"]["kind"], "memory-limit", "{report}");
+    assert_eq!(report["verdict"]["by"], "kernel", "{report}");
+    scene.assert_nothing_left();
+}
+
 #[test]
 fn memcap_refuses_to_run_setuid() {
     let Some(scene) = as_root() else { return };
@@ -209,6 +272,15 @@ fn as_root() -> Option<Scene> {
         account: Account::Root,
         mechanism: Mechanism::Watchdog,
     })
+}
+
+/// With a group that holds the limit and another that follows the tree.
+fn as_root_in_v1() -> Option<Scene> {
+    let scene = Scene::open(Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    })?;
+    Requirement::CgroupV2Dir.is_met().then_some(scene)
 }
 
 /// Runs `words` as `"$@"` of a shell script.

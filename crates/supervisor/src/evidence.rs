@@ -41,6 +41,9 @@ pub(crate) enum Cause {
     /// The members of the budget held its total together, and it was this one's
     /// turn to go.
     Budget(Reached),
+    /// The group with the limit is not there any more: somebody has moved the tree
+    /// out and removed it.
+    LimitLost,
     /// The program that started us asked for it.
     StopAsked,
     /// The program that started us is gone.
@@ -50,7 +53,7 @@ pub(crate) enum Cause {
 impl Cause {
     /// Whether one of our limits was reached, rather than somebody's wish.
     pub(crate) fn is_a_limit(self) -> bool {
-        !matches!(self, Cause::StopAsked | Cause::HostGone)
+        !matches!(self, Cause::LimitLost | Cause::StopAsked | Cause::HostGone)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memcap_linux::ByteSize;
 
-use crate::evidence::{Evidence, JobEnd, LeftRunning, PeakSource};
+use crate::evidence::{Cause, Evidence, JobEnd, LeftRunning, PeakSource};
 use crate::lease::LeaseUse;
 use crate::processes::Processes;
 use crate::proof::{ProofKind, conclude};
@@ -90,7 +90,7 @@ impl Outcome {
             });
         let mut notes = prepared.notes;
         notes.extend(evidence.notes);
-        if !evidence.escaped.is_empty() {
+        if !evidence.escaped.is_empty() || evidence.cause == Some(Cause::LimitLost) {
             // What was set did not hold for the whole tree.
             plan.guarantee = Guarantee::None;
         }

@@ -157,6 +157,10 @@ pub(crate) fn judge(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
             VerdictKind::ProcessLimit,
             "the tree wanted more processes than it may have",
         ),
+        Some(Cause::LimitLost) => Verdict::new(
+            VerdictKind::InternalError,
+            "the group with the limit was removed by somebody else, and the tree was ended",
+        ),
         Some(Cause::StopAsked | Cause::HostGone) => {
             Verdict::new(VerdictKind::Interrupted, "we were asked to end the job")
         }

@@ -89,6 +89,8 @@ pub(crate) enum Input {
     Stalled,
     /// The tree wanted a process more than it may have.
     TooManyProcesses,
+    /// Nothing holds the limit any more.
+    LimitLost,
     /// The machine has less available than is to stay free.
     Short(Shortage),
     /// The members of a budget hold its total, and it is this one's turn to go.
@@ -223,6 +225,7 @@ impl Governor {
             Input::CpuUsedUp => self.ask_to_end(Cause::CpuLimit, now),
             Input::Stalled => self.ask_to_end(Cause::Stalled, now),
             Input::TooManyProcesses => self.end(Some(Cause::ProcessLimit)),
+            Input::LimitLost => self.end(Some(Cause::LimitLost)),
             Input::Short(shortage) => self.end(Some(Cause::Reserve(shortage))),
             Input::BudgetReached(reached) => self.end(Some(Cause::Budget(reached))),
             Input::MainEnded => self.end(None),

@@ -409,6 +409,15 @@ impl Enclosure {
         }
     }
 
+    /// Whether the group that held the limit has been removed: nobody but us should.
+    pub(crate) fn has_lost_its_limit(&self) -> bool {
+        self.limiting_group().is_some_and(|group| {
+            group
+                .symlink_metadata()
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        })
+    }
+
     /// Pids in the group that holds the limit; `None` where no group does, or
     /// it cannot be read.
     pub(crate) fn limited(&self) -> Option<BTreeSet<i32>> {

@@ -51,17 +51,20 @@ impl RollCall {
         self.next
     }
 
+    /// Whether it was due.
     pub(super) fn look_if_due(
         &mut self,
         enclosure: &Enclosure,
         now: Duration,
         pause: impl Fn(Duration),
-    ) {
-        if self.next.is_some_and(|next| now >= next) {
+    ) -> bool {
+        let is_due = self.next.is_some_and(|next| now >= next);
+        if is_due {
             let begun = Instant::now();
             self.look(enclosure, pause);
             self.next = Some(now + INTERVAL.max(begun.elapsed() * SHARE));
         }
+        is_due
     }
 
     /// Everybody who has left and is still there, those seen before included.

@@ -78,6 +78,10 @@ impl Keeper {
         if woken.oom {
             watch.enclosure.acknowledge_oom_signal();
         }
+        // The kernel signals the end of a group like an OOM kill in it.
+        if woken.oom && watch.enclosure.has_lost_its_limit() {
+            inputs.push(Input::LimitLost);
+        }
         if (woken.oom || woken.children) && watch.enclosure.kernel_has_killed() {
             inputs.push(Input::KernelOom);
         }
@@ -142,7 +146,11 @@ impl Keeper {
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
         let now = watch.now();
         let pause = |longest| self.pause(longest);
-        watch.roll_call.look_if_due(watch.enclosure, now, pause);
+        if watch.roll_call.look_if_due(watch.enclosure, now, pause)
+            && watch.enclosure.has_lost_its_limit()
+        {
+            inputs.push(Input::LimitLost);
+        }
         inputs.extend(watch.throttle());
         watch.record_what_is_due();
         inputs.push(Input::Tick);
