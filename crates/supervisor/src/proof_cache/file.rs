@@ -96,7 +96,8 @@ fn read_in(folder: &File) -> io::Result<Vec<u8>> {
     if !is_plain || !is_own(&data) || data.len() > LARGEST {
         return Err(not_ours());
     }
-    let mut text = Vec::new();
+    // One read, and one that finds the end.
+    let mut text = Vec::with_capacity(4 << 10);
     file.take(LARGEST).read_to_end(&mut text)?;
     Ok(text)
 }
