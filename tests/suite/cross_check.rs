@@ -7,9 +7,12 @@ use std::process::{Command, Stdio};
 use cgroups_rs::fs::cgroup::Cgroup;
 use cgroups_rs::fs::hierarchies;
 use cgroups_rs::fs::memory::MemController;
-use integration_tests::harness::{Account, Mechanism, OuterGroup, Scene, Setting, wait_until};
+use integration_tests::harness::{
+    Account, Mechanism, OuterGroup, Scene, Setting, memcap_binary, wait_until,
+};
 use memcap_linux::cgroup::{Limit, V1Memory};
 use memcap_linux::{ByteSize, FileError};
+use memcap_supervisor::{Job, Limits, Request, Supervisor, VerdictKind};
 
 const LIMIT: ByteSize = ByteSize::from_mib(64);
 
@@ -96,4 +99,37 @@ fn members_agree() {
     cat.wait().expect("ends");
     wait_until("it has left", || cgroup.procs().is_empty());
     assert_eq!(ours.processes().expect("readable"), Vec::<i32>::new());
+}
+
+#[test]
+fn a_group_of_theirs_takes_our_jobs() {
+    let (Some(scene), Some(group)) = (scene(), OuterGroup::make()) else {
+        return;
+    };
+    let supervisor = Supervisor::new().keeper(memcap_binary());
+    let below = supervisor.clone().below_cgroup(&theirs(&group));
+    let limits = Limits::memory(memcap_linux::SizeSpec::Bytes(LIMIT)).expect("a limit");
+    let job = Job::new(scene.job("hog")).arg("200M");
+    let outcome = below
+        .expect("it has a memory controller")
+        .run(Request::new(job, limits))
+        .expect("started");
+    assert_eq!(
+        outcome.verdict.kind,
+        VerdictKind::MemoryLimit,
+        "{outcome:?}"
+    );
+    let place = outcome.plan.place().expect("a group");
+    assert_eq!(place, group.path());
+
+    let cpu = Cgroup::load_with_specified_controllers(
+        hierarchies::auto(),
+        "nowhere",
+        vec!["cpu".to_owned()],
+    );
+    let refused = supervisor.below_cgroup(&cpu).expect_err("no memory");
+    assert_eq!(
+        refused.to_string(),
+        "`nowhere` is no control group for jobs: it has no memory controller"
+    );
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use memcap_linux::cgroup::{Membership, own_memberships};
 use memcap_linux::meminfo::{self, MachineMemory};
 use memcap_linux::mounts::{self, Mount};
-use memcap_linux::read_text;
+use memcap_linux::{one_line, read_text};
 use serde::Serialize;
 
 use crate::{
-    Ceiling, Ceilings, Fact, Roots, SystemdPlace, V1Place, V2Place, ceiling, systemd, v1, v2,
+    Ceiling, Ceilings, Fact, Mechanism, Roots, SystemdPlace, V1Place, V2Place, ceiling, systemd,
+    v1, v2,
 };
 
 /// What a plan needs to know about the host.
@@ -28,6 +29,16 @@ pub struct Host {
     pub systemd: Option<Fact<SystemdPlace>>,
     /// Every limit this process already lives under.
     pub ceilings: Ceilings,
+}
+
+/// Where jobs were to be is no group that could take them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no control group for jobs: {reason}", path.display())]
+pub struct NotAGroup {
+    /// What was named.
+    pub path: PathBuf,
+    /// Why not.
+    pub reason: String,
 }
 
 impl Host {
@@ -62,6 +73,42 @@ impl Host {
             systemd: None,
             ceilings,
         }
+    }
+
+    /// As [`Host::observe`], for jobs that are to be below the group with the
+    /// directory `dir`, and not in our own; with the mechanism that can hold a limit
+    /// there. Limits around us that are not around that group are no ceilings then.
+    ///
+    /// # Errors
+    /// When `dir` is no group of a mounted v2 or v1 memory hierarchy.
+    pub fn observe_below(roots: &Roots, dir: &Path) -> Result<(Host, Mechanism), NotAGroup> {
+        let wrong = |reason: &str| NotAGroup {
+            path: dir.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let own = std::fs::canonicalize(dir).map_err(|error| wrong(&error.to_string()))?;
+        let mounts = mounts::read(&roots.proc()).map_err(|error| wrong(&one_line(&error)))?;
+        // The last of those that are mounted in one place is the one that is seen.
+        let mount = mounts
+            .iter()
+            .filter(|mount| own.starts_with(roots.at(&mount.mount_point)))
+            .max_by_key(|mount| mount.mount_point.components().count())
+            .filter(|_| own.is_dir())
+            .ok_or_else(|| wrong("no directory"))?;
+        let mut host = Host::observe(roots);
+        host.systemd = Some(Fact::absent("the job's group was named"));
+        let mechanism = if mount.file_system == "cgroup2" {
+            host.cgroup_v2 = v2::place_below(roots, mount, own);
+            host.cgroup_v1 = Fact::absent("the group that was named is one of v2");
+            Mechanism::CgroupV2
+        } else if mount.has_controller("memory") {
+            host.cgroup_v1 = v1::place_below(roots, mount, own);
+            Mechanism::CgroupV1
+        } else {
+            return Err(wrong("in no cgroup v2 or v1 memory hierarchy"));
+        };
+        host.ceilings = ceiling::gather(&host.memory, &host.cgroup_v2, &host.cgroup_v1);
+        Ok((host, mechanism))
     }
 
     /// Asks systemd for what it would give us, once. A living manager answers in

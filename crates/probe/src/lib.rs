@@ -22,7 +22,7 @@ mod v2;
 pub use ceiling::{Ceiling, Ceilings};
 pub use fact::Fact;
 pub use facts::Facts;
-pub use host::Host;
+pub use host::{Host, NotAGroup};
 pub use mechanism::{Guarantee, Mechanism};
 pub use observed::Observed;
 pub use report::{

@@ -58,6 +58,11 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
         Ok(own) => own,
         Err(because) => return Fact::absent(because),
     };
+    place_below(roots, mount, own)
+}
+
+/// The place of jobs that are to be below this group.
+pub(crate) fn place_below(roots: &Roots, mount: &Mount, own: PathBuf) -> Fact<V1Place> {
     let base = if mount.is_read_only() {
         Fact::absent(format!(
             "{} is mounted read-only",

@@ -72,13 +72,26 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
         Err(because) => return Fact::absent(because),
     };
     let mount_point = roots.at(&mount.mount_point);
+    let around = upwards(&own, &mount_point);
+    found(roots, mount, own, &around)
+}
+
+/// The place of jobs that are to be below this very group.
+pub(crate) fn place_below(roots: &Roots, mount: &Mount, own: PathBuf) -> Fact<V2Place> {
+    let only = [own.clone()];
+    found(roots, mount, own, &only)
+}
+
+/// `around` are the groups in which others may be made, nearest first.
+fn found(roots: &Roots, mount: &Mount, own: PathBuf, around: &[PathBuf]) -> Fact<V2Place> {
+    let mount_point = roots.at(&mount.mount_point);
     let (memory_base, containment_base) = if mount.is_read_only() {
         let because = format!("{} is mounted read-only", mount.mount_point.display());
         (Fact::absent(because.clone()), Fact::absent(because))
     } else {
         (
-            memory_base(roots, &own, &mount_point),
-            containment_base(roots, &own, &mount_point),
+            memory_base(roots, around, &mount_point),
+            containment_base(roots, around),
         )
     };
     Fact::present(V2Place {
@@ -91,17 +104,17 @@ pub(crate) fn place(roots: &Roots, mounts: &[Mount], memberships: &[Membership])
 
 /// The nearest directory, from our own group upwards, that can take a leaf
 /// with a memory limit; the walk ends at the first limit it would leave.
-fn memory_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<MemoryBase> {
+fn memory_base(roots: &Roots, around: &[PathBuf], mount_point: &Path) -> Fact<MemoryBase> {
     let mut reasons = Vec::new();
-    for dir in upwards(own, mount_point) {
-        match memory_at(roots, &dir, mount_point) {
+    for dir in around {
+        match memory_at(roots, dir, mount_point) {
             Ok(base) => return Fact::present(base),
-            Err(reason) => reasons.push(format!("{}: {reason}", roots.shown(&dir).display())),
+            Err(reason) => reasons.push(format!("{}: {reason}", roots.shown(dir).display())),
         }
-        if let Some(limit) = own_limit(&dir) {
+        if let Some(limit) = own_limit(dir) {
             reasons.push(format!(
                 "{} has {limit}, which must not be left",
-                roots.shown(&dir).display()
+                roots.shown(dir).display()
             ));
             break;
         }
@@ -165,20 +178,17 @@ fn members(roots: &Roots, dir: &Path) -> Result<usize, String> {
 }
 
 /// The nearest directory that can take a group for following a tree.
-fn containment_base(roots: &Roots, own: &Path, mount_point: &Path) -> Fact<PathBuf> {
+fn containment_base(roots: &Roots, around: &[PathBuf]) -> Fact<PathBuf> {
     let mut reasons = Vec::new();
-    for dir in upwards(own, mount_point) {
-        if roots.is_writable(&dir) && roots.is_writable(&dir.join("cgroup.procs")) {
-            return Fact::present(dir);
+    for dir in around {
+        if roots.is_writable(dir) && roots.is_writable(&dir.join("cgroup.procs")) {
+            return Fact::present(dir.clone());
         }
-        reasons.push(format!(
-            "{}: not ours to write",
-            roots.shown(&dir).display()
-        ));
-        if let Some(limit) = own_limit(&dir) {
+        reasons.push(format!("{}: not ours to write", roots.shown(dir).display()));
+        if let Some(limit) = own_limit(dir) {
             reasons.push(format!(
                 "{} has {limit}, which must not be left",
-                roots.shown(&dir).display()
+                roots.shown(dir).display()
             ));
             break;
         }

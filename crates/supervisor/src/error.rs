@@ -14,6 +14,9 @@ pub enum SupervisorError {
     /// No mechanism fits.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Where jobs are to be is no place for them.
+    #[error(transparent)]
+    Group(#[from] memcap_probe::NotAGroup),
     /// A budget cannot be made, or has no place for the job.
     #[error(transparent)]
     Budget(#[from] BudgetError),
@@ -57,6 +60,11 @@ impl SupervisorError {
     pub fn hint(&self) -> Option<String> {
         match self {
             SupervisorError::Plan(error) => Some(error.hint().to_owned()),
+            SupervisorError::Group(_) => Some(
+                "name the directory of a group in a mounted cgroup v2 hierarchy, or in v1's \
+                 memory hierarchy"
+                    .into(),
+            ),
             SupervisorError::Budget(error) => error.hint().map(str::to_owned),
             SupervisorError::StartKeeper { .. } => Some(
                 "the keeper is the `memcap` executable: install it on PATH, name it with \

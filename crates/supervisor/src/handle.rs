@@ -1,446 +1,18 @@
-//! Starting jobs, and holding them while they run.
+//! Holding a job while it runs.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use memcap_linux::{ByteSize, ProcessId, signals};
-use memcap_probe::{Host, Roots};
+use memcap_linux::ByteSize;
 
-use crate::budget::Place;
 use crate::conversation::{Conversation, Heard};
-use crate::error::KeeperRefusal;
-use crate::guardian::Guardian;
-use crate::keeper;
-use crate::keeper::start::{self, EnvChanges};
-use crate::plan::{ceilings, needs_systemd, plan};
-use crate::proof::{self, PlannedProof};
-use crate::proof_cache::ProofCache;
-use crate::stream::{self, JobEnds, OwnEnds};
-use crate::wire::{self, Inbox, Prepared, Spec, ToKeeper, Word};
-use crate::{
-    LeasePolicy, Limits, Mechanism, MechanismChoice, Moment, Outcome, Plan, Rejected, Request,
-    SupervisorError,
-};
-
-/// Starts runs. One is enough for a whole program; it may be shared between
-/// threads.
-///
-/// ```no_run
-/// use memcap_supervisor::{Job, Limits, Request, Stream, Supervisor};
-///
-/// let supervisor = Supervisor::new();
-/// let job = Job::new("sort").arg("big.txt").stdout(Stream::Piped);
-/// let handle = supervisor.spawn(Request::new(job, Limits::memory("1G".parse()?)?))?;
-/// let (outcome, output) = handle.wait_with_output()?;
-/// println!("{}: {} bytes sorted", outcome.verdict.kind, output.stdout.len());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// In the host process nothing changes: no signal handler, no signal mask, no
-/// subreaper, no working directory. It may ignore SIGCHLD, reap all its children
-/// with `waitpid(-1)`, block signals (a job inherits the mask of the thread that
-/// starts it, as with [`std::process::Command`]) and fork.
-#[derive(Debug, Clone)]
-pub struct Supervisor {
-    keeping: Keeping,
-    owns_children: bool,
-    forks_keeper: bool,
-    mirrors_stops: bool,
-    proofs: ProofCache,
-}
-
-#[derive(Debug, Clone)]
-enum Keeping {
-    /// By a process of this executable.
-    Program(PathBuf),
-    /// By a thread of ours.
-    Thread,
-}
-
-impl Default for Supervisor {
-    fn default() -> Self {
-        Supervisor::new()
-    }
-}
-
-impl Supervisor {
-    /// The keeper is this very program if it has called [`keeper::hook`], else
-    /// `memcap` on `PATH`.
-    pub fn new() -> Supervisor {
-        Supervisor {
-            keeping: Keeping::Program(keeper::own_program().unwrap_or_else(|| "memcap".into())),
-            owns_children: false,
-            forks_keeper: false,
-            mirrors_stops: false,
-            proofs: ProofCache::default(),
-        }
-    }
-
-    /// Without a keeper process: a thread of this program prepares, starts and
-    /// watches each job (Linux 5.4).
-    ///
-    /// Weaker where this program dies: then nobody watches. The main process is
-    /// killed with it; its descendants live on, without a limit under
-    /// [`crate::Mechanism::Watchdog`], until the next start sweeps their group. And
-    /// where [`Plan::containment`] says [`crate::Containment::InProcess`], a
-    /// descendant that flees (`setsid`, double fork) before it was first seen
-    /// outlives the job.
-    pub fn in_process() -> Supervisor {
-        Supervisor {
-            keeping: Keeping::Thread,
-            owns_children: false,
-            forks_keeper: false,
-            mirrors_stops: false,
-            proofs: ProofCache::default(),
-        }
-    }
-
-    /// Names the keeper's executable: `memcap`, or a program that begins with
-    /// [`keeper::hook`].
-    #[must_use]
-    pub fn keeper(self, executable: impl Into<PathBuf>) -> Supervisor {
-        Supervisor {
-            keeping: Keeping::Program(executable.into()),
-            ..self
-        }
-    }
-
-    /// Makes this process a subreaper when a job starts, and lets it end every
-    /// descendant it has should the keeper be killed: orphans of the job come
-    /// here then. Only for a program that does nothing but run one job.
-    #[must_use]
-    pub fn owns_all_children(self) -> Supervisor {
-        Supervisor {
-            owns_children: true,
-            ..self
-        }
-    }
-
-    /// Forks the keeper off this process instead of executing its program,
-    /// which saves most of what starting a run costs. Only while this process
-    /// has a single thread, and for jobs that take its streams and environment
-    /// as they are; otherwise the program is executed all the same. The keeper
-    /// then shares this process's memory until either writes to it: for a
-    /// program that is small when it starts jobs.
-    #[must_use]
-    pub fn forks_keeper(self) -> Supervisor {
-        Supervisor {
-            forks_keeper: true,
-            ..self
-        }
-    }
-
-    /// Stops this process when the job's main process stops (Ctrl-Z, SIGSTOP, a
-    /// background job that reads the terminal) and continues it with the job,
-    /// so that whoever waits for this process sees what it would see of the
-    /// job. For a program that stands in for one job, as a shell's child.
-    #[must_use]
-    pub fn mirrors_stops(self) -> Supervisor {
-        Supervisor {
-            mirrors_stops: true,
-            ..self
-        }
-    }
-
-    /// Keeps in this folder what the trial before a run has shown, so that later
-    /// programs of the same user need none until the machine, its layout of groups
-    /// or the place of the job changes. Without it a supervisor remembers for itself
-    /// alone, and writes no file.
-    ///
-    /// The folder is made (0700) when there is something to keep. Nothing is
-    /// believed of a folder or file that anybody else could have written, and one
-    /// that cannot be written costs a later run its own trial, of a few
-    /// milliseconds.
-    #[must_use]
-    pub fn proof_cache(self, folder: impl Into<PathBuf>) -> Supervisor {
-        Supervisor {
-            proofs: self.proofs.in_folder(folder.into()),
-            ..self
-        }
-    }
-
-    /// Makes the trial before each run anew, whatever is known, and keeps what
-    /// that shows.
-    #[must_use]
-    pub fn renews_proofs(self) -> Supervisor {
-        Supervisor {
-            proofs: self.proofs.renewing(),
-            ..self
-        }
-    }
-
-    /// What would be done on this host. Starts nothing.
-    ///
-    /// # Errors
-    /// When no mechanism fits.
-    pub fn plan(&self, request: &Request) -> Result<Plan, SupervisorError> {
-        let mut host = Host::observe(&Roots::default());
-        let refused = self.refused_here();
-        let plan = choose(&request.limits, request.mechanism, &mut host, &refused)?;
-        Ok(self.finished(plan, &host))
-    }
-
-    /// Runs a job to its end.
-    ///
-    /// # Errors
-    /// When nothing could be started. A failing job is an [`Outcome`].
-    pub fn run(&self, request: Request) -> Result<Outcome, SupervisorError> {
-        self.spawn(request)?.wait()
-    }
-
-    /// Starts a job. When this returns, it runs under its limit, or it is
-    /// already known why not.
-    ///
-    /// # Errors
-    /// When no mechanism fits or the keeper does not start.
-    pub fn spawn(&self, request: Request) -> Result<Handle, SupervisorError> {
-        self.spawn_as_planned(request, |_| {})
-    }
-
-    /// As [`Supervisor::spawn`]; `tell` is shown the plan before anything is
-    /// started.
-    ///
-    /// # Errors
-    /// As [`Supervisor::spawn`].
-    pub fn spawn_as_planned(
-        &self,
-        request: Request,
-        tell: impl FnOnce(&Plan),
-    ) -> Result<Handle, SupervisorError> {
-        self.launch(request, tell, None)
-    }
-
-    /// As [`Supervisor::spawn_as_planned`], as a member of a budget where there is
-    /// one.
-    pub(crate) fn launch(
-        &self,
-        request: Request,
-        tell: impl FnOnce(&Plan),
-        place: Option<Place>,
-    ) -> Result<Handle, SupervisorError> {
-        let Request {
-            job,
-            limits,
-            mechanism,
-            sample_every,
-            record,
-            trace,
-            lease,
-            expected_peak: _,
-        } = request;
-        let mechanism = place.as_ref().map_or(mechanism, Place::mechanism);
-        if keeper::is_without_hook() {
-            return Err(SupervisorError::NoHook);
-        }
-        if self.owns_children {
-            signals::keep_dead_children();
-            nix::sys::prctl::set_child_subreaper(true)
-                .map_err(|errno| SupervisorError::Channel(errno.into()))?;
-        }
-        let mut host = Host::observe(&Roots::default());
-        let mut refused = self.refused_here();
-        refused.extend(place.iter().flat_map(Place::refused));
-        let choose = |host: &mut Host, refused: &[Rejected]| match &place {
-            Some(place) => place.plan(&limits, |own| choose(own, mechanism, host, refused)),
-            None => choose(&limits, mechanism, host, refused),
-        };
-        let mut chosen = choose(&mut host, &refused).map(|plan| self.finished(plan, &host))?;
-        tell(&chosen);
-        let closed_streams = stream::closed(&job.streams);
-        let (theirs, ours) = stream::open(job.streams).map_err(SupervisorError::Stream)?;
-        let carried = place.as_ref().map(Place::descriptors).transpose()?;
-        let seating = place
-            .as_ref()
-            .zip(carried.as_ref())
-            .map(|(place, carried)| place.seating(carried));
-        let (stream, guardian) = self.start_guardian(&job.env, theirs, carried)?;
-        let (looks, looked) = channel();
-        let control = Control {
-            stream: Arc::new(Mutex::new(
-                stream.try_clone().map_err(SupervisorError::Channel)?,
-            )),
-            forwarded: Arc::default(),
-        };
-        let mut conversation = Conversation {
-            reader: stream,
-            inbox: Inbox::default(),
-            guardian,
-            plan: chosen.clone(),
-            prepared: Prepared::default(),
-            forwarded: Arc::clone(&control.forwarded),
-            owns_children: self.owns_children,
-            place: None,
-            trial: None,
-            looks,
-        };
-        loop {
-            let spec = Spec {
-                program: Word(job.program.clone()),
-                args: job.args.iter().cloned().map(Word).collect(),
-                current_dir: job.current_dir.clone().map(|dir| Word(dir.into())),
-                placement: chosen.placement.clone(),
-                trial: chosen.proof == Some(PlannedProof::Fresh),
-                containment_base: chosen.containment_base.clone(),
-                surroundings: chosen.surroundings.clone(),
-                limit: chosen.limit,
-                swap: chosen.swap,
-                soft: chosen.throttle,
-                time: limits.time,
-                cpu: limits.cpu,
-                processes: limits.processes,
-                keep_free: chosen.keep_free,
-                grace: limits.grace,
-                sample_every,
-                record,
-                trace: trace.clone().map(|file| Word(file.into())),
-                lease: lease == LeasePolicy::On,
-                budget: seating.clone(),
-                host: ProcessId::current(),
-                mirrors_stops: self.mirrors_stops,
-                closed_streams,
-                signal_mask: signals::blocked(),
-                ignored_signals: signals::ignored_at_start(),
-            };
-            match control.send(&ToKeeper::Start(Box::new(spec))) {
-                // Gone already: how, is learned by listening.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-                sent => sent.map_err(SupervisorError::Channel)?,
-            }
-            let begun = conversation.begin(lease)?;
-            // The job runs by now: this costs it nothing.
-            proof::learn(&chosen, conversation.trial.as_ref(), &self.proofs);
-            let refusal = match begun {
-                Ok(outcome) => {
-                    conversation.place = place;
-                    return Ok(Handle {
-                        keeper_pid: conversation.guardian.pid(),
-                        plan: chosen,
-                        link: match outcome {
-                            Some(outcome) => Link::Over(Some(outcome)),
-                            None => Link::Here(Box::new(conversation)),
-                        },
-                        control,
-                        looked,
-                        streams: ours,
-                        owner: std::process::id(),
-                    });
-                }
-                Err(refusal) => refusal,
-            };
-            proof::doubt(&chosen, &self.proofs);
-            if let MechanismChoice::Only(_) = mechanism {
-                return Err(KeeperRefusal(refusal).into());
-            }
-            refused.push(refusal);
-            chosen = choose(&mut host, &refused).map(|plan| self.finished(plan, &host))?;
-            conversation.plan = chosen.clone();
-        }
-    }
-
-    /// What a thread cannot do.
-    fn refused_here(&self) -> Vec<Rejected> {
-        match self.keeping {
-            Keeping::Program(_) => Vec::new(),
-            Keeping::Thread => vec![Rejected {
-                mechanism: Mechanism::Systemd,
-                reason: "a scope would take this whole program in; it needs a keeper process"
-                    .into(),
-            }],
-        }
-    }
-
-    /// The plan as this supervisor carries it out, on this host.
-    fn finished(&self, plan: Plan, host: &Host) -> Plan {
-        let around = ceilings(&plan.placement, host);
-        Plan {
-            proof: proof::planned(&plan.placement, &around, host, &self.proofs),
-            ..self.kept(plan)
-        }
-    }
-
-    /// The plan with the weaker containment of a thread.
-    fn kept(&self, plan: Plan) -> Plan {
-        match self.keeping {
-            Keeping::Program(_) => plan,
-            Keeping::Thread => plan.kept_by_a_thread(),
-        }
-    }
-
-    fn start_guardian(
-        &self,
-        env: &EnvChanges,
-        streams: JobEnds,
-        carried: Option<[OwnedFd; 2]>,
-    ) -> Result<(UnixStream, Guardian), SupervisorError> {
-        let path = match &self.keeping {
-            Keeping::Program(path) => path,
-            Keeping::Thread => {
-                let (near, far) = UnixStream::pair().map_err(SupervisorError::Channel)?;
-                let thread = keeper::in_a_thread(far, environment(env), streams, carried)
-                    .map_err(SupervisorError::Thread)?;
-                return Ok((near, Guardian::Thread(Some(thread))));
-            }
-        };
-        if self.forks_keeper
-            && let Some(forked) = start::fork(env, &streams).map_err(SupervisorError::ForkKeeper)?
-        {
-            return Ok(forked);
-        }
-        let carried = carried.as_ref().map_or(&[][..], |carried| carried);
-        start::execute(path, env, streams, carried).map_err(|source| SupervisorError::StartKeeper {
-            path: path.clone(),
-            source,
-        })
-    }
-}
-
-impl Supervisor {
-    /// The plan for limits without a request.
-    pub(crate) fn plan_for(
-        &self,
-        limits: &Limits,
-        mechanism: MechanismChoice,
-        refused: &[Rejected],
-    ) -> Result<Plan, SupervisorError> {
-        let mut host = Host::observe(&Roots::default());
-        let refused = [&self.refused_here(), refused].concat();
-        let plan = choose(limits, mechanism, &mut host, &refused)?;
-        Ok(self.kept(plan))
-    }
-}
-
-/// Plans, and asks systemd first where the plan depends on it.
-fn choose(
-    limits: &Limits,
-    mechanism: MechanismChoice,
-    host: &mut Host,
-    refused: &[Rejected],
-) -> Result<Plan, SupervisorError> {
-    if needs_systemd(limits, mechanism, host, refused) {
-        host.ask_systemd(&Roots::default());
-    }
-    Ok(plan(limits, mechanism, host, refused)?)
-}
-
-/// Our environment with the job's changes.
-fn environment(changes: &EnvChanges) -> Vec<(OsString, OsString)> {
-    let mut env: BTreeMap<_, _> = std::env::vars_os().collect();
-    for (name, value) in changes {
-        match value {
-            Some(value) => env.insert(name.clone(), value.clone()),
-            None => env.remove(name),
-        };
-    }
-    env.into_iter().collect()
-}
+use crate::stream::OwnEnds;
+use crate::wire::{self, ToKeeper};
+use crate::{Moment, Outcome, Plan, SupervisorError};
 
 /// The memory of a running tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -454,7 +26,7 @@ pub struct Sample {
 /// Something happened to a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The tree's memory, as often as [`Request::sample_every`] asked for.
+    /// The tree's memory, as often as [`crate::Request::sample_every`] asked for.
     Sample(Sample),
     /// It is over; [`Handle::wait`] returns at once.
     Ended,
@@ -535,6 +107,19 @@ pub struct Control {
 }
 
 impl Control {
+    /// Over the channel to the keeper.
+    pub(crate) fn over(stream: UnixStream) -> Control {
+        Control {
+            stream: Arc::new(Mutex::new(stream)),
+            forwarded: Arc::default(),
+        }
+    }
+
+    /// The signals that the job has got.
+    pub(crate) fn forwarded(&self) -> Arc<Mutex<Vec<i32>>> {
+        Arc::clone(&self.forwarded)
+    }
+
     /// Passes a signal to the job's main process. A job that dies of it was
     /// interrupted, not failed.
     pub fn signal(&self, signal: i32) {
@@ -545,7 +130,7 @@ impl Control {
     /// Passes SIGTSTP or SIGCONT to the job's main process, as
     /// [`Control::signal`] does, for a request that was `seen` at this moment at
     /// the latest. Where both this process and the job have been stopped since
-    /// ([`Supervisor::mirrors_stops`]) it is obsolete, and nothing happens: who
+    /// ([`crate::Supervisor::mirrors_stops`]) it is obsolete, and nothing happens: who
     /// stops or continues a whole process group sends the job a copy of its own,
     /// and what is passed on must not come when the next one has arrived.
     pub fn job_control(&self, signal: i32, seen: Moment) {
@@ -576,7 +161,7 @@ impl Control {
         let _ = self.send(message);
     }
 
-    fn send(&self, message: &ToKeeper) -> std::io::Result<()> {
+    pub(crate) fn send(&self, message: &ToKeeper) -> std::io::Result<()> {
         let poisoned = |_| std::io::Error::other("a thread panicked while it was sending");
         let stream = self.stream.lock().map_err(poisoned)?;
         wire::send(&stream, message)
@@ -584,12 +169,35 @@ impl Control {
 }
 
 impl Handle {
+    /// A job that its keeper has started; with `outcome`, one that is over already.
+    pub(crate) fn on(
+        conversation: Conversation,
+        outcome: Option<Box<Outcome>>,
+        plan: Plan,
+        control: Control,
+        looked: Receiver<Sample>,
+        streams: OwnEnds,
+    ) -> Handle {
+        Handle {
+            keeper_pid: conversation.guardian.pid(),
+            plan,
+            link: match outcome {
+                Some(outcome) => Link::Over(Some(outcome)),
+                None => Link::Here(Box::new(conversation)),
+            },
+            control,
+            looked,
+            streams,
+            owner: std::process::id(),
+        }
+    }
+
     /// How the job is held.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// The keeper's pid; our own in [`Supervisor::in_process`].
+    /// The keeper's pid; our own in [`crate::Supervisor::in_process`].
     pub fn keeper_pid(&self) -> u32 {
         self.keeper_pid
     }

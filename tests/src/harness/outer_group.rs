@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::require::{Requirement, v1_memory_mount};
+use super::require::{Requirement, v1_memory_mount, v2_mount};
+use super::setting::Mechanism;
 use super::wait::poll_until;
 
 /// A v1 memory group below our own. It is removed when dropped, after the run
@@ -17,22 +18,44 @@ pub struct OuterGroup {
 }
 
 impl OuterGroup {
-    /// Makes one without a limit; `None` (and `skipped: reason`) where that
-    /// takes what this machine or user does not have. The account of a scene
+    /// Makes one in the hierarchy of a mechanism, for a scene whose setting has
+    /// it.
+    ///
+    /// # Panics
+    /// Where the kernel refuses it.
+    pub fn make_in(mechanism: Mechanism) -> Option<OuterGroup> {
+        match mechanism {
+            Mechanism::CgroupV1 => OuterGroup::make(),
+            Mechanism::CgroupV2 => {
+                let home = v2_mount()?;
+                let granted = fs::write(home.join("cgroup.subtree_control"), "+memory");
+                assert!(granted.is_ok(), "{}: {granted:?}", home.display());
+                Some(OuterGroup::below(home))
+            }
+            Mechanism::Systemd | Mechanism::Watchdog | Mechanism::Rlimit => None,
+        }
+    }
+
+    /// Makes one without a limit in v1's memory hierarchy; `None` (and `skipped:
+    /// reason`) where that takes what this machine or user does not have. The account of a scene
     /// does not matter: whoever runs the suite makes the group.
     ///
     /// # Panics
     /// As [`Requirement::is_met`].
     pub fn make() -> Option<OuterGroup> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         if !Requirement::Root.is_met() || !Requirement::CgroupV1.is_met() {
             return None;
         }
         let home = v1_memory_mount()?.join(own_place()?.trim_start_matches('/'));
+        Some(OuterGroup::below(home))
+    }
+
+    fn below(home: PathBuf) -> OuterGroup {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = home.join(format!("test-of-memcap-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Some(OuterGroup { path, home })
+        OuterGroup { path, home }
     }
 
     /// Its directory.
@@ -58,7 +81,11 @@ impl OuterGroup {
     /// Where the kernel refuses the limit.
     pub fn limit(&self, bytes: u64) {
         let text = bytes.to_string();
-        for file in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {
+        for file in [
+            "memory.max",
+            "memory.limit_in_bytes",
+            "memory.memsw.limit_in_bytes",
+        ] {
             let path = self.path.join(file);
             if path.exists() {
                 let written = fs::write(&path, &text);

@@ -163,7 +163,7 @@ pub(super) fn v1_memory_mount() -> Option<PathBuf> {
         .map(|m| m.path)
 }
 
-fn v2_mount() -> Option<PathBuf> {
+pub(super) fn v2_mount() -> Option<PathBuf> {
     mounts()
         .find(|mount| mount.kind == "cgroup2")
         .map(|mount| mount.path)
