@@ -1,6 +1,8 @@
 //! What the keeper makes around a job: the group that holds the limit, and the
 //! group that follows the tree. Made before the job, removed after it.
 
+mod limits;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -10,8 +12,6 @@ use std::path::{Path, PathBuf};
 
 use memcap_linux::cgroup::{Entrance, FlatKeyed, Limit, V1Memory, V2Group};
 use memcap_linux::{ByteSize, FileError, one_line, proc};
-use memcap_probe::MemoryBase;
-use memcap_probe::trial::{HarmlessTrial, Standing};
 use nix::poll::PollFlags;
 
 use super::home::Home;
@@ -22,9 +22,12 @@ use super::scope::{Scope, sweep_scopes};
 use super::sweep::sweep;
 use crate::evidence::GroupCounters;
 use crate::plan::Placement;
-use crate::proof::attempt;
-use crate::throttle::{Rules, ThrottleBy};
 use crate::wire::{Prepared, Spec, Surroundings};
+
+use self::limits::{
+    kill_as_a_whole, limit_softly, limit_tasks, make_directory, open_base, try_first,
+};
+pub(super) use self::limits::{limit_v1, limit_v2};
 
 /// How far below its limit a v1 group's peak may stay when the limit was what
 /// was hit: charges come in batches of 64 pages per CPU.
@@ -490,173 +493,6 @@ fn v2_counters(all: &FlatKeyed, own: Option<&FlatKeyed>) -> Option<GroupCounters
         },
         own_limit_hit: own_ooms.map(|count| count > 0),
     })
-}
-
-/// The trial beside the job's place, where one is wanted. Only a limit that was
-/// seen to be ignored is refused; one that was not met holds as far as it can be
-/// read back.
-fn try_first(spec: &Spec, place: &Path, prepared: &mut Prepared) -> Result<(), EnclosureError> {
-    if !spec.trial {
-        return Ok(());
-    }
-    prepared.trial = attempt(spec.placement.mechanism(), place);
-    match &prepared.trial {
-        Some(HarmlessTrial {
-            standing: Standing::Fails,
-            seen,
-        }) => Err(EnclosureError::Ignored {
-            place: place.to_owned(),
-            seen: seen.clone(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Makes a base able to take leaves with limits.
-fn open_base(base: &MemoryBase, spec: &Spec) -> Result<Option<Room>, EnclosureError> {
-    let group = V2Group::at(&base.dir);
-    let room = if base.make_room {
-        Some(Room::open(&group, spec)?)
-    } else {
-        Room::shared(&group)
-    };
-    if base.enable_memory
-        && let Err(error) = group.enable_for_children("memory")
-    {
-        if let Some(room) = room {
-            // As in `Enclosure::prepare`.
-            let _ = room.close();
-        }
-        return Err(error.into());
-    }
-    Ok(room)
-}
-
-/// Lets `pids.max` hold the number of processes where the directory has it;
-/// elsewhere the keeper counts.
-fn limit_tasks(
-    directory: &V2Group,
-    limit: u64,
-    prepared: &mut Prepared,
-) -> Result<Option<File>, EnclosureError> {
-    match directory.set_max_tasks(limit) {
-        Err(error) if error.is_absent() => return Ok(None),
-        outcome => outcome?,
-    }
-    let found = directory.max_tasks()?;
-    if found != Some(limit) {
-        return Err(EnclosureError::TasksReadBack {
-            file: "pids.max".to_owned(),
-            found,
-            wanted: limit,
-        });
-    }
-    let events = match directory.task_events_file() {
-        // Before Linux 4.6 nobody tells of a refusal: it stands, and is the job's.
-        Err(error) if error.is_absent() => return Ok(None),
-        outcome => outcome?,
-    };
-    prove(prepared, directory, "pids.max", limit);
-    Ok(Some(events))
-}
-
-/// Sets `memory.high`, or makes sure that the directory can be frozen.
-fn limit_softly(
-    directory: &V2Group,
-    rules: &Rules,
-    prepared: &mut Prepared,
-) -> Result<(), EnclosureError> {
-    match rules.by {
-        ThrottleBy::MemoryHigh => {
-            directory.set_high(Limit::At(rules.soft))?;
-            check_read_back("memory.high", directory.high()?, rules.soft)?;
-            prove(prepared, directory, "memory.high", rules.soft.bytes());
-        }
-        // Before Linux 5.2 there is no such file.
-        ThrottleBy::Freezes => directory.set_frozen(false)?,
-    }
-    Ok(())
-}
-
-/// Adds what was read back to the proof.
-fn prove(prepared: &mut Prepared, group: &V2Group, file: &str, value: u64) {
-    prepared.prove(format!(
-        "{} = {value}, read back",
-        group.path().join(file).display()
-    ));
-}
-
-/// Whom the kernel kills in the group, it kills with all of it.
-fn kill_as_a_whole(group: &V2Group) -> Result<(), FileError> {
-    match group.set_oom_group() {
-        // Before Linux 4.19; the keeper ends the tree after the first kill.
-        Err(error) if !error.is_absent() => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Sets and reads back; returns the proof in words.
-pub(super) fn limit_v2(
-    group: &V2Group,
-    limit: ByteSize,
-    swap: ByteSize,
-) -> Result<String, EnclosureError> {
-    group.set_max(limit)?;
-    match group.set_swap_max(swap) {
-        Err(error) if !error.is_absent() => return Err(error.into()),
-        _ => {}
-    }
-    check_read_back("memory.max", group.max()?, limit)?;
-    match group.swap_max() {
-        // As above.
-        Err(error) if error.is_absent() => {}
-        found => check_read_back("memory.swap.max", found?, swap)?,
-    }
-    Ok(format!(
-        "{} = {}, read back",
-        group.path().join("memory.max").display(),
-        limit.bytes()
-    ))
-}
-
-pub(super) fn limit_v1(
-    group: &V1Memory,
-    limit: ByteSize,
-    swap: ByteSize,
-) -> Result<String, EnclosureError> {
-    group.set_limit(limit, swap)?;
-    check_read_back("memory.limit_in_bytes", group.limit()?, limit)?;
-    if group.counts_swap() {
-        check_read_back(
-            "memory.memsw.limit_in_bytes",
-            group.limit_with_swap()?,
-            limit.saturating_add(swap),
-        )?;
-    }
-    Ok(format!(
-        "{} = {}, read back",
-        group.path().join("memory.limit_in_bytes").display(),
-        limit.bytes()
-    ))
-}
-
-/// The kernel rounds down to whole pages, of at most 64 KiB.
-fn check_read_back(file: &str, found: Limit, wanted: ByteSize) -> Result<(), EnclosureError> {
-    const LARGEST_PAGE: ByteSize = ByteSize::from_kib(64);
-    match found {
-        Limit::At(bytes) if bytes <= wanted && wanted.saturating_sub(bytes) < LARGEST_PAGE => {
-            Ok(())
-        }
-        Limit::At(_) | Limit::Unlimited => Err(EnclosureError::ReadBack {
-            file: file.to_owned(),
-            found,
-            wanted,
-        }),
-    }
-}
-
-fn make_directory(base: &Path) -> Result<V2Group, EnclosureError> {
-    Ok(V2Group::create(base, &names::name(names::DIRECTORY)?)?)
 }
 
 #[cfg(test)]
