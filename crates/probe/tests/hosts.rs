@@ -13,6 +13,8 @@ mod bundles;
 mod controller;
 #[path = "hosts/findings.rs"]
 mod findings;
+#[path = "hosts/honest.rs"]
+mod honest;
 #[path = "hosts/hostile.rs"]
 mod hostile;
 #[path = "hosts/limits.rs"]
