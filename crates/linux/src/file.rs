@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What was being done to a file when it failed.
@@ -109,7 +110,12 @@ pub(crate) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Result<&'b 
     let failed = |error| FileError::new(Operation::Read, path, error);
     buffer.clear();
     buffer.reserve(USUAL_SIZE);
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    // A pipe in a captured host would make us wait for somebody who writes to it.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(failed)?;
     // `read_to_end` would ask for the size first and then look twice for more.
     loop {
         let filled = buffer.len();

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use memcap_probe::trial::facts_only;
-use memcap_probe::{DoctorReport, Fact, Facts, Host, Mechanism, Roots};
+use memcap_probe::{Fact, Host, Mechanism, Roots};
 use proptest::prelude::*;
 
 use crate::builder::{Captured, V2_MOUNT, group};
@@ -96,6 +96,16 @@ fn files_without_end_tell_nothing() {
     });
     assert!(is_unknown(&host.kernel) && is_unknown(&host.memory));
     assert!(is_unknown(&host.cgroup_v2) && is_unknown(&host.cgroup_v1));
+    nothing_is_offered(&host);
+}
+
+#[test]
+fn pipes_that_nobody_writes_to_tell_nothing() {
+    let (_folder, host) = host_of(|file| {
+        std::fs::remove_file(file).expect("removed");
+        nix::unistd::mkfifo(file, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    });
+    assert!(is_unknown(&host.kernel) && is_unknown(&host.memory));
     nothing_is_offered(&host);
 }
 
