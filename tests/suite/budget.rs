@@ -204,11 +204,19 @@ fn at_full_speed_the_total_holds_and_one_comes_to_its_end(scene: &Scene) {
     let host = Host::start(scene, TOTAL_WORD, &["200M", &fast, "200M", &fast]);
     let most = host.watch_total();
     host.assert_total_held(most);
-    // The kernel may have been faster than the keepers, and have its own choice.
     let reports = [host.report(0), host.report(1)];
-    let mut verdicts = reports.each_ref().map(Report::verdict);
-    verdicts.sort();
-    assert_eq!(verdicts, ["finished", "memory-limit by budget"]);
+    let ended = |report: &&Report| report.verdict() != "finished";
+    assert!(reports.iter().any(|report| ended(&report)), "{reports:?}");
+    for report in reports.iter().filter(ended) {
+        assert_eq!(report.verdict(), "memory-limit by budget", "{report}");
+    }
+    if ended(&&reports[0]) {
+        // The kernel was faster than the keepers, which never choose the eldest. It
+        // chooses again while what it has killed still holds memory.
+        assert!(scene.setting().mechanism.is_exact(), "{}", reports[0]);
+        let evidence = reports[0].text("/verdict/evidence/0");
+        assert_eq!(evidence, "oom_kill of the job's group is 1");
+    }
     for report in &reports {
         let requeue = report.get("/budget/requeue").unwrap() == true;
         assert_eq!(requeue, report.verdict() != "finished", "{report}");
@@ -287,7 +295,8 @@ fn who_was_ended_finds_room_when_another_has_finished(scene: &Scene) {
     }
     let ended = host.lines();
     let again = ended.iter().filter(|line| line.ends_with(" true")).count();
-    assert!(again >= 2, "{ended:#?}");
+    // Two do not fit; where starting takes long, the third comes when one is gone.
+    assert!(again >= 1, "{ended:#?}");
     host.finish();
 }
 
