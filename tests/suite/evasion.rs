@@ -119,6 +119,28 @@ fn a_job_that_leaves_its_group_is_told() {
     scene.assert_nothing_left();
 }
 
+/// Whoever has left is looked for about 100 ms after the start, for some
+/// milliseconds; the main process ends before, meanwhile and after.
+#[test]
+fn a_main_process_that_ends_while_others_are_looked_for_is_noticed() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    };
+    let (Some(scene), Some(elsewhere)) = (Scene::open(setting), OuterGroup::make()) else {
+        return;
+    };
+    let group = elsewhere.path().display();
+    let daemon = format!("echo $$ >{group}/cgroup.procs && exec sleep 40");
+    for milliseconds in 80..110 {
+        let script = format!("setsid sh -c '{daemon}' & sleep 0.{milliseconds:03}; exit 0");
+        let finished = scene.memcap().memory("64M").shell(&script).run();
+        finished.expect_code(0).expect_verdict("finished");
+        assert!(finished.wall < SOON, "{milliseconds} ms: {finished}");
+    }
+    scene.assert_nothing_left();
+}
+
 #[test]
 fn a_process_of_another_user_is_listed() {
     let setting = Setting {

@@ -348,7 +348,7 @@ impl Keeper {
             self.inputs(&woken, watch, &mut inputs)?;
             for input in inputs.drain(..) {
                 let asked = watch.tell(input);
-                match watch.measure(asked, |pause| self.pause(pause)) {
+                match watch.measure(asked, rest) {
                     Action::Wait | Action::MeasureBounds | Action::MeasureExactly => {}
                     Action::AskToEnd => {
                         watch.record_limit();
@@ -418,7 +418,8 @@ impl Keeper {
             .collect()
     }
 
-    /// Waits a little for a child to end.
+    /// Waits a little for a child to end, and takes note of it: for when the loop is
+    /// over and the caller reaps.
     fn pause(&self, longest: Duration) {
         let (ended, longest) = match self.role.ended(None) {
             Some(ended) => (Some(ended), longest),
@@ -433,6 +434,13 @@ impl Keeper {
         let _ = ppoll(&mut fds, Some(timespec(longest)), None);
         self.role.acknowledge();
     }
+}
+
+/// Waits, and leaves what happens meanwhile to the loop: a child's end that is
+/// acknowledged elsewhere would never be asked about.
+fn rest(duration: Duration) {
+    // Woken early: the caller looks again anyway.
+    let _ = ppoll(&mut [], Some(timespec(duration)), None);
 }
 
 fn can_write(stream: &UnixStream) -> bool {

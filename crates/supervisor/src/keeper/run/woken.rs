@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 
 use super::watch::Watch;
-use super::{Keeper, timespec};
+use super::{Keeper, rest, timespec};
 use crate::Moment;
 use crate::governor::Input;
 use crate::keeper::seat::Seat;
@@ -145,8 +145,7 @@ impl Keeper {
         inputs.extend(watch.take_turn());
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
         let now = watch.now();
-        let pause = |longest| self.pause(longest);
-        if watch.roll_call.look_if_due(watch.enclosure, now, pause)
+        if watch.roll_call.look_if_due(watch.enclosure, now, rest)
             && watch.enclosure.has_lost_its_limit()
         {
             inputs.push(Input::LimitLost);
