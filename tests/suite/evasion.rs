@@ -119,6 +119,31 @@ fn a_job_that_leaves_its_group_is_told() {
     scene.assert_nothing_left();
 }
 
+#[test]
+fn a_job_that_raises_its_limit_is_told() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    };
+    let Some(scene) = Scene::open(setting) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let raise = "mount=$(awk '$3 == \"cgroup\" && $4 ~ /memory/ { print $2; exit }' /proc/mounts)
+        group=$mount$(sed -n 's/.*:memory://p' /proc/self/cgroup)
+        echo -1 >$group/memory.memsw.limit_in_bytes
+        echo -1 >$group/memory.limit_in_bytes || exit 9";
+    let script = format!("{raise}\nexec {hog} 200M");
+    let finished = scene.memcap().memory("64M").shell(&script).run();
+    finished.expect_code(0).expect_verdict("finished");
+    let report = finished.report();
+    assert_eq!(report.text("/guarantee"), "none", "{finished}");
+    let notes = report.get("/notes").cloned().unwrap_or_default();
+    let notes = notes.to_string();
+    assert!(notes.contains("was raised from 64 MiB to"), "{finished}");
+    scene.assert_nothing_left();
+}
+
 /// Whoever has left is looked for about 100 ms after the start, for some
 /// milliseconds; the main process ends before, meanwhile and after.
 #[test]

@@ -30,7 +30,7 @@ fn through(scene: &Scene, script: &str, words: &[&str]) -> Finished {
 #[test]
 fn a_mistake_is_told_with_what_to_write_instead() {
     let Some(scene) = scene() else { return };
-    let cases: [(&[&str], i32, &str, &str); 13] = [
+    let cases: [(&[&str], i32, &str, &str); 18] = [
         (&["run"], 125, "--memory", "memcap run --help"),
         (&["run", "--bogus"], 125, "--bogus", "memcap run --help"),
         (&["run", "--memroy"], 125, "--memroy", "'--memory'"),
@@ -66,6 +66,31 @@ fn a_mistake_is_told_with_what_to_write_instead() {
             "available",
             "smaller",
         ),
+        (
+            &["run", "-m", "64M", "no-such-program"],
+            127,
+            "`no-such-program` was not started",
+            "PATH",
+        ),
+        (&["run", "-m", "64M", "/"], 126, "`/` was not started", "sh"),
+        (
+            &["run", "-m", "64M", "--report", "/nowhere/r", "true"],
+            125,
+            "`/nowhere/r`: No such file or directory (os error 2)",
+            "written",
+        ),
+        (
+            &["doctor", "--host", "/nowhere"],
+            125,
+            "`/nowhere`",
+            "--save",
+        ),
+        (
+            &["doctor", "--save", "/nowhere/saved"],
+            125,
+            "`/nowhere/saved`",
+            "new folder",
+        ),
         (&["bogus"], 2, "'bogus'", "memcap --help"),
         (&["doctor", "--bogus"], 2, "--bogus", "memcap doctor --help"),
         (&["marker", "--bogus"], 2, "--bogus", "memcap marker --help"),
@@ -86,6 +111,33 @@ fn a_mistake_is_told_with_what_to_write_instead() {
         assert!(advice.starts_with("  hint: "), "{words:?}: {finished}");
         assert!(advice.contains(hint), "{words:?}: {finished}");
     }
+}
+
+#[test]
+fn a_report_to_a_stream_is_behind_the_output_of_the_job() {
+    let Some(scene) = scene() else { return };
+    let output = scene.path("output");
+    for stream in ["stdout", "stderr", "fd/1"] {
+        let script = format!(
+            "exec \"$@\" --report /dev/{stream} --memory 64M -q -- sh -c 'echo begun; echo begun >&2' \
+             >{0} 2>&1",
+            output.display()
+        );
+        through(&scene, &script, &["run"]).expect_code(0);
+        let text = std::fs::read_to_string(&output).unwrap();
+        let report = text.strip_prefix("begun\nbegun\n");
+        let report =
+            report.and_then(|report| serde_json::from_str::<serde_json::Value>(report).ok());
+        assert!(report.is_some(), "{stream}: {text}");
+    }
+    let finished = through(
+        &scene,
+        "exec \"$@\" >/dev/null",
+        &["run", "-m", "64M", "--report", "/dev/full", "true"],
+    );
+    finished.expect_code(EXIT_INTERNAL);
+    let text = finished.stderr_text();
+    assert!(text.contains("failed to write `/dev/full`"), "{finished}");
 }
 
 const PRINTING: [&[&str]; 6] = [

@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use memcap_supervisor::SupervisorError;
 
 use crate::render;
+use crate::report_file::ReportError;
 
 /// memcap's own failure, as `memcap run` reports it.
 pub(crate) const INTERNAL: u8 = 125;
@@ -38,6 +39,13 @@ impl From<SupervisorError> for CliError {
     fn from(error: SupervisorError) -> CliError {
         let hint = error.hint();
         CliError::new(error, hint, INTERNAL)
+    }
+}
+
+impl From<ReportError> for CliError {
+    fn from(error: ReportError) -> CliError {
+        let hint = "name a file in a folder that can be written and has room";
+        CliError::new(error, Some(hint.to_owned()), INTERNAL)
     }
 }
 

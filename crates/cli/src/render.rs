@@ -52,6 +52,10 @@ pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
             "memcap: error: `{program}` was not started: {}",
             printable(&evidence)
         ));
+        say(match outcome.exit_code() {
+            127 => "  hint: check its name, and that PATH or its path leads to it",
+            _ => "  hint: name a program, or a script behind its interpreter: sh SCRIPT",
+        });
         return;
     }
     let peak = match (outcome.peak, outcome.peak_source) {

@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub(crate) enum ReportFile {
     /// Written beside its name and renamed, where a file needs a name.
     Aside { file: NamedTempFile, name: PathBuf },
     /// A device or a pipe: written to as it is.
-    Direct(File),
+    Direct { file: File, name: PathBuf },
 }
 
 /// The report cannot be written where it was asked for.
@@ -40,8 +40,9 @@ impl ReportFile {
             source,
         };
         if names_a_descriptor(path) {
-            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-            return Ok(ReportFile::Direct(file));
+            let file = open_stream(path).map_err(failed)?;
+            let name = path.to_owned();
+            return Ok(ReportFile::Direct { file, name });
         }
         // A link is written through, never replaced.
         let resolved = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -52,7 +53,8 @@ impl ReportFile {
             }
             Ok(found) if !found.is_file() => {
                 let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-                return Ok(ReportFile::Direct(file));
+                let name = path.to_owned();
+                return Ok(ReportFile::Direct { file, name });
             }
             Ok(_) => {
                 // Renaming over it needs no right to write it; respect that.
@@ -66,6 +68,8 @@ impl ReportFile {
         };
         // The name must be found after the job has changed our directory's name.
         let name = std::path::absolute(path).map_err(failed)?;
+        // Named as it was asked for, not by the temporary file that cannot be made.
+        std::fs::metadata(folder).map_err(failed)?;
         if let Some(file) = nameless_in(folder) {
             return Ok(ReportFile::Nameless { file, name });
         }
@@ -86,8 +90,9 @@ impl ReportFile {
 
     fn name(&self) -> PathBuf {
         match self {
-            ReportFile::Nameless { name, .. } | ReportFile::Aside { name, .. } => name.clone(),
-            ReportFile::Direct(_) => PathBuf::from("(device)"),
+            ReportFile::Nameless { name, .. }
+            | ReportFile::Aside { name, .. }
+            | ReportFile::Direct { name, .. } => name.clone(),
         }
     }
 
@@ -120,10 +125,9 @@ impl ReportFile {
                 file.persist(&name).map_err(|error| failed(error.error))?;
                 Ok(())
             }
-            ReportFile::Direct(mut file) => put(&mut file, report).map_err(|source| ReportError {
-                path: PathBuf::from("(device)"),
-                source,
-            }),
+            ReportFile::Direct { mut file, name } => {
+                put(&mut file, report).map_err(|source| ReportError { path: name, source })
+            }
         }
     }
 }
@@ -137,6 +141,21 @@ fn names_a_descriptor(path: &Path) -> bool {
         .any(|name| absolute == Path::new(name))
         || absolute.starts_with("/dev/fd")
         || absolute.starts_with("/proc")
+}
+
+/// What is already open is shared, so that a file that a stream goes to is written
+/// from where the job has come to, and not from its beginning.
+fn open_stream(path: &Path) -> io::Result<File> {
+    let stream = match std::path::absolute(path)?.to_str() {
+        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
+            io::stdout().as_fd().try_clone_to_owned()
+        }
+        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => {
+            io::stderr().as_fd().try_clone_to_owned()
+        }
+        _ => return OpenOptions::new().append(true).open(path),
+    };
+    stream.map(File::from)
 }
 
 fn beside() -> tempfile::Builder<'static, 'static> {

@@ -157,6 +157,8 @@ pub struct Evidence {
     /// Processes that moved themselves out of the group of the limit, which did
     /// not hold for them.
     pub escaped: Vec<LeftRunning>,
+    /// A limit that somebody else has raised, in words.
+    pub(crate) raised: Option<String>,
     /// Side effects that did not work out, for the report.
     pub notes: Vec<String>,
 }

@@ -90,10 +90,14 @@ impl Outcome {
             });
         let mut notes = prepared.notes;
         notes.extend(evidence.notes);
-        if !evidence.escaped.is_empty() || evidence.cause == Some(Cause::LimitLost) {
+        if !evidence.escaped.is_empty()
+            || evidence.raised.is_some()
+            || evidence.cause == Some(Cause::LimitLost)
+        {
             // What was set did not hold for the whole tree.
             plan.guarantee = Guarantee::None;
         }
+        notes.extend(evidence.raised);
         notes.extend(evidence.escaped.iter().map(|process| {
             let command = process.command.as_deref().unwrap_or("unknown command");
             format!(

@@ -132,7 +132,7 @@ impl Files {
     fn open(args: &RunArgs) -> Result<Files, CliError> {
         let open = |path: &Option<PathBuf>| {
             let file = path.as_deref().map(ReportFile::open).transpose();
-            file.map_err(internal)
+            file.map_err(CliError::from)
         };
         if args.report.is_some() && args.report == args.plot {
             return Err(refuse(
@@ -182,7 +182,7 @@ impl Files {
         let reported = self.report.map(|file| file.write(&complete(report())));
         let plotted = self.plot.map(|file| file.write_text(&plot()));
         let failed = [reported, plotted].into_iter().flatten();
-        failed.collect::<Result<(), _>>().map_err(internal)
+        Ok(failed.collect::<Result<(), _>>()?)
     }
 }
 
@@ -235,7 +235,7 @@ fn show(plan: &Plan, report: Option<ReportFile>) -> Result<u8, CliError> {
     }
     if let Some(report) = report {
         let explained = serde_json::json!({"schema_version": SCHEMA_VERSION, "plan": plan});
-        report.write(&explained).map_err(internal)?;
+        report.write(&explained)?;
     }
     Ok(0)
 }

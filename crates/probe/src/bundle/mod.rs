@@ -112,7 +112,12 @@ impl BundleError {
             BundleError::Foreign { .. } => {
                 Some("bundles hold small files and folders, no links: unpack it again".to_owned())
             }
-            BundleError::Write { .. } | BundleError::Read { .. } => None,
+            BundleError::Write { .. } => {
+                Some("name a new folder where files can be written".to_owned())
+            }
+            BundleError::Read { .. } => {
+                Some("name a folder made by `memcap doctor --save FOLDER`".to_owned())
+            }
         }
     }
 }

@@ -421,6 +421,45 @@ impl Enclosure {
         })
     }
 
+    /// What somebody else has raised of the limits on memory and swap since they were
+    /// read back, in words.
+    pub(crate) fn raised(&self, limit: ByteSize, swap: ByteSize) -> Option<String> {
+        let with_swap = limit.saturating_add(swap);
+        let (group, now) = match &self.enforcement {
+            Enforcement::V2 { group, .. } => (
+                group.path(),
+                [
+                    ("memory.max", group.max(), limit),
+                    ("memory.swap.max", group.swap_max(), swap),
+                ],
+            ),
+            Enforcement::V1 { group, .. } => (
+                group.path(),
+                [
+                    ("memory.limit_in_bytes", group.limit(), limit),
+                    (
+                        "memory.memsw.limit_in_bytes",
+                        group.limit_with_swap(),
+                        with_swap,
+                    ),
+                ],
+            ),
+            Enforcement::Nobody => return None,
+        };
+        now.into_iter().find_map(|(file, found, set)| {
+            let now = match found.ok()? {
+                Limit::At(bytes) if bytes <= set => return None,
+                Limit::At(bytes) => bytes.to_string(),
+                Limit::Unlimited => "no limit".to_owned(),
+            };
+            let file = group.join(file);
+            Some(format!(
+                "{} was raised from {set} to {now} by somebody else",
+                file.display()
+            ))
+        })
+    }
+
     /// Pids in the group that holds the limit; `None` where no group does, or
     /// it cannot be read.
     pub(crate) fn limited(&self) -> Option<BTreeSet<i32>> {

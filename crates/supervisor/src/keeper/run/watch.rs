@@ -31,6 +31,8 @@ pub(super) struct Watch<'a> {
     pub(super) sampler: Sampler,
     pub(super) beside: Beside,
     pub(super) roll_call: RollCall,
+    /// A limit that somebody else has raised, in words.
+    pub(super) raised: Option<String>,
     pub(super) soft: Option<SoftLimit>,
     pub(super) leasing: Option<Leasing>,
     pub(super) main: &'a Spawned,
@@ -84,6 +86,7 @@ impl<'a> Watch<'a> {
             sampler,
             beside: Beside::new(spec, enclosure, family, job.pid),
             roll_call: RollCall::new(enclosure, family, job.pid),
+            raised: None,
             soft: spec.soft.and_then(|rules| SoftLimit::new(rules, enclosure)),
             leasing: spec.leases().then(Leasing::begin).flatten(),
             main: job,
@@ -179,11 +182,19 @@ impl<'a> Watch<'a> {
         self.signal_main(Signal::SIGCONT as i32);
     }
 
+    /// Asks whether the limits are still those that were read back.
+    pub(super) fn look_at_limits(&mut self) {
+        if self.raised.is_none() {
+            self.raised = self.enclosure.raised(self.spec.limit, self.spec.swap);
+        }
+    }
+
     pub(super) fn evidence(mut self, left_running: Vec<crate::LeftRunning>) -> Evidence {
         // A short job may never have been looked at.
         if let Some(charged) = self.enclosure.charged() {
             self.note(charged);
         }
+        self.look_at_limits();
         self.record(Happening::Ended);
         let recorded = self.recorder.take().map(Recorder::close);
         let (timeline, processes) = recorded.unzip();
@@ -217,6 +228,7 @@ impl<'a> Watch<'a> {
                 Family::OfMain => self.reaped.cpu,
             },
             escaped: self.roll_call.take(),
+            raised: self.raised.take(),
             throttled,
             lease: self.lease_use(),
             budget: self.seat.as_mut().map(Seat::evidence),

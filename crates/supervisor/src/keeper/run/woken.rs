@@ -145,10 +145,11 @@ impl Keeper {
         inputs.extend(watch.take_turn());
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
         let now = watch.now();
-        if watch.roll_call.look_if_due(watch.enclosure, now, rest)
-            && watch.enclosure.has_lost_its_limit()
-        {
-            inputs.push(Input::LimitLost);
+        if watch.roll_call.look_if_due(watch.enclosure, now, rest) {
+            if watch.enclosure.has_lost_its_limit() {
+                inputs.push(Input::LimitLost);
+            }
+            watch.look_at_limits();
         }
         inputs.extend(watch.throttle());
         watch.record_what_is_due();
