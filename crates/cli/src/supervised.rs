@@ -166,6 +166,8 @@ impl Runner for SupervisedRunner {
         let ending = if self.interruption.is_wanted() {
             // Ctrl-C reaches marker too, which ends in a way of its own.
             Ending::Interrupted
+        } else if outcome.is_to_be_requeued() {
+            Ending::Requeued
         } else {
             ending(&outcome)
         };

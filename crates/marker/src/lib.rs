@@ -20,6 +20,7 @@ mod command;
 mod conversion;
 mod device;
 mod document;
+mod drive;
 pub mod dropin;
 mod environment;
 mod estimate;

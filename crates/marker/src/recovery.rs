@@ -7,6 +7,8 @@
 //!                 |
 //!                 +-- crash, hang ----> once more; then halve, the halves last;
 //!                 |                     a single page is given up
+//!                 +-- requeued -------> the same again, no failure is counted
+//!                 |
 //!                 +-- interrupted ----> stop, the journal is kept
 //!                 |
 //!                 +-- refused --------> abort: every chunk would end like this
@@ -44,6 +46,8 @@ pub enum Judgement {
     Converted,
     /// There is none.
     Failed(Failure),
+    /// It had to make room for others: the same once more.
+    Requeued,
     /// The user wants to stop.
     Stopped,
     /// Marker did not take its arguments, or could not be started.
@@ -68,6 +72,7 @@ pub fn judge(ending: &Ending, complete: bool, errors: &[u8]) -> Judgement {
         | Ending::KilledByOther
         | Ending::TimeLimit
         | Ending::Unexplained => Judgement::Failed(Failure::Crash),
+        Ending::Requeued => Judgement::Requeued,
         Ending::Interrupted => Judgement::Stopped,
         Ending::NotStarted { .. } => Judgement::Refused,
     }
@@ -195,7 +200,7 @@ mod tests {
         use Failure::{Crash, Memory};
         let finished = |exit_code| Ending::Finished { exit_code };
         let numpy = b"numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9.86 MiB";
-        let cases: [(Ending, bool, &[u8], Judgement); 14] = [
+        let cases: [(Ending, bool, &[u8], Judgement); 15] = [
             (finished(0), true, b"", Judgement::Converted),
             (finished(0), false, b"", Judgement::Failed(Crash)),
             (
@@ -223,6 +228,7 @@ mod tests {
             ),
             (Ending::KilledByOther, false, b"", Judgement::Failed(Crash)),
             (Ending::TimeLimit, false, b"", Judgement::Failed(Crash)),
+            (Ending::Requeued, false, b"", Judgement::Requeued),
             (Ending::Interrupted, false, b"", Judgement::Stopped),
             (
                 Ending::NotStarted {

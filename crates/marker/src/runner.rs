@@ -58,6 +58,9 @@ pub enum Ending {
     PartialKill,
     /// It took longer than [`Step::time_limit`].
     TimeLimit,
+    /// A budget that it shares with others ended it to make room for them; it is
+    /// to be started again. Not its fault.
+    Requeued,
     /// The user asked us to stop.
     Interrupted,
     /// It could not be started.
@@ -81,6 +84,7 @@ impl Ending {
             Ending::KilledByOther => "killed-by-other",
             Ending::PartialKill => "partial-kill",
             Ending::TimeLimit => "time-limit",
+            Ending::Requeued => "requeued",
             Ending::Interrupted => "interrupted",
             Ending::NotStarted { .. } => "not-started",
             Ending::Unexplained => "unexplained",
@@ -100,6 +104,7 @@ impl fmt::Display for Ending {
             Ending::KilledByOther => f.write_str("was killed by another program"),
             Ending::PartialKill => f.write_str("lost one of its processes to the memory limit"),
             Ending::TimeLimit => f.write_str("took longer than its time limit"),
+            Ending::Requeued => f.write_str("made room for others"),
             Ending::Interrupted => f.write_str("was interrupted"),
             Ending::NotStarted { reason } => write!(f, "could not be started: {reason}"),
             Ending::Unexplained => f.write_str("ended for an unknown reason"),

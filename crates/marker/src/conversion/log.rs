@@ -7,7 +7,7 @@ use std::path::Path;
 const TAIL: u64 = 16 << 10;
 
 /// The end of a log; empty where it cannot be read.
-pub(super) fn tail(log: &Path) -> Vec<u8> {
+pub(crate) fn tail(log: &Path) -> Vec<u8> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(log)?;
         let length = file.metadata()?.len();

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memcap_linux::ByteSize;
 
@@ -376,6 +376,18 @@ fn a_crash_is_tried_once_more() {
         events,
         ["failed 1-5 signaled", "done 1-5", "merging 1", "published"]
     );
+}
+
+#[test]
+fn a_chunk_that_had_to_make_room_is_no_failure() {
+    let machine = Machine::new();
+    let request = in_tens(machine.request("book.pdf", 20));
+    let requeued = || Scene::Ends(Ending::Requeued, "");
+    let mut runner = FakeMarker::with_scenes([requeued(), requeued()]);
+    let (outcome, events) = convert(&machine, &request, &mut runner);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(runner.runs(), ["1-10", "1-10", "1-10", "11-20"]);
+    assert_eq!(events[..2], ["done 1-10", "done 11-20"]);
 }
 
 #[test]

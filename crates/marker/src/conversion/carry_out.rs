@@ -1,0 +1,186 @@
+//! One attempt: marker is run on its pages, and what follows is decided.
+
+use std::path::{Path, PathBuf};
+
+use super::attempt::Attempt;
+use super::completeness::is_complete;
+use super::{Conversion, ConversionError, Flow, wrap};
+use crate::command::Paths;
+use crate::drive::{Assignment, Driver, Ran};
+use crate::events::Event;
+use crate::journal::{DoneChunk, Record};
+use crate::manifest;
+use crate::pages::PageSet;
+use crate::recovery::{Action, Failure, Judgement, judge};
+use crate::runner::{Runner, StepReport};
+use crate::text::last_line;
+
+impl Conversion<'_> {
+    /// Runs marker on one chunk and decides what follows.
+    pub(super) fn carry_out(
+        &mut self,
+        attempt: Attempt,
+        driver: &mut dyn Driver,
+        runner: &mut dyn Runner,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Flow, ConversionError> {
+        let output = self.begin(&attempt, tell)?;
+        let assignment = Assignment {
+            plan: self.plan,
+            pages: &attempt.pages,
+            paths: self.paths(&attempt.pages, output.clone()),
+        };
+        let ran = driver.drive(assignment, runner, &mut |usage| tell(Event::Usage(usage)))?;
+        self.marker_time += ran.report.wall;
+        let complete = is_complete(&output, &self.input.stem, &attempt.pages);
+        match judge(&ran.report.ending, complete, &ran.errors) {
+            Judgement::Converted => {
+                self.keep(attempt.pages, &output, &ran.report)?;
+                if let Some(chunk) = self.progress.done.last() {
+                    tell(Event::ChunkDone {
+                        pages: &chunk.pages,
+                        report: &ran.report,
+                    });
+                }
+                Ok(Flow::Go)
+            }
+            Judgement::Stopped => Ok(Flow::Stop),
+            Judgement::Requeued => {
+                self.queue.again(attempt);
+                Ok(Flow::Go)
+            }
+            Judgement::Refused => Err(ConversionError::Refused {
+                ending: ran.report.ending,
+                last_words: last_line(&ran.errors),
+                log: ran.log,
+            }),
+            Judgement::Failed(failure) => self.recover(&attempt, failure, ran, tell),
+        }
+    }
+
+    /// Makes room for the result, and says that the attempt begins.
+    fn begin(
+        &mut self,
+        attempt: &Attempt,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<PathBuf, ConversionError> {
+        if !self.plan.source.is_unchanged() {
+            return Err(ConversionError::DocumentChanged {
+                document: self.plan.document.clone(),
+            });
+        }
+        let output = self.folder.fresh_running()?;
+        self.journal.append(&Record::Started {
+            pages: attempt.pages.clone(),
+            limit_bytes: self.plan.limit,
+        })?;
+        tell(Event::ChunkStarted {
+            pages: &attempt.pages,
+            again: attempt.retried,
+            estimate: self.plan.estimate(&attempt.pages),
+        });
+        Ok(output)
+    }
+
+    fn paths(&self, pages: &PageSet, output: PathBuf) -> Paths {
+        Paths {
+            input: self.input.path.clone(),
+            output,
+            stdout: self.folder.log(pages, "out"),
+            stderr: self.folder.log(pages, "err"),
+            config: self.folder.log(pages, "config.json"),
+        }
+    }
+
+    /// Makes a finished chunk's result permanent, then says so in the journal.
+    fn keep(
+        &mut self,
+        pages: PageSet,
+        output: &Path,
+        report: &StepReport,
+    ) -> Result<(), ConversionError> {
+        let files = manifest::record(output).map_err(wrap("record", output))?;
+        self.folder.keep_running_as(&pages)?;
+        self.journal.append(&Record::Done {
+            pages: pages.clone(),
+            files: files.clone(),
+            peak_bytes: report.peak,
+            wall_ms: u64::try_from(report.wall.as_millis()).unwrap_or(u64::MAX),
+        })?;
+        self.recovery.note_converted();
+        self.progress.done.push(DoneChunk {
+            pages,
+            files,
+            peak: report.peak,
+        });
+        Ok(())
+    }
+
+    fn recover(
+        &mut self,
+        attempt: &Attempt,
+        failure: Failure,
+        ran: Ran,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Flow, ConversionError> {
+        let Ran {
+            report,
+            errors,
+            log,
+        } = ran;
+        let last_words = last_line(&errors);
+        self.journal.append(&Record::Failed {
+            pages: attempt.pages.clone(),
+            ending: report.ending.kind().to_owned(),
+            memory: failure == Failure::Memory,
+            limit_bytes: self.plan.limit,
+        })?;
+        if failure == Failure::Memory {
+            self.recovery
+                .note_out_of_memory(&attempt.pages, self.plan.estimate(&attempt.pages));
+        }
+        let action = self.recovery.next(
+            &attempt.pages,
+            failure,
+            attempt.retried,
+            last_words.as_deref(),
+        );
+        tell(Event::ChunkFailed {
+            pages: &attempt.pages,
+            report: &report,
+            last_words: last_words.as_deref(),
+            log: &log,
+            action: &action,
+        });
+        self.queue.follow(attempt, &action);
+        match action {
+            Action::Retry | Action::HalvesNext(..) | Action::HalvesLast(..) => {}
+            Action::GiveUp => self.journal.append(&Record::GaveUp {
+                pages: attempt.pages.clone(),
+            })?,
+            Action::Abort => return Err(self.abort(attempt, failure, report, last_words, &log)),
+        }
+        Ok(Flow::Go)
+    }
+
+    fn abort(
+        &self,
+        attempt: &Attempt,
+        failure: Failure,
+        report: StepReport,
+        last_words: Option<String>,
+        log: &Path,
+    ) -> ConversionError {
+        match failure {
+            Failure::Memory => ConversionError::LimitTooSmall {
+                limit: self.plan.limit,
+                estimate: self.plan.estimate(&attempt.pages),
+            },
+            Failure::Crash => ConversionError::FailsAlways {
+                ending: report.ending,
+                last_words,
+                log: log.to_owned(),
+            },
+        }
+    }
+}

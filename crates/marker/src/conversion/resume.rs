@@ -1,0 +1,91 @@
+//! The beginning of a conversion: what an earlier run left is taken up.
+
+use std::time::Duration;
+
+use super::attempt::Queue;
+use super::{Conversion, ConversionError};
+use crate::events::Event;
+use crate::input::Input;
+use crate::journal::{DoneChunk, Journal, Progress, Record};
+use crate::pages::PageSet;
+use crate::plan::Plan;
+use crate::recovery::Recovery;
+use crate::work_folder::WorkFolder;
+
+impl<'a> Conversion<'a> {
+    /// Locks the work folder and takes up what an earlier run left.
+    pub(super) fn open(
+        plan: &'a Plan,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, ConversionError> {
+        let folder = WorkFolder::open(&plan.output, &plan.key)?;
+        let (journal, records) = Journal::open(&folder.journal())?;
+        let input = Input::of(&plan.source, &folder)?;
+        let mut conversion = Conversion {
+            plan,
+            folder,
+            journal,
+            input,
+            progress: Progress::of(&records),
+            queue: Queue::default(),
+            recovery: Recovery::default(),
+            chunks_kept: 0,
+            marker_time: Duration::ZERO,
+        };
+        if conversion.is_published() {
+            conversion.chunks_kept = conversion.progress.done.len();
+            return Ok(conversion);
+        }
+        let discarded = conversion.discard_damaged()?;
+        conversion.chunks_kept = conversion.progress.done.len();
+        conversion.journal.append(&Record::Opened {
+            memcap: env!("CARGO_PKG_VERSION").to_owned(),
+            marker: plan.marker.version.to_string(),
+            pages: plan.pages.clone(),
+        })?;
+        for (pages, limit) in &conversion.progress.too_large {
+            if *limit >= plan.limit {
+                conversion
+                    .recovery
+                    .note_out_of_memory(pages, plan.estimate(pages));
+            }
+        }
+        let chunks = plan.remaining(&conversion.progress);
+        conversion.queue = Queue::of(chunks.into_iter().map(|chunk| chunk.pages));
+        if conversion.chunks_kept > 0 || !discarded.is_empty() {
+            let kept = conversion.converted();
+            tell(Event::Resumed {
+                kept: &kept,
+                discarded: &discarded,
+            });
+        }
+        Ok(conversion)
+    }
+
+    /// Whether the whole result is in its place, unchanged.
+    pub(super) fn is_published(&self) -> bool {
+        self.progress.is_published(&self.plan.result)
+    }
+
+    /// Forgets chunks whose files are not as they were; their pages are
+    /// returned.
+    fn discard_damaged(&mut self) -> Result<PageSet, ConversionError> {
+        let (whole, damaged): (Vec<DoneChunk>, Vec<DoneChunk>) =
+            std::mem::take(&mut self.progress.done)
+                .into_iter()
+                .partition(|chunk| {
+                    let folder = self.folder.chunk(&chunk.pages);
+                    !chunk.files.is_empty() && chunk.files.iter().all(|file| file.matches(&folder))
+                });
+        self.progress.done = whole;
+        for chunk in &damaged {
+            self.folder.discard(&chunk.pages)?;
+            self.journal.append(&Record::Discarded {
+                pages: chunk.pages.clone(),
+            })?;
+        }
+        Ok(PageSet::from_pages(
+            damaged.iter().flat_map(|chunk| chunk.pages.iter()),
+        ))
+    }
+}
