@@ -62,6 +62,6 @@ pub use publish::PublishError;
 pub use readiness::{Readiness, readiness};
 pub use recovery::Action;
 pub use tuning::{Effect, Lever, Multiplier, MultiplierError, PassedAs, Tuning, TuningRequest};
-pub use version::{Family, Version};
+pub use version::{Capabilities, Family, PageChoice, Version};
 pub use weights::{ASSUMED_WEIGHTS, Weights};
 pub use work_folder::WorkFolderError;

@@ -1,6 +1,11 @@
-//! Versions of marker-pdf, and the families that take their settings alike.
+//! Versions of marker-pdf, the families that take their settings alike, and
+//! what each can be asked for.
+//!
+//! From the published wheels and the git history. A version that is not among
+//! them is treated like the nearest one below it ([`Version::nearest`]).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -39,15 +44,99 @@ impl Version {
             Family::Servers
         }
     }
+
+    /// The published version whose rules apply: itself, else the nearest below
+    /// it, else (for those before all) the first.
+    pub fn nearest(self) -> Version {
+        PUBLISHED
+            .iter()
+            .rev()
+            .flat_map(|(major, minor, patches)| {
+                let patches = (*patches.start()..=*patches.end()).rev();
+                patches.map(|patch| Version::new(*major, *minor, patch))
+            })
+            .find(|published| *published <= self)
+            .unwrap_or(FIRST)
+    }
+
+    /// What the version can be asked for.
+    pub fn capabilities(self) -> Capabilities {
+        let pages = if self < Version::new(0, 2, 12) {
+            PageChoice::FromTheFirst
+        } else if self < Version::new(1, 0, 0) {
+            PageChoice::Contiguous
+        } else {
+            PageChoice::Any
+        };
+        let family = self.family();
+        Capabilities {
+            pages,
+            warm: self >= Version::new(1, 2, 0),
+            servers: family == Family::Servers,
+            lists_pages: family != Family::BeforePageRanges,
+            cuts_folder_names: self < Version::new(0, 2, 14),
+        }
+    }
 }
 
-/// Releases of marker-pdf that take their settings in the same way. From the
-/// published wheels and the git history.
+/// What a version of marker can be asked for, and how its results differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Capabilities {
+    /// Which pages one run can convert.
+    pub pages: PageChoice,
+    /// Whether one process can convert range after range through its Python
+    /// interface (`ConfigParser` and a converter class, as they are since
+    /// 1.2).
+    pub warm: bool,
+    /// Whether its models run in servers beside it.
+    pub servers: bool,
+    /// Whether `_meta.json` lists the converted pages (`page_stats`). Those
+    /// without count them only (`pages`).
+    pub lists_pages: bool,
+    /// Whether the result's folder is named by the document's name up to its
+    /// *first* dot, while the files in it are named up to the last.
+    pub cuts_folder_names: bool,
+}
+
+/// Which pages one run can convert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PageChoice {
+    /// Any set (`--page_range`).
+    Any,
+    /// Pages that follow each other (`--start_page`, `--max_pages`).
+    Contiguous,
+    /// Pages that follow each other from the first on (`--max_pages`).
+    FromTheFirst,
+}
+
+const FIRST: Version = Version::new(0, 1, 0);
+
+/// Everything on the package registry: major, minor, patches.
+const PUBLISHED: [(u32, u32, RangeInclusive<u32>); 15] = [
+    (0, 1, 0..=3),
+    (0, 2, 1..=17),
+    (0, 3, 0..=10),
+    (1, 0, 0..=2),
+    (1, 1, 0..=0),
+    (1, 2, 0..=7),
+    (1, 3, 0..=5),
+    (1, 4, 0..=0),
+    (1, 5, 0..=5),
+    (1, 6, 0..=2),
+    (1, 7, 0..=5),
+    (1, 8, 0..=5),
+    (1, 9, 0..=3),
+    (1, 10, 0..=2),
+    (2, 0, 0..=0),
+];
+
+/// Releases of marker-pdf that take their settings in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// 0.1 to 0.3: no page ranges; sizes from the environment and an integer
-    /// multiplier.
+    /// 0.1 to 0.3: no page ranges, the output folder behind the document;
+    /// sizes from the environment and an integer multiplier.
     BeforePageRanges,
     /// 1.0.0 to 1.7.3: page ranges; batch sizes only by `--config_json`
     /// (their flags are missing, or crash with `Cannot instantiate
@@ -138,5 +227,42 @@ mod tests {
         for (text, family) in cases {
             assert_eq!(text.parse::<Version>().unwrap().family(), family, "{text}");
         }
+    }
+
+    #[test]
+    fn a_version_between_or_above_the_published_ones_is_like_the_nearest_below() {
+        let cases = [
+            ("1.10.2", "1.10.2"),
+            ("1.10.3", "1.10.2"),
+            ("1.11.0", "1.10.2"),
+            ("2.1.0", "2.0.0"),
+            ("3.0", "2.0.0"),
+            ("0.2.0", "0.1.3"),
+            ("0.3.11", "0.3.10"),
+            ("0.0.1", "0.1.0"),
+        ];
+        for (text, nearest) in cases {
+            let version: Version = text.parse().unwrap();
+            assert_eq!(version.nearest().to_string(), nearest, "{text}");
+        }
+    }
+
+    #[test]
+    fn pages_are_chosen_as_the_parsers_allow() {
+        let cases = [
+            ("0.2.11", PageChoice::FromTheFirst),
+            ("0.2.12", PageChoice::Contiguous),
+            ("0.3.10", PageChoice::Contiguous),
+            ("1.0.0", PageChoice::Any),
+            ("2.0.0", PageChoice::Any),
+        ];
+        for (text, pages) in cases {
+            let version: Version = text.parse().unwrap();
+            assert_eq!(version.capabilities().pages, pages, "{text}");
+        }
+        let can = |text: &str| text.parse::<Version>().unwrap().capabilities();
+        assert!(!can("1.1.0").warm && can("1.2.0").warm);
+        assert!(!can("1.10.2").servers && can("2.0.0").servers);
+        assert!(can("0.2.13").cuts_folder_names && !can("0.2.14").cuts_folder_names);
     }
 }
