@@ -87,26 +87,37 @@ fn reap_main(main: &Spawned, reaped: &mut Reaped) {
 fn reap_all(main: i32, reaped: &mut Reaped) {
     loop {
         match next_child_change() {
-            Ok(Some((pid, change))) if pid == main => match change {
-                ChildChange::Exited(code) => reaped.main = Some(JobEnd::Exited(code)),
-                ChildChange::Signaled(signal) => reaped.main = Some(JobEnd::Signaled(signal)),
-                ChildChange::Stopped(signal) => {
-                    reaped.main_is_stopped = true;
-                    // Only standard signals stop.
-                    let signal = Signal::try_from(signal).unwrap_or(Signal::SIGSTOP);
-                    reaped.turns.push(Turn::Stopped(signal));
-                }
-                ChildChange::Continued => {
-                    reaped.main_is_stopped = false;
-                    reaped.turns.push(Turn::Continued);
-                }
-            },
-            Ok(Some(_)) => {}
+            Ok(Some((pid, change))) => reaped.note(main, pid, change),
             Ok(None) => return,
             // ECHILD is the only error left.
             Err(_) => {
                 reaped.childless = true;
                 return;
+            }
+        }
+    }
+}
+
+impl Reaped {
+    /// Takes note of what has become of the child `pid`. Once the main process
+    /// is reaped its number may be given to another of the tree's: orphans that
+    /// fork and leave at once use up all numbers within seconds.
+    fn note(&mut self, main: i32, pid: i32, change: ChildChange) {
+        if pid != main || self.main.is_some() {
+            return;
+        }
+        match change {
+            ChildChange::Exited(code) => self.main = Some(JobEnd::Exited(code)),
+            ChildChange::Signaled(signal) => self.main = Some(JobEnd::Signaled(signal)),
+            ChildChange::Stopped(signal) => {
+                self.main_is_stopped = true;
+                // Only standard signals stop.
+                let signal = Signal::try_from(signal).unwrap_or(Signal::SIGSTOP);
+                self.turns.push(Turn::Stopped(signal));
+            }
+            ChildChange::Continued => {
+                self.main_is_stopped = false;
+                self.turns.push(Turn::Continued);
             }
         }
     }
@@ -264,4 +275,31 @@ fn left_running(enclosure: &Enclosure, below: Vec<ProcessId>) -> Vec<LeftRunning
             command: proc::command_line_within(process.pid, COMMAND_PATIENCE),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_given_out_anew_is_not_the_main_process() {
+        let term = Signal::SIGTERM as i32;
+        let mut reaped = Reaped::default();
+        reaped.note(7, 8, ChildChange::Exited(3));
+        assert_eq!(reaped.main, None);
+        reaped.note(7, 7, ChildChange::Stopped(Signal::SIGTSTP as i32));
+        reaped.note(7, 7, ChildChange::Continued);
+        let turns = [Turn::Stopped(Signal::SIGTSTP), Turn::Continued];
+        assert_eq!(reaped.turns, turns);
+        reaped.note(7, 7, ChildChange::Signaled(term));
+        for of_another in [
+            ChildChange::Stopped(term),
+            ChildChange::Exited(0),
+            ChildChange::Continued,
+        ] {
+            reaped.note(7, 7, of_another);
+        }
+        assert_eq!(reaped.main, Some(JobEnd::Signaled(term)));
+        assert_eq!((reaped.main_is_stopped, reaped.turns.len()), (false, 2));
+    }
 }
