@@ -230,7 +230,7 @@ impl Document {
 }
 
 /// `os.path.splitext(name)[0]`: dots that begin a name begin no extension.
-fn stem(name: &OsStr) -> OsString {
+pub(crate) fn stem(name: &OsStr) -> OsString {
     let bytes = name.as_bytes();
     let dots = bytes.iter().take_while(|byte| **byte == b'.').count();
     let end = bytes[dots..]

@@ -30,6 +30,7 @@ mod install;
 mod journal;
 mod key;
 mod manifest;
+pub mod many;
 pub mod merge;
 mod page_count;
 mod pages;

@@ -1,0 +1,197 @@
+//! How many documents are converted at the same time. Pure.
+//!
+//! All of them together have one total. Each gets an equal share of it for its
+//! chunks, so what is gained in time is paid for with smaller chunks; and one
+//! marker already computes on all cores in most of its stages.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use memcap_linux::ByteSize;
+use serde::Serialize;
+
+use crate::environment::World;
+use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
+use crate::install::PageSize;
+use crate::pages::PageSet;
+use crate::weights;
+
+/// How many documents are to be converted at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Jobs {
+    /// As many as memory and cores allow.
+    Auto,
+    /// So many.
+    Exactly(NonZeroUsize),
+    /// One after the other.
+    #[default]
+    One,
+}
+
+/// What was written is no number of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobsError {
+    /// Neither a number nor `auto`.
+    #[error("`{0}` is no number of jobs")]
+    NotANumber(String),
+    /// Marker does not fit into the shares.
+    #[error(
+        "{jobs} jobs leave {share} of {total} for each, and marker needs at least {FLOOR} to start"
+    )]
+    TooMany {
+        /// As asked for.
+        jobs: NonZeroUsize,
+        /// What each would have.
+        share: ByteSize,
+        /// What all have.
+        total: ByteSize,
+    },
+}
+
+impl JobsError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            JobsError::NotANumber(_) => "write a number from 1 on, or auto".to_owned(),
+            JobsError::TooMany { total, .. } => match total.bytes() / FLOOR.bytes() {
+                0 | 1 => "raise --memory, or leave --jobs away".to_owned(),
+                most => format!("write --jobs {most} at most, or raise --memory"),
+            },
+        }
+    }
+}
+
+impl FromStr for Jobs {
+    type Err = JobsError;
+
+    fn from_str(text: &str) -> Result<Jobs, JobsError> {
+        match text.trim() {
+            "auto" => Ok(Jobs::Auto),
+            number => number
+                .parse()
+                .map(Jobs::Exactly)
+                .map_err(|_| JobsError::NotANumber(text.to_owned())),
+        }
+    }
+}
+
+/// How many jobs there are, and what each has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct JobsDecision {
+    /// Documents at the same time.
+    pub jobs: NonZeroUsize,
+    /// What the chunks of each are cut for.
+    #[serde(rename = "share_bytes")]
+    pub share: ByteSize,
+}
+
+/// Cores that one marker uses well, for `auto`: what is computed in one thread
+/// (reading, rendering, joining) is a small part of it.
+const CORES_A_JOB: usize = 4;
+
+impl Jobs {
+    /// Decides for so many documents on a machine with so many cores, where a
+    /// usual chunk needs `need`.
+    ///
+    /// # Errors
+    /// Where more jobs are asked for than could start under the total.
+    pub fn decide(
+        self,
+        documents: usize,
+        total: ByteSize,
+        need: ByteSize,
+        cores: usize,
+    ) -> Result<JobsDecision, JobsError> {
+        let asked = match self {
+            Jobs::One => 1,
+            Jobs::Exactly(jobs) => jobs.get(),
+            Jobs::Auto => {
+                let by_memory = total.bytes() / need.bytes().max(1);
+                let by_memory = usize::try_from(by_memory).unwrap_or(usize::MAX);
+                by_memory.min(cores / CORES_A_JOB)
+            }
+        };
+        let jobs = asked.min(documents).max(1);
+        let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
+        let count = u64::try_from(jobs.get()).unwrap_or(u64::MAX);
+        let share = ByteSize::from_bytes(total.bytes() / count);
+        if jobs.get() > 1 && share < FLOOR {
+            return Err(JobsError::TooMany { jobs, share, total });
+        }
+        Ok(JobsDecision { jobs, share })
+    }
+}
+
+/// A chunk of pages that leaves marker enough to judge by.
+const USUAL_PAGES: u32 = 10;
+
+/// The limit that a chunk of ten letter pages needs with the models that are
+/// on this machine.
+pub fn usual_need(world: &World) -> ByteSize {
+    let model = MemoryModel {
+        baseline: BASELINE,
+        weights: weights::find(world),
+        layout_batch: 1,
+    };
+    let run = model.run(&PageSet::all(USUAL_PAGES), |_| PageSize::LETTER);
+    ByteSize::from_bytes(run.bytes().saturating_mul(100) / u64::from(PLANNED_SHARE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jobs(text: &str) -> Jobs {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn jobs_are_bounded_by_documents_memory_and_cores() {
+        let gib = ByteSize::from_gib;
+        // Asked for, documents, total, cores: jobs.
+        let cases = [
+            ("auto", 9, 16, 16, 4),
+            ("auto", 3, 16, 16, 3),
+            ("auto", 9, 7, 16, 2),
+            ("auto", 9, 2, 16, 1),
+            ("auto", 9, 16, 2, 1),
+            ("3", 9, 16, 1, 3),
+            ("3", 2, 16, 1, 2),
+            ("1", 9, 1, 1, 1),
+        ];
+        for (asked, documents, total, cores, expected) in cases {
+            let decision = jobs(asked).decide(documents, gib(total), gib(3), cores);
+            let decision = decision.unwrap();
+            assert_eq!(decision.jobs.get(), expected, "{asked} of {documents}");
+            let share = gib(total).bytes() / expected as u64;
+            assert_eq!(decision.share.bytes(), share);
+        }
+        assert_eq!(Jobs::default(), Jobs::One);
+    }
+
+    #[test]
+    fn shares_that_marker_cannot_start_in_are_refused() {
+        let total = ByteSize::from_gib(3);
+        let decide = |text: &str| jobs(text).decide(9, total, total, 8);
+        assert!(decide("3").is_ok());
+        let error = decide("4").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "4 jobs leave 768 MiB of 3 GiB for each, and marker needs at least 1 GiB to start"
+        );
+        assert!(
+            error.hint().starts_with("write --jobs 3"),
+            "{}",
+            error.hint()
+        );
+    }
+
+    #[test]
+    fn words_that_are_no_number_are_refused() {
+        for text in ["", "0", "-1", "1.5", "all"] {
+            let error = text.parse::<Jobs>().unwrap_err();
+            assert!(error.hint().contains("auto"), "{error}");
+        }
+    }
+}

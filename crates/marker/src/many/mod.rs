@@ -1,0 +1,24 @@
+//! Many documents: which ones are meant, how many at once, one after the other
+//! or side by side, and what became of each.
+//!
+//! ```text
+//! names --find--> Inputs --Jobs::decide--> convert_all --> [DocumentResult] --> Tally
+//! ```
+//!
+//! Each document is a [`Plan`](crate::Plan) and a run of its own with its own
+//! work folder; here is only what concerns them together. One that fails does
+//! not stop the others, unless they would all fail by the same reason.
+
+mod attempts;
+mod inputs;
+mod jobs;
+mod result;
+mod schedule;
+mod tally;
+
+pub use attempts::{AttemptRecord, Attempts};
+pub use inputs::{Inputs, InputsError, SkipReason, Skipped, find as find_inputs};
+pub use jobs::{Jobs, JobsDecision, JobsError, usual_need};
+pub use result::{DocumentResult, End, Failure};
+pub use schedule::{DocumentEvent, Pool, convert_all};
+pub use tally::{Tally, Verdict};
