@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::format::OutputFormat;
 use crate::install::Installation;
 use crate::pages::PageSet;
 use crate::plan::Plan;
@@ -86,7 +87,7 @@ pub fn step(plan: &Plan, pages: &PageSet, paths: Paths) -> io::Result<Step> {
     let (program, mut args) = program(&plan.marker);
     let mut option = |name: &str, value: &OsStr| args.extend([name.into(), value.to_owned()]);
     option("--output_dir", paths.output.as_os_str());
-    option("--output_format", OsStr::new("markdown"));
+    option("--output_format", OsStr::new(plan.format.word()));
     option("--page_range", OsStr::new(&pages.marker_range()));
     if let Some(config) = plan.settings.config() {
         std::fs::write(&paths.config, config.to_string())?;
@@ -116,8 +117,9 @@ fn program(marker: &Installation) -> (PathBuf, Vec<OsString>) {
 }
 
 /// The files that marker writes at least, below its output folder.
-pub fn main_files(stem: &OsStr) -> [PathBuf; 2] {
-    [".md", "_meta.json"].map(|end| {
+pub fn main_files(stem: &OsStr, format: OutputFormat) -> [PathBuf; 2] {
+    let text = format!(".{}", format.extension());
+    [text.as_str(), "_meta.json"].map(|end| {
         let mut name = stem.to_owned();
         name.push(end);
         Path::new(stem).join(name)

@@ -64,6 +64,8 @@ pub enum Record {
     GaveUp {
         /// The pages.
         pages: PageSet,
+        /// Why, on one line of printable text.
+        because: String,
     },
     /// The files of a chunk were missing or changed; it must be done again.
     Discarded {

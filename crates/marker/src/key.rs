@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::environment::World;
+use crate::format::OutputFormat;
 use crate::pages::PageSet;
 use crate::version::Version;
 use crate::weights::CHECKPOINT_SUFFIX;
@@ -18,6 +19,8 @@ pub struct Identity<'a> {
     pub stem: &'a OsStr,
     /// The pages that are wanted.
     pub pages: &'a PageSet,
+    /// What it is converted to.
+    pub format: OutputFormat,
     /// Version of marker.
     pub version: Version,
     /// Options handed on to marker.
@@ -39,7 +42,7 @@ impl Identity<'_> {
         add("stem", self.stem.as_bytes());
         add("pages", self.pages.to_string().as_bytes());
         add("version", self.version.to_string().as_bytes());
-        add("format", b"markdown");
+        add("format", self.format.word().as_bytes());
         for arg in without_secrets(self.marker_args) {
             add("arg", arg.as_bytes());
         }
@@ -92,6 +95,7 @@ mod tests {
             document: blake3::hash(b"content"),
             stem: OsStr::new(stem),
             pages: &PageSet::all(pages),
+            format: OutputFormat::default(),
             version: Version::new(1, 10, 2),
             marker_args: &args,
             world: &World::new(variables, "/"),

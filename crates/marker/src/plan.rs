@@ -15,6 +15,7 @@ use crate::device::{self, DeviceFinding};
 use crate::document::{Document, DocumentError};
 use crate::environment::World;
 use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
+use crate::format::OutputFormat;
 use crate::install::{self, InstallError, Installation, PdfFacts};
 use crate::journal::Progress;
 use crate::key::Identity;
@@ -40,6 +41,8 @@ pub struct Request {
     pub python: Option<PathBuf>,
     /// The pages to convert; `None` for all.
     pub pages: Option<PageSelection>,
+    /// What to convert it to.
+    pub format: OutputFormat,
     /// How to cut.
     pub chunking: Chunking,
     /// Settings for marker.
@@ -64,6 +67,7 @@ impl Request {
             memory,
             python: None,
             pages: None,
+            format: OutputFormat::default(),
             chunking: Chunking::Fit,
             tuning: TuningRequest::default(),
             baseline: None,
@@ -87,6 +91,8 @@ pub struct Plan {
     pub document_pages: u32,
     /// The pages that are converted.
     pub pages: PageSet,
+    /// What they are converted to.
+    pub format: OutputFormat,
     /// The marker that converts them.
     pub marker: Installation,
     /// The device that it computes on.
@@ -147,6 +153,14 @@ pub enum PlanError {
     /// What stands where the result belongs.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The installed marker does not write that.
+    #[error("marker {version} does not write {format}")]
+    Format {
+        /// As asked for.
+        format: OutputFormat,
+        /// What is installed.
+        version: Version,
+    },
     /// The limit.
     #[error("a limit of {limit} is too small for marker {version}, which needs about {needed}")]
     LimitTooSmall {
@@ -171,6 +185,10 @@ impl PlanError {
                 "the smallest limit that can work is --memory {}M",
                 needed.mib()
             )),
+            PlanError::Format { format, .. } => Some(format!(
+                "install marker {} or later, or ask for another format",
+                format.since()
+            )),
             PlanError::MarkerArg(_) => None,
         }
     }
@@ -187,6 +205,12 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     let quick = source.quick_count()?;
     let (marker, pdf) =
         install::find(request.python.as_deref(), Some(&source.path), world, runner)?;
+    if marker.version < request.format.since() {
+        return Err(PlanError::Format {
+            format: request.format,
+            version: marker.version,
+        });
+    }
     let silent = || PdfFacts::NoPdfium {
         reason: "it was not asked".to_owned(),
     };
@@ -207,6 +231,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         document: source.hash()?,
         stem: &source.stem,
         pages: &pages,
+        format: request.format,
         version: marker.version,
         marker_args: &request.marker_args,
         world,
@@ -218,6 +243,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         document_bytes: source.bytes,
         document_pages: sizes.count,
         pages,
+        format: request.format,
         marker,
         device,
         limit: request.memory,
@@ -287,7 +313,7 @@ impl Plan {
 
     /// The names of the main files within the result's folder.
     pub(crate) fn published_names(&self) -> Vec<PathBuf> {
-        main_files(&self.source.stem)
+        main_files(&self.source.stem, self.format)
             .iter()
             .filter_map(|path| path.file_name().map(PathBuf::from))
             .collect()

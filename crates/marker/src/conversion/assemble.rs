@@ -85,7 +85,9 @@ impl Conversion<'_> {
     /// Where marker saw the document under another name, gives the main files
     /// the real one.
     fn rename_main_files(&self, merged: &Path) -> Result<(), ConversionError> {
-        let name = |stem: &OsStr| main_files(stem).map(|file| file.file_name().map(PathBuf::from));
+        let name = |stem: &OsStr| {
+            main_files(stem, self.plan.format).map(|file| file.file_name().map(PathBuf::from))
+        };
         for (from, to) in name(&self.input.stem)
             .into_iter()
             .zip(name(&self.plan.source.stem))

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::attempt::Attempt;
 use super::completeness::is_complete;
+use super::outcome::Placeholder;
 use super::{Conversion, ConversionError, Flow, wrap};
 use crate::command::Paths;
 use crate::drive::{Assignment, Driver, Ran};
@@ -32,7 +33,7 @@ impl Conversion<'_> {
         };
         let ran = driver.drive(assignment, runner, &mut |usage| tell(Event::Usage(usage)))?;
         self.marker_time += ran.report.wall;
-        let complete = is_complete(&output, &self.input.stem, &attempt.pages);
+        let complete = is_complete(&output, &self.input.stem, self.plan.format, &attempt.pages);
         match judge(&ran.report.ending, complete, &ran.errors) {
             Judgement::Converted => {
                 self.keep(attempt.pages, &output, &ran.report)?;
@@ -155,12 +156,24 @@ impl Conversion<'_> {
         self.queue.follow(attempt, &action);
         match action {
             Action::Retry | Action::HalvesNext(..) | Action::HalvesLast(..) => {}
-            Action::GiveUp => self.journal.append(&Record::GaveUp {
-                pages: attempt.pages.clone(),
-            })?,
+            Action::GiveUp => self.give_up(Placeholder::new(
+                attempt.pages.clone(),
+                &report.ending,
+                last_words,
+            ))?,
             Action::Abort => return Err(self.abort(attempt, failure, report, last_words, &log)),
         }
         Ok(Flow::Go)
+    }
+
+    /// Notes that these pages stay unconverted in this run.
+    fn give_up(&mut self, placeholder: Placeholder) -> Result<(), ConversionError> {
+        self.journal.append(&Record::GaveUp {
+            pages: placeholder.pages.clone(),
+            because: placeholder.because.clone(),
+        })?;
+        self.placeholders.push(placeholder);
+        Ok(())
     }
 
     fn abort(

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::command::main_files;
+use crate::format::OutputFormat;
 use crate::pages::PageSet;
 
 /// What is read of `_meta.json`.
@@ -21,8 +22,13 @@ struct PageStats {
 }
 
 /// Whether text and metadata are there and the metadata lists exactly `pages`.
-pub(super) fn is_complete(output: &Path, stem: &OsStr, pages: &PageSet) -> bool {
-    let [text, metadata] = main_files(stem).map(|file| output.join(file));
+pub(super) fn is_complete(
+    output: &Path,
+    stem: &OsStr,
+    format: OutputFormat,
+    pages: &PageSet,
+) -> bool {
+    let [text, metadata] = main_files(stem, format).map(|file| output.join(file));
     let listed = std::fs::read(metadata)
         .ok()
         .and_then(|json| serde_json::from_slice::<Metadata>(&json).ok());
@@ -47,7 +53,12 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let is_complete = |metadata: &str| {
             std::fs::write(folder.join("a_meta.json"), metadata).unwrap();
-            is_complete(output.path(), OsStr::new("a"), &PageSet::all(2))
+            is_complete(
+                output.path(),
+                OsStr::new("a"),
+                OutputFormat::Markdown,
+                &PageSet::all(2),
+            )
         };
         let both = r#"{"page_stats": [{"page_id": 0, "x": 1}, {"page_id": 1}]}"#;
         assert!(!is_complete(both), "no text");

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use error::ConversionError;
-pub use outcome::{Outcome, Status};
+pub use outcome::{Outcome, Placeholder, Status};
 
 use attempt::Queue;
 
@@ -69,6 +69,7 @@ struct Conversion<'a> {
     queue: Queue,
     recovery: Recovery,
     chunks_kept: usize,
+    placeholders: Vec<Placeholder>,
     marker_time: Duration,
 }
 
@@ -127,6 +128,7 @@ impl Conversion<'_> {
             result: has_result.then(|| self.plan.result.clone()),
             converted,
             missing,
+            placeholders: self.placeholders.clone(),
             chunks_run: self.progress.done.len().saturating_sub(self.chunks_kept),
             chunks_kept: self.chunks_kept,
             peak: self

@@ -7,6 +7,7 @@ use memcap_linux::ByteSize;
 use serde::Serialize;
 
 use crate::pages::PageSet;
+use crate::runner::Ending;
 
 /// How a conversion went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +21,9 @@ pub struct Outcome {
     pub converted: PageSet,
     /// Pages that are missing.
     pub missing: PageSet,
+    /// Why pages are missing that were given up: each is a visible placeholder
+    /// in the result. In the order in which they were given up.
+    pub placeholders: Vec<Placeholder>,
     /// Chunks that this run converted.
     pub chunks_run: usize,
     /// Chunks that an earlier run had converted.
@@ -28,6 +32,27 @@ pub struct Outcome {
     pub peak: Option<ByteSize>,
     /// How long marker ran, all runs of this conversion together.
     pub marker_time: Duration,
+}
+
+/// Pages that could not be converted, however it was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placeholder {
+    /// The pages.
+    pub pages: PageSet,
+    /// How the last attempt ended, as the rest of a sentence on one line:
+    /// `marker reached its memory limit`.
+    pub because: String,
+}
+
+impl Placeholder {
+    /// For pages whose last attempt ended so, marker's last line being this.
+    pub(crate) fn new(pages: PageSet, ending: &Ending, last_words: Option<String>) -> Self {
+        let words = last_words.map(|words| format!(": {words}"));
+        Placeholder {
+            pages,
+            because: format!("marker {ending}{}", words.unwrap_or_default()),
+        }
+    }
 }
 
 /// How a conversion went, in one word.

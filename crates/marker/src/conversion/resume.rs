@@ -30,6 +30,7 @@ impl<'a> Conversion<'a> {
             queue: Queue::default(),
             recovery: Recovery::default(),
             chunks_kept: 0,
+            placeholders: Vec::new(),
             marker_time: Duration::ZERO,
         };
         if conversion.is_published() {
