@@ -1,6 +1,6 @@
 //! The host's facts in one value, gathered once at the start of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use memcap_linux::cgroup::{Membership, own_memberships};
 use memcap_linux::meminfo::{self, MachineMemory};
@@ -150,7 +150,8 @@ pub(crate) fn directory(roots: &Roots, mount: &Mount, path: &str) -> Result<Path
             mount.mount_point.display()
         ));
     }
-    if path.starts_with("/..") {
+    let mut parts = Path::new(path).components();
+    if parts.any(|part| part == Component::ParentDir) {
         return Err(format!(
             "our own group `{path}` is outside this cgroup namespace"
         ));

@@ -1,6 +1,6 @@
 //! Where facts are read: the real root, or a folder with a captured host.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Observed;
@@ -43,9 +43,13 @@ impl Roots {
         self.root.join("proc")
     }
 
-    /// An absolute path of the host, seen from here.
+    /// An absolute path of the host, seen from here. No kernel writes `..` into
+    /// one; in a captured host it would lead to the files of this machine, so
+    /// it is left out.
     pub fn at(&self, path: &Path) -> PathBuf {
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
+        let parts = path.components();
+        let inside = parts.filter(|part| matches!(part, Component::Normal(_)));
+        self.root.join(inside.collect::<PathBuf>())
     }
 
     /// A path seen from here, as the host itself calls it.

@@ -68,10 +68,12 @@ pub enum BundleError {
         source: io::Error,
     },
     /// It is no folder, or there is no manifest in it.
-    #[error("`{}` is no bundle: there is no {MANIFEST} in it", path.display())]
+    #[error("`{}` is no bundle: {why}", path.display())]
     NoBundle {
-        /// The folder.
+        /// What was to be opened.
         path: PathBuf,
+        /// What it lacks.
+        why: &'static str,
     },
     /// The manifest is not one.
     #[error("failed to understand `{}`", path.display())]
@@ -115,9 +117,12 @@ impl BundleError {
             BundleError::Write { .. } => {
                 Some("name a new folder where files can be written".to_owned())
             }
-            BundleError::Read { .. } => {
-                Some("name a folder made by `memcap doctor --save FOLDER`".to_owned())
-            }
+            BundleError::Read { source, .. } => Some(match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "only who saved a bundle may read it, unless its modes are changed".to_owned()
+                }
+                _ => "name a folder made by `memcap doctor --save FOLDER`".to_owned(),
+            }),
         }
     }
 }

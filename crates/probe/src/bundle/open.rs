@@ -1,6 +1,7 @@
 //! Reading a bundle, which may come from anybody.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{BUNDLE_VERSION, BundleError, MANIFEST, Manifest};
@@ -35,10 +36,20 @@ impl Bundle {
             path: dir.to_owned(),
             source,
         };
-        if !fs::metadata(dir).map_err(unreadable)?.is_dir() || !path.is_file() {
-            return Err(BundleError::NoBundle {
-                path: dir.to_owned(),
-            });
+        let no_bundle = |why| BundleError::NoBundle {
+            path: dir.to_owned(),
+            why,
+        };
+        if !fs::metadata(dir).map_err(unreadable)?.is_dir() {
+            return Err(no_bundle("it is not a folder"));
+        }
+        match path.symlink_metadata() {
+            Ok(data) if data.is_file() => {}
+            Ok(_) => return Err(no_bundle("its bundle.json is not a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(no_bundle("there is no bundle.json in it"));
+            }
+            Err(source) => return Err(BundleError::Read { path, source }),
         }
         // Before anything is read: opening a pipe would wait for ever, and a
         // link would show this machine's files as another's.

@@ -212,9 +212,11 @@ impl BundleWriter {
         Ok(())
     }
 
+    /// With an empty file in it, since archives and version control may leave
+    /// empty folders out.
     fn folder(&mut self, path: &Path, part: &'static str) -> Result<(), BundleError> {
         let shown = self.clean_path(path);
-        self.make_folders(&self.inside(&shown))?;
+        self.put(&self.inside(&shown).join("present"), "")?;
         self.saved.push(SavedFile { path: shown, part });
         Ok(())
     }

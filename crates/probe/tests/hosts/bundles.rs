@@ -218,12 +218,59 @@ fn what_is_no_bundle_is_told() {
     assert!(matches!(piped.refused(), BundleError::Foreign { .. }));
     let file = saved();
     let path = file.dir().join("bundle.json");
-    assert!(matches!(
-        Bundle::open(&path),
-        Err(BundleError::NoBundle { .. })
-    ));
+    let error = Bundle::open(&path).expect_err("a file");
+    assert!(error.to_string().ends_with("it is not a folder"), "{error}");
+    let odd: [fn(&Path); 3] = [
+        |path| fs::create_dir(path).expect("a folder"),
+        |path| symlink("bundle.json", path).expect("a loop"),
+        |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe"),
+    ];
+    for make in odd {
+        let one = saved();
+        let path = one.dir().join("bundle.json");
+        fs::remove_file(&path).expect("removed");
+        make(&path);
+        let error = one.refused();
+        assert!(
+            error.to_string().ends_with("its bundle.json is not a file"),
+            "{error}"
+        );
+    }
     let absent = Bundle::open(Path::new("/nonexistent/bundle"));
     assert!(matches!(absent, Err(BundleError::Read { .. })));
+}
+
+#[test]
+fn a_bundle_does_not_lead_to_files_beside_it() {
+    let mount = |point: &str| format!("29 22 0:26 / {point} rw - cgroup2 cgroup2 rw\n");
+    let cases = [
+        (mount("/../beside"), "0::/\n"),
+        (mount("/sys/fs/cgroup"), "0::/../../../../beside\n"),
+        (mount("/sys/fs/cgroup"), "0::/a/../../../../../beside\n"),
+    ];
+    for (mounts, groups) in cases {
+        let captured = asked(v2::undelegated());
+        let saved = Saved::of(&captured, &examine(&captured.roots(), None));
+        let beside = saved.folder.path().join("beside");
+        fs::create_dir(&beside).expect("a folder");
+        for (name, text) in [
+            ("cgroup.controllers", "memory\n"),
+            ("cgroup.subtree_control", "memory\n"),
+            ("cgroup.procs", "1\n"),
+            ("cgroup.type", "domain\n"),
+            ("memory.max", "4096\n"),
+        ] {
+            fs::write(beside.join(name), text).expect("written");
+        }
+        fs::create_dir_all(saved.dir().join("sys/fs/cgroup/a")).expect("a folder");
+        fs::write(saved.dir().join("proc/self/mountinfo"), &mounts).expect("written");
+        fs::write(saved.dir().join("proc/self/cgroup"), groups).expect("written");
+        let report = saved.replayed();
+        assert!(!report.host.cgroup_v2.is_present(), "{groups}{mounts}");
+        assert!(report.facts.limits_around.is_empty());
+        let lowest = report.host.ceilings.lowest().expect("the machine");
+        assert_eq!(lowest.file, None, "{groups}{mounts}");
+    }
 }
 
 #[test]
