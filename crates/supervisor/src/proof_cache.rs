@@ -6,6 +6,7 @@
 //! believed. A cache that cannot be read or written costs a trial, never a run.
 
 mod file;
+mod way;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,7 +1,7 @@
 //! The file: read and replaced, and trusted only where nobody else could have
 //! written it.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::Entry;
+use super::way::{self, is_own, not_ours};
 
 const NAME: &str = "proofs.json";
 /// Raised when the form changes: another one is not read.
@@ -52,11 +53,10 @@ pub(super) fn write(folder: &Path, entries: &[Entry]) -> io::Result<()> {
     }
     let folder = match open(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            check_way(folder)?;
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(folder)?;
+                .create(way::safe(folder)?)?;
             open(folder)?
         }
         other => other?,
@@ -72,11 +72,10 @@ pub(super) fn write(folder: &Path, entries: &[Entry]) -> io::Result<()> {
 
 /// The folder, held open from here on.
 fn open(path: &Path) -> io::Result<File> {
-    check_way(path)?;
     let folder = OpenOptions::new()
         .read(true)
         .custom_flags(O_DIRECTORY | O_NOFOLLOW)
-        .open(path)?;
+        .open(way::safe(path)?)?;
     let data = folder.metadata()?;
     // Others may look.
     if !is_own(&data) || data.mode() & 0o022 != 0 {
@@ -105,33 +104,4 @@ fn read_in(folder: &File) -> io::Result<Vec<u8>> {
 /// What is in a folder that is held open, whatever has become of its name.
 fn inside(folder: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
-}
-
-/// Nobody but root and us can have replaced a part of the way to the folder, as
-/// far as it exists.
-fn check_way(path: &Path) -> io::Result<()> {
-    if !path.is_absolute() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let parents: Vec<&Path> = path.ancestors().skip(1).collect();
-    for parent in parents.into_iter().rev() {
-        let data = match parent.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        // In a sticky directory only the owner replaces what is there.
-        let is_safe = data.mode() & 0o022 == 0 || data.mode() & 0o1000 != 0;
-        if !data.is_dir() || !(data.uid() == 0 || is_own(&data)) || !is_safe {
-            return Err(not_ours());
-        }
-    }
-    Ok(())
-}
-
-fn is_own(data: &Metadata) -> bool {
-    data.uid() == nix::unistd::geteuid().as_raw()
-}
-
-fn not_ours() -> io::Error {
-    io::ErrorKind::PermissionDenied.into()
 }

@@ -238,10 +238,48 @@ fn a_folder_that_another_may_have_made_is_neither_read_nor_written() {
     symlink(place.folder(), &link).expect("a link");
     let through = |folder: PathBuf| ProofCache::default().in_folder(folder).known(&key());
     assert_eq!(through(link), None, "the folder is a link");
-    let way = place.root.path().join("way");
-    symlink(&above, &way).expect("a link");
-    assert_eq!(through(way.join("er")), None, "a link on the way");
     assert_eq!(through("relative".into()), None);
+    assert_eq!(through("/".into()), None);
+}
+
+#[test]
+fn a_home_on_another_disk_is_reached_through_links_of_ours_alone() {
+    let place = Place::filled();
+    let root = place.root.path();
+    let through = |folder: PathBuf| {
+        let cache = ProofCache::default().in_folder(folder);
+        cache.known(&key()).is_some()
+    };
+    symlink(root.join("deep"), root.join("home")).expect("a link");
+    symlink("home", root.join("short")).expect("a link");
+    symlink("deep/../short", root.join("winding")).expect("a link");
+    for link in ["home", "short", "winding"] {
+        assert!(through(root.join(link).join("er")), "{link}");
+    }
+    // A folder that is not there yet is made behind the link.
+    let cache = ProofCache::default().in_folder(root.join("home/new/er"));
+    cache.keep(key(), SEEN);
+    assert!(root.join("deep/new/er/proofs.json").is_file());
+
+    symlink("round", root.join("round")).expect("a link");
+    assert!(!through(root.join("round/er")), "a link to itself");
+    symlink(place.file(), root.join("file")).expect("a link");
+    assert!(!through(root.join("file/er")), "a link to a file");
+    let open = root.join("open");
+    fs::create_dir(&open).expect("made");
+    symlink(root.join("deep"), open.join("home")).expect("a link");
+    set_mode(&open, 0o777);
+    assert!(
+        !through(open.join("home/er")),
+        "others may replace the link"
+    );
+    set_mode(&open, 0o1777);
+    assert!(through(open.join("home/er")), "a sticky folder like /tmp");
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::lchown(root.join("home"), Some(7), Some(7)).expect("root may");
+        assert!(!through(root.join("home/er")), "a link of another's");
+        assert!(!through(root.join("short/er")), "a link to such a one");
+    }
 }
 
 #[test]
