@@ -150,6 +150,16 @@ fn a_saved_host_is_examined_without_a_trial() {
         );
         assert!(again.stdout.is_empty(), "refused before it is examined");
     }
+    if everybody().contains(&Who::Nobody) {
+        let ours = folder.path().join("ours");
+        let unread = doctor(Who::Nobody, &["--host", ours.to_str().unwrap()]);
+        assert_eq!(unread.status.code(), Some(125));
+        let error = String::from_utf8(unread.stderr).unwrap();
+        assert!(
+            error.contains("Permission denied") && error.contains("who saved"),
+            "{error}"
+        );
+    }
     let none = doctor(Who::Ourselves, &["--host", folder.path().to_str().unwrap()]);
     assert_eq!(none.status.code(), Some(125));
     let error = String::from_utf8(none.stderr).unwrap();

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<u8, CliError> {
         serde_json::to_string_pretty(&examination)
             .map_err(|error| CliError::new(error, None, INTERNAL))?
     } else {
-        text::render(&examination, wrap::width())
+        text::render(&examination, wrap::columns())
     };
     print(&text)?;
     if let (Some(writer), Some(folder)) = (writer, &args.save) {

@@ -8,18 +8,20 @@ use memcap_probe::trial::Verdict;
 use memcap_probe::{DoctorReport, Fact, Guarantee, MechanismReport};
 
 use super::Examination;
-use super::wrap::wrap;
+use super::wrap::{USUAL, wrap};
 use crate::render::printable;
 
 /// Narrower than this, a table has no room for its evidence.
 const NARROWEST_TABLE: usize = 64;
 
-/// The whole text, without a newline at its end.
-pub(super) fn render(examination: &Examination, width: usize) -> String {
+/// The whole text, without a newline at its end. The table alone gains by columns
+/// beyond those in which prose is read with ease.
+pub(super) fn render(examination: &Examination, columns: usize) -> String {
     let report = &examination.host;
+    let width = columns.min(USUAL);
     let mut parts = vec![
         host(report, width),
-        mechanisms(report, width),
+        mechanisms(report, columns),
         containment(report, width),
     ];
     if !report.aids.is_empty() {
@@ -144,12 +146,11 @@ fn groups(report: &DoctorReport, width: usize) -> String {
 fn mechanisms(report: &DoctorReport, width: usize) -> String {
     if width < NARROWEST_TABLE {
         let entries = report.mechanisms.iter().map(|mechanism| {
-            let head = format!(
-                "{}: {}, {}",
-                mechanism.trial.mechanism,
-                mechanism.trial.verdict.text(),
-                guarantee(mechanism)
-            );
+            let verdict = mechanism.trial.verdict.text();
+            let mut head = format!("{}: {verdict}", mechanism.trial.mechanism);
+            if mechanism.guarantee != Guarantee::None {
+                head = format!("{head}, {}", guarantee(mechanism));
+            }
             let seen = wrap("  ", &evidence(mechanism), width);
             format!("{}\n{seen}", wrap("", &head, width))
         });
@@ -331,6 +332,29 @@ mod tests {
     }
 
     #[test]
+    fn a_mechanism_without_a_guarantee_shows_none_in_a_narrow_terminal() {
+        let examination = blind();
+        let text = render(&examination, 40);
+        assert!(text.contains("\ncgroup-v1: not"), "{text}");
+        assert!(!text.contains(", -"), "{text}");
+    }
+
+    #[test]
+    fn a_wide_terminal_has_wide_evidence_and_prose_as_usual() {
+        let mut examination = blind();
+        examination.host.host.kernel = Fact::unknown_since("word ".repeat(40));
+        for mechanism in &mut examination.host.mechanisms {
+            mechanism.trial.because = Some("x".repeat(60));
+        }
+        let text = render(&examination, 120);
+        let row = text.lines().find(|line| line.starts_with("cgroup-v2"));
+        let row = row.expect("a row").chars().count();
+        assert!(row > 100, "{text}");
+        let prose = text.lines().take_while(|line| !line.is_empty());
+        assert!(prose.into_iter().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
     fn everything_but_remedies_fits_the_width() {
         let mut examination = blind();
         examination.host.host.kernel = Fact::present("6.12.0".into());
@@ -343,7 +367,7 @@ mod tests {
         for way in &mut examination.host.containment {
             way.trial.because = Some("word ".repeat(40));
         }
-        for width in [40, 63, 64, 80] {
+        for width in [30, 40, 63, 64, 80, 120] {
             let text = render(&examination, width);
             let text = text.split("remedies").next().unwrap_or_default();
             for line in text.lines() {
