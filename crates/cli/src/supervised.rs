@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use memcap_linux::SizeSpec;
-use memcap_marker::runner::{Ending, Runner, RunnerError, Step, StepReport, Usage};
+use memcap_marker::runner::{Accounting, Ending, Runner, RunnerError, Step, StepReport, Usage};
 use memcap_supervisor::{
-    Control, Event, Job, JobEnd, LimitError, Limits, MechanismChoice, Outcome, Request, Sample,
-    Stream, Supervisor, SupervisorError, VerdictKind,
+    Control, Event, Job, JobEnd, LimitError, Limits, Mechanism, MechanismChoice, Outcome, Request,
+    Sample, Stream, Supervisor, SupervisorError, VerdictKind,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -156,6 +156,7 @@ impl Runner for SupervisedRunner {
             return Ok(StepReport {
                 ending: Ending::Interrupted,
                 peak: None,
+                accounting: None,
                 wall,
             });
         }
@@ -175,8 +176,17 @@ impl Runner for SupervisedRunner {
         Ok(StepReport {
             ending,
             peak: outcome.peak,
+            accounting: Some(accounting(&outcome)),
             wall,
         })
+    }
+}
+
+/// What the mechanism's peaks count.
+fn accounting(outcome: &Outcome) -> Accounting {
+    match outcome.plan.mechanism {
+        Mechanism::CgroupV2 | Mechanism::Systemd | Mechanism::CgroupV1 => Accounting::Group,
+        Mechanism::Watchdog | Mechanism::Rlimit => Accounting::Processes,
     }
 }
 

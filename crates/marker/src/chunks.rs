@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::estimate::{MemoryModel, PER_LETTER_PAGE, PLANNED_SHARE, page_cost};
 use crate::install::PageSize;
 use crate::pages::PageSet;
+use crate::recovery::Effort;
 
 /// Pages that one run of marker converts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,7 +69,7 @@ pub struct Cutting<'a> {
 impl Cutting<'_> {
     /// A chunk of these pages.
     pub fn chunk(&self, pages: PageSet) -> Chunk {
-        let estimate = self.model.run(&pages, self.page_size);
+        let estimate = self.model.run(&pages, Effort::Usual, self.page_size);
         Chunk { pages, estimate }
     }
 
@@ -99,7 +100,7 @@ impl Cutting<'_> {
             .map(|page| (page, page_cost((self.page_size)(page)).bytes()))
             .collect();
         let room = self.limit.percent(PLANNED_SHARE);
-        let room = room.saturating_sub(self.model.fixed(pages.len()));
+        let room = room.saturating_sub(self.model.fixed(pages.len(), Effort::Usual));
         // Where the estimate leaves no room for a single page it is no guide;
         // a usual chunk shows how far it is off.
         let room = if room < PER_LETTER_PAGE {
@@ -298,7 +299,7 @@ mod tests {
             prop_assert_eq!(all, pages.into_iter().collect::<Vec<_>>());
             for chunk in chunks {
                 let fits = chunk.estimate <= limit.percent(PLANNED_SHARE);
-                let room = limit.percent(PLANNED_SHARE).saturating_sub(model.fixed(6));
+                let room = limit.percent(PLANNED_SHARE).saturating_sub(model.fixed(6, Effort::Usual));
                 let hopeless = room < PER_LETTER_PAGE;
                 prop_assert!(fits || chunk.pages.len() == 1 || hopeless);
             }

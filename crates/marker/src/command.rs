@@ -8,6 +8,7 @@ use crate::format::OutputFormat;
 use crate::install::Installation;
 use crate::pages::PageSet;
 use crate::plan::Plan;
+use crate::recovery::Effort;
 use crate::runner::Step;
 
 /// What `marker_single` is started as where its script is missing: the same
@@ -79,29 +80,35 @@ pub struct Paths {
     pub config: PathBuf,
 }
 
-/// The step that converts `pages`.
+/// The step that converts `pages` with this effort.
 ///
 /// # Errors
 /// When the configuration file cannot be written.
-pub fn step(plan: &Plan, pages: &PageSet, paths: Paths) -> io::Result<Step> {
+pub fn step(plan: &Plan, pages: &PageSet, effort: Effort, paths: Paths) -> io::Result<Step> {
+    let settings = plan.settings_at(effort);
     let (program, mut args) = program(&plan.marker);
     let mut option = |name: &str, value: &OsStr| args.extend([name.into(), value.to_owned()]);
     option("--output_dir", paths.output.as_os_str());
     option("--output_format", OsStr::new(plan.format.word()));
     option("--page_range", OsStr::new(&pages.marker_range()));
-    if let Some(config) = plan.settings.config() {
+    if let Some(config) = settings.config() {
         std::fs::write(&paths.config, config.to_string())?;
         option("--config_json", paths.config.as_os_str());
     }
-    args.extend(plan.settings.flags());
-    args.extend(plan.marker_args.iter().cloned());
+    let (own, users) = (settings.flags(), plan.marker_args.iter().cloned());
+    // The last of two options alike counts: the user's, unless an attempt must
+    // cost less.
+    match effort {
+        Effort::Usual => args.extend(own.into_iter().chain(users)),
+        Effort::SmallBatches | Effort::LowResolution => args.extend(users.chain(own)),
+    }
     // Absolute, so that no name can be taken for an option.
     args.push(paths.input.into());
     Ok(Step {
         label: format!("pages {pages}"),
         program,
         args,
-        env: plan.settings.variables(),
+        env: settings.variables(),
         stdout: paths.stdout,
         stderr: paths.stderr,
         memory: plan.limit,

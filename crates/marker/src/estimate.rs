@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::install::PageSize;
 use crate::pages::PageSet;
+use crate::recovery::Effort;
 use crate::weights::Weights;
 
 /// Interpreter, libraries and one-time buffers of marker 1.10.2 without any
@@ -29,6 +30,10 @@ pub const PER_LAYOUT_IMAGE: ByteSize = ByteSize::from_mib(25);
 /// weights. With two random models of 620 million parameters and 8 pages,
 /// batch 8 took 640 MiB more than batch 1: about 90 MiB a picture.
 pub const ACTIVATION_PERCENT: u32 = 4;
+
+/// What a page costs at half the resolution, in percent of its usual cost. Toy
+/// models, 100 pages at 48 and 96 dpi: 1870 MiB in all instead of 4048.
+pub const LOW_RESOLUTION_PERCENT: u32 = 30;
 
 /// Below this no page at all can be converted: importing marker and loading
 /// even toy models takes 0.75 to 0.9 GiB.
@@ -51,19 +56,27 @@ pub struct MemoryModel {
 }
 
 impl MemoryModel {
-    /// The peak of a run that converts `pages`.
-    pub fn run(&self, pages: &PageSet, size: impl Fn(u32) -> PageSize) -> ByteSize {
+    /// The peak of a run that converts `pages` with this effort.
+    pub fn run(&self, pages: &PageSet, effort: Effort, size: impl Fn(u32) -> PageSize) -> ByteSize {
         let content = pages.iter().fold(ByteSize::ZERO, |sum, page| {
             sum.saturating_add(page_cost(size(page)))
         });
-        self.fixed(pages.len()).saturating_add(content)
+        let content = match effort {
+            Effort::Usual | Effort::SmallBatches => content,
+            Effort::LowResolution => content.percent(LOW_RESOLUTION_PERCENT),
+        };
+        self.fixed(pages.len(), effort).saturating_add(content)
     }
 
     /// The part that does not grow with the pages, once there are `count`.
-    pub fn fixed(&self, count: usize) -> ByteSize {
+    pub fn fixed(&self, count: usize, effort: Effort) -> ByteSize {
+        let batch = match effort {
+            Effort::Usual => self.layout_batch,
+            Effort::SmallBatches | Effort::LowResolution => 1,
+        };
         let images = u64::try_from(count)
             .unwrap_or(u64::MAX)
-            .min(u64::from(self.layout_batch));
+            .min(u64::from(batch));
         let per_image =
             PER_LAYOUT_IMAGE.saturating_add(self.weights.bytes().percent(ACTIVATION_PERCENT));
         self.baseline
@@ -93,7 +106,9 @@ mod tests {
             },
             layout_batch,
         };
-        model.run(&PageSet::all(pages), |_| PageSize::LETTER).mib()
+        model
+            .run(&PageSet::all(pages), Effort::Usual, |_| PageSize::LETTER)
+            .mib()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use memcap_linux::ByteSize;
 
 use crate::merge::Merged;
 use crate::pages::PageSet;
-use crate::recovery::Action;
+use crate::recovery::{Action, Effort};
 use crate::runner::{StepReport, Usage};
 
 /// One thing that happened.
@@ -25,6 +25,8 @@ pub enum Event<'a> {
         pages: &'a PageSet,
         /// Whether they, or a chunk that held them, have crashed before.
         again: bool,
+        /// What the attempt may cost.
+        effort: Effort,
         /// What the run is estimated to take.
         estimate: ByteSize,
     },

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::FileRecord;
 use crate::pages::PageSet;
+use crate::recovery::Effort;
 use crate::text::path_text;
 
 /// One line.
@@ -37,6 +38,9 @@ pub enum Record {
         pages: PageSet,
         /// The limit for its tree.
         limit_bytes: ByteSize,
+        /// What the attempt may cost.
+        #[serde(default)]
+        effort: Effort,
     },
     /// Marker ended with exit code 0 and these files are on the disk.
     Done {
@@ -44,6 +48,9 @@ pub enum Record {
         pages: PageSet,
         /// The files below the chunk's folder.
         files: Vec<FileRecord>,
+        /// What the attempt was allowed to cost.
+        #[serde(default)]
+        effort: Effort,
         /// The tree's peak, where measured.
         peak_bytes: Option<ByteSize>,
         /// From start to end, in milliseconds.
@@ -59,6 +66,9 @@ pub enum Record {
         memory: bool,
         /// The limit that it ran under.
         limit_bytes: ByteSize,
+        /// What the attempt was allowed to cost.
+        #[serde(default)]
+        effort: Effort,
     },
     /// Nothing more will be tried for these pages in this run.
     GaveUp {
@@ -186,10 +196,21 @@ fn parse(content: &[u8]) -> (Vec<Record>, u64) {
 pub struct Progress {
     /// Chunks whose results are there, by the journal.
     pub done: Vec<DoneChunk>,
-    /// Page sets that ran out of memory, with the limit that they had.
-    pub too_large: Vec<(PageSet, ByteSize)>,
+    /// Attempts that ran out of memory.
+    pub too_large: Vec<TooLarge>,
     /// The last result that was put in place, with the pages missing in it.
     pub published: Option<(Vec<FileRecord>, PageSet)>,
+}
+
+/// An attempt that ran out of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Its pages.
+    pub pages: PageSet,
+    /// What it was allowed to cost.
+    pub effort: Effort,
+    /// The limit that it had.
+    pub limit: ByteSize,
 }
 
 /// A chunk that was converted.
@@ -199,6 +220,8 @@ pub struct DoneChunk {
     pub pages: PageSet,
     /// Its files, below its folder.
     pub files: Vec<FileRecord>,
+    /// What it was allowed to cost.
+    pub effort: Effort,
     /// Its peak, where measured.
     pub peak: Option<ByteSize>,
 }
@@ -214,6 +237,7 @@ impl Progress {
                 Record::Done {
                     pages,
                     files,
+                    effort,
                     peak_bytes,
                     ..
                 } => {
@@ -221,6 +245,7 @@ impl Progress {
                     progress.done.push(DoneChunk {
                         pages: pages.clone(),
                         files: files.clone(),
+                        effort: *effort,
                         peak: *peak_bytes,
                     });
                 }
@@ -228,10 +253,15 @@ impl Progress {
                     pages,
                     memory,
                     limit_bytes,
+                    effort,
                     ..
                 } => {
                     if *memory {
-                        progress.too_large.push((pages.clone(), *limit_bytes));
+                        progress.too_large.push(TooLarge {
+                            pages: pages.clone(),
+                            effort: *effort,
+                            limit: *limit_bytes,
+                        });
                     }
                 }
                 Record::Discarded { pages } => progress.forget(pages),
@@ -251,11 +281,12 @@ impl Progress {
         })
     }
 
-    /// Whether these pages, in one run under `limit`, are known to be too many.
-    pub fn is_too_large(&self, pages: &PageSet, limit: ByteSize) -> bool {
-        self.too_large
-            .iter()
-            .any(|(failed, had)| *had >= limit && pages.contains_all(failed))
+    /// Whether these pages, in one run of this effort under `limit`, are known
+    /// to be too many.
+    pub fn is_too_large(&self, pages: &PageSet, effort: Effort, limit: ByteSize) -> bool {
+        self.too_large.iter().any(|failed| {
+            failed.limit >= limit && effort <= failed.effort && pages.contains_all(&failed.pages)
+        })
     }
 
     fn forget(&mut self, pages: &PageSet) {
@@ -271,6 +302,7 @@ mod tests {
         Record::Done {
             pages: PageSet::all(pages),
             files: Vec::new(),
+            effort: Effort::Usual,
             peak_bytes: None,
             wall_ms: 1,
         }
@@ -307,6 +339,7 @@ mod tests {
             ending: "memory-limit".into(),
             memory,
             limit_bytes: ByteSize::from_mib(mib),
+            effort: Effort::SmallBatches,
         };
         let discarded = Record::Discarded {
             pages: PageSet::all(1),
@@ -320,10 +353,14 @@ mod tests {
         ];
         let progress = Progress::of(&records);
         assert_eq!(progress.done.len(), 1);
-        let too_large =
-            |pages, mib| progress.is_too_large(&PageSet::all(pages), ByteSize::from_mib(mib));
+        let at = |effort, pages, mib| {
+            progress.is_too_large(&PageSet::all(pages), effort, ByteSize::from_mib(mib))
+        };
+        let too_large = |pages, mib| at(Effort::SmallBatches, pages, mib);
         assert!(too_large(5, 2000) && too_large(9, 1000));
         assert!(!too_large(4, 2000) && !too_large(5, 2001));
+        // What costs more fails too; what costs less may not.
+        assert!(at(Effort::Usual, 5, 2000) && !at(Effort::LowResolution, 5, 2000));
         assert_eq!(progress.published, None);
     }
 

@@ -63,7 +63,7 @@ pub use pages::{PageSelection, PageSet, PagesError};
 pub use plan::{Plan, PlanError, Request, plan};
 pub use publish::PublishError;
 pub use readiness::{Readiness, readiness};
-pub use recovery::Action;
+pub use recovery::{Action, Effort};
 pub use tuning::{Effect, Lever, Multiplier, MultiplierError, PassedAs, Tuning, TuningRequest};
 pub use version::{Capabilities, Family, PageChoice, Version};
 pub use weights::{ASSUMED_WEIGHTS, Weights};

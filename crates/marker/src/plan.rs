@@ -22,6 +22,7 @@ use crate::key::Identity;
 use crate::page_count::Pages;
 use crate::pages::{PageSelection, PageSet, PagesError};
 use crate::publish::{Place, PublishError};
+use crate::recovery::Effort;
 use crate::runner::Runner;
 use crate::tuning::{self, Tuning, TuningRequest};
 use crate::version::Version;
@@ -292,7 +293,9 @@ impl Plan {
         let mut chunks = Vec::new();
         while let Some(chunk) = open.pop() {
             match chunk.pages.halves() {
-                Some((low, high)) if progress.is_too_large(&chunk.pages, self.limit) => {
+                Some((low, high))
+                    if progress.is_too_large(&chunk.pages, Effort::Usual, self.limit) =>
+                {
                     open.extend([cutting.chunk(high), cutting.chunk(low)]);
                 }
                 _ => chunks.push(chunk),
@@ -302,8 +305,15 @@ impl Plan {
     }
 
     /// The estimated peak of a run over these pages.
-    pub(crate) fn estimate(&self, pages: &PageSet) -> ByteSize {
-        self.memory_model.run(pages, |page| self.sizes.size(page))
+    pub fn estimate(&self, pages: &PageSet, effort: Effort) -> ByteSize {
+        self.memory_model
+            .run(pages, effort, |page| self.sizes.size(page))
+    }
+
+    /// The settings for an attempt of this effort.
+    pub fn settings_at(&self, effort: Effort) -> Tuning {
+        self.settings
+            .at(effort, self.marker.version, self.device.device)
     }
 
     /// Where the result goes.
@@ -350,7 +360,10 @@ fn check_limit(
 fn needed_for_one(model: &MemoryModel, pages: &PageSet, sizes: &Pages) -> ByteSize {
     let largest = pages
         .iter()
-        .map(|page| model.run(&PageSet::from_pages([page]), |page| sizes.size(page)))
+        .map(|page| {
+            let page = PageSet::from_pages([page]);
+            model.run(&page, Effort::Usual, |page| sizes.size(page))
+        })
         .max()
         .unwrap_or_default();
     ByteSize::from_mib(largest.mib().saturating_mul(100) / u64::from(PLANNED_SHARE) + 1).max(FLOOR)

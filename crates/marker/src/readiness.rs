@@ -9,6 +9,7 @@ use crate::environment::World;
 use crate::estimate::{BASELINE, MemoryModel};
 use crate::install::{self, InstallError, Installation, PageSize};
 use crate::pages::PageSet;
+use crate::recovery::Effort;
 use crate::runner::Runner;
 use crate::weights::{self, Weights};
 
@@ -43,6 +44,6 @@ pub fn readiness(world: &World, runner: &mut dyn Runner) -> Result<Readiness, In
         device: device::find(world, marker.torch.as_deref()),
         marker,
         weights,
-        smallest_run: model.run(&PageSet::all(1), |_| PageSize::LETTER),
+        smallest_run: model.run(&PageSet::all(1), Effort::Usual, |_| PageSize::LETTER),
     })
 }

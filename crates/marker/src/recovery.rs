@@ -3,7 +3,8 @@
 //! ```text
 //!                 +-- converted ------> accept
 //!                 |
-//!  a chunk ends --+-- memory ---------> halve, the halves next; a single page is given up
+//!  a chunk ends --+-- memory ---------> halve, the halves next; a single page again with
+//!                 |                     less effort each time, at last given up
 //!                 |
 //!                 +-- crash, hang ----> once more; then halve, the halves last;
 //!                 |                     a single page is given up
@@ -21,10 +22,13 @@
 //!
 //! When two chunks that have no page in common ran out of memory, the estimate
 //! is wrong rather than the pages heavy: [`Recovery::expects_failure`] then
-//! holds for every chunk with the same estimate or more, and the caller halves
-//! it without trying.
+//! holds for every chunk with the same estimate or more, and the caller takes
+//! the next step of the ladder without trying.
+
+use std::fmt;
 
 use memcap_linux::ByteSize;
+use serde::{Deserialize, Serialize};
 
 use crate::pages::PageSet;
 use crate::runner::Ending;
@@ -94,6 +98,46 @@ fn tells_of_memory(errors: &[u8]) -> bool {
     .any(|words| text.contains(words))
 }
 
+/// What an attempt may cost, from the most to the least.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effort {
+    /// As the plan has it.
+    #[default]
+    Usual,
+    /// Every batch of every stage holds one item: slower, the same result.
+    SmallBatches,
+    /// Besides, pages are rendered at half the resolution: a worse result.
+    LowResolution,
+}
+
+impl Effort {
+    /// All of them, in the order in which they are tried.
+    pub const ALL: [Effort; 3] = [Effort::Usual, Effort::SmallBatches, Effort::LowResolution];
+
+    /// The next one that costs less; `None` where there is none.
+    pub fn less(self) -> Option<Effort> {
+        match self {
+            Effort::Usual => Some(Effort::SmallBatches),
+            Effort::SmallBatches => Some(Effort::LowResolution),
+            Effort::LowResolution => None,
+        }
+    }
+}
+
+/// For people, behind the pages: `pages 3 in batches of one`.
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Effort::Usual => "as planned",
+            Effort::SmallBatches => "in batches of one",
+            Effort::LowResolution => "in batches of one and at half the resolution",
+        })
+    }
+}
+
 /// What to do after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -103,6 +147,8 @@ pub enum Action {
     HalvesNext(PageSet, PageSet),
     /// Each half by itself, after everything else.
     HalvesLast(PageSet, PageSet),
+    /// The same page with less effort.
+    Less(Effort),
     /// These pages stay unconverted.
     GiveUp,
     /// The whole conversion makes no sense.
@@ -152,20 +198,21 @@ impl Recovery {
     pub fn next(
         &mut self,
         pages: &PageSet,
+        effort: Effort,
         failure: Failure,
         retried: bool,
         last_words: Option<&str>,
     ) -> Action {
         match failure {
-            Failure::Memory => self.after_memory(pages),
+            Failure::Memory => self.after_memory(pages, effort),
             Failure::Crash if !retried => Action::Retry,
             Failure::Crash => self.after_crash(pages, last_words),
         }
     }
 
-    fn after_memory(&mut self, pages: &PageSet) -> Action {
-        if let Some((low, high)) = pages.halves() {
-            return Action::HalvesNext(low, high);
+    fn after_memory(&mut self, pages: &PageSet, effort: Effort) -> Action {
+        if let Some(action) = after_memory(pages, effort) {
+            return action;
         }
         self.too_large.push(pages.clone());
         if !self.converted && self.too_large.len() > 1 {
@@ -188,6 +235,15 @@ impl Recovery {
             Some((low, high)) => Action::HalvesLast(low, high),
             None => Action::GiveUp,
         }
+    }
+}
+
+/// The step of the ladder that follows when these pages ran out of memory;
+/// `None` behind the last one.
+pub fn after_memory(pages: &PageSet, effort: Effort) -> Option<Action> {
+    match pages.halves() {
+        Some((low, high)) => Some(Action::HalvesNext(low, high)),
+        None => effort.less().map(Action::Less),
     }
 }
 
@@ -249,9 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn memory_halves_at_once_and_gives_single_pages_up() {
+    fn memory_halves_at_once_and_gives_single_pages_up_at_the_least_effort() {
         let mut recovery = Recovery::default();
-        let mut next = |pages: &PageSet| recovery.next(pages, Failure::Memory, false, None);
+        let least = Effort::LowResolution;
+        let mut at = |effort| recovery.next(&pages(3, 3), effort, Failure::Memory, false, None);
+        assert_eq!(at(Effort::Usual), Action::Less(Effort::SmallBatches));
+        assert_eq!(at(Effort::SmallBatches), Action::Less(least));
+        let mut next = |pages: &PageSet| recovery.next(pages, least, Failure::Memory, false, None);
         assert_eq!(
             next(&pages(0, 9)),
             Action::HalvesNext(pages(0, 4), pages(5, 9))
@@ -261,7 +321,7 @@ mod tests {
         assert_eq!(next(&pages(4, 4)), Action::Abort);
         recovery.note_converted();
         assert_eq!(
-            recovery.next(&pages(5, 5), Failure::Memory, false, None),
+            recovery.next(&pages(5, 5), least, Failure::Memory, false, None),
             Action::GiveUp
         );
     }
@@ -282,7 +342,13 @@ mod tests {
     fn a_crash_is_tried_again_then_halved_after_the_rest() {
         let mut recovery = Recovery::default();
         let mut next = |pages: &PageSet, retried| {
-            recovery.next(pages, Failure::Crash, retried, Some("KeyError: 1"))
+            recovery.next(
+                pages,
+                Effort::Usual,
+                Failure::Crash,
+                retried,
+                Some("KeyError: 1"),
+            )
         };
         assert_eq!(next(&pages(0, 3), false), Action::Retry);
         assert_eq!(
@@ -301,11 +367,11 @@ mod tests {
     #[test]
     fn after_a_success_or_with_other_words_a_crash_is_of_its_pages() {
         let mut recovery = Recovery::default();
-        recovery.next(&pages(0, 1), Failure::Crash, true, Some("a"));
-        let action = recovery.next(&pages(2, 3), Failure::Crash, true, Some("b"));
+        recovery.next(&pages(0, 1), Effort::Usual, Failure::Crash, true, Some("a"));
+        let action = recovery.next(&pages(2, 3), Effort::Usual, Failure::Crash, true, Some("b"));
         assert!(matches!(action, Action::HalvesLast(..)));
         recovery.note_converted();
-        let action = recovery.next(&pages(4, 4), Failure::Crash, true, Some("a"));
+        let action = recovery.next(&pages(4, 4), Effort::Usual, Failure::Crash, true, Some("a"));
         assert_eq!(action, Action::GiveUp);
     }
 }

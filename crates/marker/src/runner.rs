@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
+use serde::{Deserialize, Serialize};
 
 /// One process to be run to its end under a memory limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +113,18 @@ impl fmt::Display for Ending {
     }
 }
 
+/// What a peak counts. The two differ by hundreds of MiB for the same step,
+/// because libraries and weights are read from files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accounting {
+    /// A group's charge: page cache too, also what the kernel could have taken
+    /// back, so a peak at the limit can be no more than that.
+    Group,
+    /// Anonymous, shared and swapped memory of the processes, without files.
+    Processes,
+}
+
 /// What is known about a step that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
@@ -119,6 +132,8 @@ pub struct StepReport {
     pub ending: Ending,
     /// The tree's peak, where it was measured.
     pub peak: Option<ByteSize>,
+    /// What the peak counts, where known.
+    pub accounting: Option<Accounting>,
     /// From start to the end of the last process.
     pub wall: Duration,
 }

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 
 use crate::pages::PageSet;
-use crate::recovery::Action;
+use crate::recovery::{Action, Effort, after_memory};
 
 /// Pages that marker is to convert together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attempt {
     pub(crate) pages: PageSet,
+    /// What it may cost.
+    pub(crate) effort: Effort,
     /// Whether these pages, or a chunk that held them, have had their second
     /// attempt.
     pub(crate) retried: bool,
@@ -19,6 +21,7 @@ impl Attempt {
     pub(crate) fn first(pages: PageSet) -> Attempt {
         Attempt {
             pages,
+            effort: Effort::Usual,
             retried: false,
         }
     }
@@ -42,17 +45,17 @@ impl Queue {
         Queue(chunks.into_iter().map(Attempt::first).collect())
     }
 
-    /// The next attempt; one for which `is_hopeless` holds is halved until it
-    /// no longer does.
-    pub(super) fn next(&mut self, is_hopeless: impl Fn(&PageSet) -> bool) -> Option<Attempt> {
+    /// The next attempt; while `is_hopeless` holds for it, the next step of the
+    /// ladder is taken without trying. The last step is always tried.
+    pub(super) fn next(&mut self, is_hopeless: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
         loop {
             let attempt = self.0.pop_front()?;
-            match attempt.pages.halves() {
-                Some((low, high)) if is_hopeless(&attempt.pages) => {
-                    self.0.push_front(attempt.at(high));
-                    self.0.push_front(attempt.at(low));
-                }
-                _ => return Some(attempt),
+            if !is_hopeless(&attempt) {
+                return Some(attempt);
+            }
+            match after_memory(&attempt.pages, attempt.effort) {
+                Some(action) => self.follow(&attempt, &action),
+                None => return Some(attempt),
             }
         }
     }
@@ -67,6 +70,10 @@ impl Queue {
         match action {
             Action::Retry => self.0.push_front(Attempt {
                 retried: true,
+                ..attempt.clone()
+            }),
+            Action::Less(effort) => self.0.push_front(Attempt {
+                effort: *effort,
                 ..attempt.clone()
             }),
             Action::HalvesNext(low, high) => {

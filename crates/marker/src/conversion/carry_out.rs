@@ -29,6 +29,7 @@ impl Conversion<'_> {
         let assignment = Assignment {
             plan: self.plan,
             pages: &attempt.pages,
+            effort: attempt.effort,
             paths: self.paths(&attempt.pages, output.clone()),
         };
         let ran = driver.drive(assignment, runner, &mut |usage| tell(Event::Usage(usage)))?;
@@ -36,7 +37,7 @@ impl Conversion<'_> {
         let complete = is_complete(&output, &self.input.stem, self.plan.format, &attempt.pages);
         match judge(&ran.report.ending, complete, &ran.errors) {
             Judgement::Converted => {
-                self.keep(attempt.pages, &output, &ran.report)?;
+                self.keep(attempt, &output, &ran.report)?;
                 if let Some(chunk) = self.progress.done.last() {
                     tell(Event::ChunkDone {
                         pages: &chunk.pages,
@@ -74,11 +75,13 @@ impl Conversion<'_> {
         self.journal.append(&Record::Started {
             pages: attempt.pages.clone(),
             limit_bytes: self.plan.limit,
+            effort: attempt.effort,
         })?;
         tell(Event::ChunkStarted {
             pages: &attempt.pages,
             again: attempt.retried,
-            estimate: self.plan.estimate(&attempt.pages),
+            effort: attempt.effort,
+            estimate: self.plan.estimate(&attempt.pages, attempt.effort),
         });
         Ok(output)
     }
@@ -96,15 +99,17 @@ impl Conversion<'_> {
     /// Makes a finished chunk's result permanent, then says so in the journal.
     fn keep(
         &mut self,
-        pages: PageSet,
+        attempt: Attempt,
         output: &Path,
         report: &StepReport,
     ) -> Result<(), ConversionError> {
+        let Attempt { pages, effort, .. } = attempt;
         let files = manifest::record(output).map_err(wrap("record", output))?;
         self.folder.keep_running_as(&pages)?;
         self.journal.append(&Record::Done {
             pages: pages.clone(),
             files: files.clone(),
+            effort,
             peak_bytes: report.peak,
             wall_ms: u64::try_from(report.wall.as_millis()).unwrap_or(u64::MAX),
         })?;
@@ -112,6 +117,7 @@ impl Conversion<'_> {
         self.progress.done.push(DoneChunk {
             pages,
             files,
+            effort,
             peak: report.peak,
         });
         Ok(())
@@ -135,13 +141,15 @@ impl Conversion<'_> {
             ending: report.ending.kind().to_owned(),
             memory: failure == Failure::Memory,
             limit_bytes: self.plan.limit,
+            effort: attempt.effort,
         })?;
         if failure == Failure::Memory {
-            self.recovery
-                .note_out_of_memory(&attempt.pages, self.plan.estimate(&attempt.pages));
+            let estimate = self.plan.estimate(&attempt.pages, attempt.effort);
+            self.recovery.note_out_of_memory(&attempt.pages, estimate);
         }
         let action = self.recovery.next(
             &attempt.pages,
+            attempt.effort,
             failure,
             attempt.retried,
             last_words.as_deref(),
@@ -155,7 +163,7 @@ impl Conversion<'_> {
         });
         self.queue.follow(attempt, &action);
         match action {
-            Action::Retry | Action::HalvesNext(..) | Action::HalvesLast(..) => {}
+            Action::Retry | Action::Less(_) | Action::HalvesNext(..) | Action::HalvesLast(..) => {}
             Action::GiveUp => self.give_up(Placeholder::new(
                 attempt.pages.clone(),
                 &report.ending,
@@ -187,7 +195,7 @@ impl Conversion<'_> {
         match failure {
             Failure::Memory => ConversionError::LimitTooSmall {
                 limit: self.plan.limit,
-                estimate: self.plan.estimate(&attempt.pages),
+                estimate: self.plan.estimate(&attempt.pages, attempt.effort),
             },
             Failure::Crash => ConversionError::FailsAlways {
                 ending: report.ending,

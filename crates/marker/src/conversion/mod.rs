@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use error::ConversionError;
 pub use outcome::{Outcome, Placeholder, Status};
 
-use attempt::Queue;
+use attempt::{Attempt, Queue};
 
 use crate::drive::{Driver, Fresh};
 use crate::events::Event;
@@ -82,8 +82,12 @@ impl Conversion<'_> {
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ConversionError> {
         loop {
-            let is_hopeless =
-                |pages: &PageSet| self.recovery.expects_failure(self.plan.estimate(pages));
+            let is_hopeless = |attempt: &Attempt| {
+                let Attempt { pages, effort, .. } = attempt;
+                let estimate = self.plan.estimate(pages, *effort);
+                self.progress.is_too_large(pages, *effort, self.plan.limit)
+                    || self.recovery.expects_failure(estimate)
+            };
             let Some(attempt) = self.queue.next(is_hopeless) else {
                 return Ok(Flow::Go);
             };

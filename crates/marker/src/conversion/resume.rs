@@ -44,11 +44,12 @@ impl<'a> Conversion<'a> {
             marker: plan.marker.version.to_string(),
             pages: plan.pages.clone(),
         })?;
-        for (pages, limit) in &conversion.progress.too_large {
-            if *limit >= plan.limit {
+        for failed in &conversion.progress.too_large {
+            if failed.limit >= plan.limit {
+                let estimate = plan.estimate(&failed.pages, failed.effort);
                 conversion
                     .recovery
-                    .note_out_of_memory(pages, plan.estimate(pages));
+                    .note_out_of_memory(&failed.pages, estimate);
             }
         }
         let chunks = plan.remaining(&conversion.progress);

@@ -15,9 +15,14 @@ impl Driver for Fresh {
         runner: &mut dyn Runner,
         watch: &mut dyn FnMut(Usage),
     ) -> Result<Ran, ConversionError> {
-        let Assignment { plan, pages, paths } = assignment;
+        let Assignment {
+            plan,
+            pages,
+            effort,
+            paths,
+        } = assignment;
         let config = paths.config.clone();
-        let step = command::step(plan, pages, paths).map_err(wrap("write", &config))?;
+        let step = command::step(plan, pages, effort, paths).map_err(wrap("write", &config))?;
         let report = runner.run(&step, watch)?;
         Ok(Ran {
             report,

@@ -11,12 +11,15 @@ use crate::command::Paths;
 use crate::conversion::ConversionError;
 use crate::pages::PageSet;
 use crate::plan::Plan;
+use crate::recovery::Effort;
 use crate::runner::{Runner, StepReport, Usage};
 
 /// What marker is to do in one attempt.
 pub(crate) struct Assignment<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) pages: &'a PageSet,
+    /// What the attempt may cost.
+    pub(crate) effort: Effort,
     pub(crate) paths: Paths,
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::events::Event;
 use crate::pages::PageSet;
-use crate::recovery::Action;
+use crate::recovery::{Action, Effort};
 use crate::runner::{Ending, StepReport};
 
 /// One run of marker over some pages.
@@ -17,6 +17,8 @@ pub struct AttemptRecord {
     pub pages: PageSet,
     /// Whether they, or a chunk that held them, had crashed before.
     pub retry: bool,
+    /// What it was allowed to cost.
+    pub effort: Effort,
     /// What it was estimated to take, in bytes.
     #[serde(rename = "estimate_bytes")]
     pub estimate: ByteSize,
@@ -46,6 +48,8 @@ pub enum Then {
     Retried,
     /// Each half of the pages by itself.
     Halved,
+    /// The same page at less effort.
+    Less,
     /// The pages were given up.
     GaveUp,
     /// The conversion was given up.
@@ -76,10 +80,12 @@ impl Attempts {
             Event::ChunkStarted {
                 pages,
                 again,
+                effort,
                 estimate,
             } => self.records.push(AttemptRecord {
                 pages: (*pages).clone(),
                 retry: *again,
+                effort: *effort,
                 estimate: *estimate,
                 peak: None,
                 wall: None,
@@ -130,6 +136,7 @@ impl Attempts {
 fn then(action: &Action) -> Then {
     match action {
         Action::Retry => Then::Retried,
+        Action::Less(_) => Then::Less,
         Action::HalvesNext(..) | Action::HalvesLast(..) => Then::Halved,
         Action::GiveUp => Then::GaveUp,
         Action::Abort => Then::Aborted,
@@ -154,11 +161,13 @@ mod tests {
         let report = |ending| StepReport {
             ending,
             peak: Some(ByteSize::from_mib(7)),
+            accounting: None,
             wall: Duration::from_secs(3),
         };
         let started = |again| Event::ChunkStarted {
             pages: &pages,
             again,
+            effort: Effort::Usual,
             estimate: ByteSize::from_mib(5),
         };
         let mut attempts = Attempts::default();

@@ -14,6 +14,7 @@ use crate::environment::World;
 use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
 use crate::install::PageSize;
 use crate::pages::PageSet;
+use crate::recovery::Effort;
 use crate::weights;
 
 /// How many documents are to be converted at the same time.
@@ -134,7 +135,9 @@ pub fn usual_need(world: &World) -> ByteSize {
         weights: weights::find(world),
         layout_batch: 1,
     };
-    let run = model.run(&PageSet::all(USUAL_PAGES), |_| PageSize::LETTER);
+    let run = model.run(&PageSet::all(USUAL_PAGES), Effort::Usual, |_| {
+        PageSize::LETTER
+    });
     ByteSize::from_bytes(run.bytes().saturating_mul(100) / u64::from(PLANNED_SHARE))
 }
 

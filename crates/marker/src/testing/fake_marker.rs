@@ -150,6 +150,7 @@ impl Runner for FakeMarker {
         Ok(StepReport {
             ending,
             peak: Some(peak),
+            accounting: None,
             wall: Duration::from_secs(20),
         })
     }

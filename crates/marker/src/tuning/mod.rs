@@ -6,6 +6,7 @@
 //! the reason.
 
 mod batch;
+mod effort;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use memcap_linux::ByteSize;
 use memcap_marker::runner::Usage;
-use memcap_marker::{Action, Event, Plan};
+use memcap_marker::{Action, Effort, Event, Plan};
 
 use crate::render::printable;
 
@@ -66,10 +66,15 @@ impl Display {
             Event::ChunkStarted {
                 pages,
                 again,
+                effort,
                 estimate,
             } => {
                 let again = if *again { " again" } else { "" };
-                self.step = format!("pages {pages}{again}");
+                let how = match effort {
+                    Effort::Usual => String::new(),
+                    Effort::SmallBatches | Effort::LowResolution => format!(" {effort}"),
+                };
+                self.step = format!("pages {pages}{again}{how}");
                 self.set_message(None);
                 self.plain(&format!(
                     "{}: started, about {estimate} expected",
@@ -170,6 +175,7 @@ fn what_follows(action: &Action) -> String {
         Action::HalvesNext(first, second) | Action::HalvesLast(first, second) => {
             format!("in two parts: {first} and {second}")
         }
+        Action::Less(effort) => format!("again {effort}"),
         Action::GiveUp => "they are left out".to_owned(),
         Action::Abort => "giving up".to_owned(),
     }
