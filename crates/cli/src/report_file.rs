@@ -145,7 +145,7 @@ fn names_a_descriptor(path: &Path) -> bool {
 
 /// What is already open is shared, so that a file that a stream goes to is written
 /// from where the job has come to, and not from its beginning.
-fn open_stream(path: &Path) -> io::Result<File> {
+pub(crate) fn open_stream(path: &Path) -> io::Result<File> {
     let stream = match std::path::absolute(path)?.to_str() {
         Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
             io::stdout().as_fd().try_clone_to_owned()

@@ -5,15 +5,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use memcap_linux::SizeSpec;
 use memcap_marker::runner::{Accounting, Ending, Runner, RunnerError, Step, StepReport, Usage};
 use memcap_supervisor::{
-    Control, Event, Job, JobEnd, LimitError, Limits, Mechanism, MechanismChoice, Outcome, Request,
-    Sample, Stream, Supervisor, SupervisorError, VerdictKind,
+    Control, Event, Handle, Job, JobEnd, LimitError, Limits, Mechanism, MechanismChoice, Outcome,
+    Request, Sample, Stream, Supervisor, SupervisorError, VerdictKind,
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -30,34 +30,52 @@ pub(crate) struct SupervisedRunner {
     interruption: Arc<Interruption>,
 }
 
-/// The user's wish to stop, and the step that it concerns.
+/// The user's wish to stop, and the steps that it concerns.
 #[derive(Default)]
 struct Interruption {
-    wanted: AtomicBool,
-    running: Mutex<Option<Control>>,
+    /// How often it was said.
+    asked: AtomicUsize,
+    running: Mutex<Vec<Running>>,
+}
+
+/// A step that runs.
+struct Running {
+    keeper: u32,
+    control: Control,
 }
 
 impl Interruption {
     fn is_wanted(&self) -> bool {
-        self.wanted.load(Ordering::SeqCst)
+        self.asked.load(Ordering::SeqCst) > 0
     }
 
     fn ask(&self) {
-        self.wanted.store(true, Ordering::SeqCst);
-        self.stop_running();
-    }
-
-    fn stop_running(&self) {
-        if let Ok(running) = self.running.lock()
-            && let Some(control) = running.as_ref()
-        {
-            control.stop();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Ok(running) = self.running.lock() {
+            running.iter().for_each(|step| self.end(&step.control));
         }
     }
 
-    fn set_running(&self, control: Option<Control>) {
+    /// Who asks again does not want to wait.
+    fn end(&self, control: &Control) {
+        match self.asked.load(Ordering::SeqCst) {
+            0 => {}
+            1 => control.stop(),
+            _ => control.kill(),
+        }
+    }
+
+    fn add(&self, keeper: u32, control: Control) {
         if let Ok(mut running) = self.running.lock() {
-            *running = control;
+            // Asked for while it was being started.
+            self.end(&control);
+            running.push(Running { keeper, control });
+        }
+    }
+
+    fn remove(&self, keeper: u32) {
+        if let Ok(mut running) = self.running.lock() {
+            running.retain(|step| step.keeper != keeper);
         }
     }
 }
@@ -91,14 +109,22 @@ impl SupervisedRunner {
                 asked.ask();
             }
         })?;
-        let supervisor = proof_folder::with_folder(Supervisor::new())
-            .keeper("/proc/self/exe")
-            .owns_all_children();
+        let supervisor = proof_folder::with_folder(Supervisor::new()).keeper("/proc/self/exe");
         Ok(SupervisedRunner {
-            supervisor,
+            supervisor: supervisor.owns_all_children(),
             mechanism,
             interruption,
         })
+    }
+
+    /// One that runs steps while others do, and stops when this one does.
+    /// Should a keeper be killed, it must not end the steps of the others.
+    pub(crate) fn beside(&self) -> SupervisedRunner {
+        SupervisedRunner {
+            supervisor: proof_folder::with_folder(Supervisor::new()).keeper("/proc/self/exe"),
+            mechanism: self.mechanism,
+            interruption: Arc::clone(&self.interruption),
+        }
     }
 
     /// Whether the user has asked to stop.
@@ -108,19 +134,11 @@ impl SupervisedRunner {
 
     fn supervise(&self, step: &Step, watch: &mut dyn FnMut(Usage)) -> Result<Outcome, StepError> {
         let mut handle = self.supervisor.spawn(self.request(step)?)?;
-        self.interruption.set_running(Some(handle.control()));
-        if self.interruption.is_wanted() {
-            // Asked for while it was being started.
-            self.interruption.stop_running();
-        }
-        while let Some(event) = handle.next_event()? {
-            match event {
-                Event::Sample(Sample { current, peak }) => watch(Usage { current, peak }),
-                Event::Ended => {}
-            }
-        }
-        self.interruption.set_running(None);
-        Ok(handle.wait()?)
+        let keeper = handle.keeper_pid();
+        self.interruption.add(keeper, handle.control());
+        let outcome = follow(&mut handle, watch).and_then(|()| handle.wait());
+        self.interruption.remove(keeper);
+        Ok(outcome?)
     }
 
     fn request(&self, step: &Step) -> Result<Request, StepError> {
@@ -188,6 +206,17 @@ fn accounting(outcome: &Outcome) -> Accounting {
         Mechanism::CgroupV2 | Mechanism::Systemd | Mechanism::CgroupV1 => Accounting::Group,
         Mechanism::Watchdog | Mechanism::Rlimit => Accounting::Processes,
     }
+}
+
+/// Tells what a step's tree holds until it has ended.
+fn follow(handle: &mut Handle, watch: &mut dyn FnMut(Usage)) -> Result<(), SupervisorError> {
+    while let Some(event) = handle.next_event()? {
+        match event {
+            Event::Sample(Sample { current, peak }) => watch(Usage { current, peak }),
+            Event::Ended => {}
+        }
+    }
+    Ok(())
 }
 
 /// The supervisor's verdict in marker's words.

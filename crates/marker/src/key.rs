@@ -75,7 +75,7 @@ fn without_secrets(args: &[OsString]) -> impl Iterator<Item = &OsStr> {
     })
 }
 
-fn is_secret(option: &[u8]) -> bool {
+pub(crate) fn is_secret(option: &[u8]) -> bool {
     let name = String::from_utf8_lossy(option).to_ascii_lowercase();
     ["key", "token", "secret", "password", "credential"]
         .iter()

@@ -40,6 +40,7 @@ mod publish;
 mod readiness;
 mod recovery;
 pub mod runner;
+mod secrets;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -64,7 +65,12 @@ pub use plan::{Plan, PlanError, Request, plan};
 pub use publish::PublishError;
 pub use readiness::{Readiness, readiness};
 pub use recovery::{Action, Effort};
-pub use tuning::{Effect, Lever, Multiplier, MultiplierError, PassedAs, Tuning, TuningRequest};
+pub use secrets::Secrets;
+pub use text::path_text;
+pub use tuning::{
+    Effect, Lever, Multiplier, MultiplierError, PassedAs, Preset, PresetError, Tuning,
+    TuningRequest,
+};
 pub use version::{Capabilities, Family, PageChoice, Version};
 pub use weights::{ASSUMED_WEIGHTS, Weights};
 pub use work_folder::WorkFolderError;

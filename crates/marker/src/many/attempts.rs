@@ -48,7 +48,7 @@ pub enum Then {
     Retried,
     /// Each half of the pages by itself.
     Halved,
-    /// The same page at less effort.
+    /// The same page with less effort.
     Less,
     /// The pages were given up.
     GaveUp,
@@ -101,7 +101,7 @@ impl Attempts {
                 last_words,
                 action,
                 ..
-            } => self.end(pages, report, *last_words, then(action)),
+            } => self.end(pages, report, *last_words, Then::from(*action)),
             Event::Usage(_)
             | Event::Merging { .. }
             | Event::Merged(_)
@@ -133,13 +133,15 @@ impl Attempts {
     }
 }
 
-fn then(action: &Action) -> Then {
-    match action {
-        Action::Retry => Then::Retried,
-        Action::Less(_) => Then::Less,
-        Action::HalvesNext(..) | Action::HalvesLast(..) => Then::Halved,
-        Action::GiveUp => Then::GaveUp,
-        Action::Abort => Then::Aborted,
+impl From<&Action> for Then {
+    fn from(action: &Action) -> Then {
+        match action {
+            Action::Retry => Then::Retried,
+            Action::HalvesNext(..) | Action::HalvesLast(..) => Then::Halved,
+            Action::Less(_) => Then::Less,
+            Action::GiveUp => Then::GaveUp,
+            Action::Abort => Then::Aborted,
+        }
     }
 }
 

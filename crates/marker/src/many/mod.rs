@@ -10,13 +10,15 @@
 //! not stop the others, unless they would all fail by the same reason.
 
 mod attempts;
+mod expected;
 mod inputs;
 mod jobs;
 mod result;
 mod schedule;
 mod tally;
 
-pub use attempts::{AttemptRecord, Attempts};
+pub use attempts::{AttemptRecord, Attempts, Then};
+pub use expected::expected_pages;
 pub use inputs::{Inputs, InputsError, SkipReason, Skipped, find as find_inputs};
 pub use jobs::{Jobs, JobsDecision, JobsError, usual_need};
 pub use result::{DocumentResult, End, Failure};

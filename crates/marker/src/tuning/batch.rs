@@ -56,6 +56,12 @@ impl Multiplier {
     const MAX: f64 = 64.0;
     /// Half of marker's sizes, as the `marker-pdf-optimized` form has it.
     pub const HALF: Multiplier = Multiplier(0.5);
+    /// Marker's own sizes.
+    pub const ONE: Multiplier = Multiplier(1.0);
+    /// A quarter of them.
+    pub const QUARTER: Multiplier = Multiplier(0.25);
+    /// A tenth of them.
+    pub const TENTH: Multiplier = Multiplier(0.1);
 
     /// `size` times the multiplier, rounded, at least 1.
     pub fn apply(self, size: u32) -> u32 {

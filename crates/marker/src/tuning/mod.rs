@@ -7,6 +7,7 @@
 
 mod batch;
 mod effort;
+mod preset;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use batch::stages;
 pub use batch::{Multiplier, MultiplierError};
+pub use preset::{Preset, PresetError};
 
 use crate::device::Device;
 use crate::environment::World;

@@ -1,0 +1,319 @@
+//! `memcap marker INPUT… -o OUT`: documents are converted.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use memcap_linux::ByteSize;
+use memcap_marker::many::{
+    self, DocumentEvent, DocumentResult, End, Failure, Inputs, Jobs, JobsDecision, Pool, Tally,
+    Verdict, convert_all, expected_pages,
+};
+use memcap_marker::runner::Runner;
+use memcap_marker::{ConversionError, Event, Request, Secrets, World};
+
+use super::args::{ConvertArgs, TellingArgs};
+use super::display::Display;
+use super::drop_caches::DropCaches;
+use super::json_events::{self, JsonEvents};
+use super::report::{Frame, report};
+use super::wish::{self, Wish};
+use super::{INTERRUPTED, NOTHING, PARTIAL, before_start, limit, refuse, summary};
+use crate::error::{CliError, INTERNAL, USAGE};
+use crate::render::warning;
+use crate::report_file::ReportFile;
+use crate::supervised::SupervisedRunner;
+
+/// What is converted, and how it is told.
+pub(super) struct Task {
+    pub(super) inputs: Vec<PathBuf>,
+    pub(super) output: PathBuf,
+    pub(super) wish: Wish,
+    pub(super) jobs: Jobs,
+    pub(super) telling: TellingArgs,
+}
+
+impl Task {
+    /// Reads a command line.
+    pub(super) fn of(args: ConvertArgs) -> Result<Task, CliError> {
+        Ok(Task {
+            inputs: args.inputs,
+            output: args.output,
+            wish: Wish::of(args.settings, args.marker_args)?,
+            jobs: wish::jobs(&args.jobs.jobs)?,
+            telling: args.telling,
+        })
+    }
+
+    /// Carries it out; the exit code is returned.
+    pub(super) fn run(self, world: &World) -> Result<u8, CliError> {
+        let ready = Ready::of(self, world)?;
+        ready.convert(world)
+    }
+}
+
+/// Everything that can fail before the start has succeeded.
+struct Ready {
+    inputs: Inputs,
+    requests: Vec<Request>,
+    total: ByteSize,
+    jobs: JobsDecision,
+    runner: SupervisedRunner,
+    report: Option<ReportFile>,
+    events: Option<JsonEvents>,
+    caches: Option<DropCaches>,
+    telling: TellingArgs,
+    secrets: Secrets,
+}
+
+impl Ready {
+    fn of(task: Task, world: &World) -> Result<Ready, CliError> {
+        let Task {
+            inputs,
+            output,
+            wish,
+            jobs,
+            telling,
+        } = task;
+        let secrets = Secrets::of(&wish.marker_args, world);
+        let caches = wish
+            .drop_caches
+            .then(|| DropCaches::allowed(Path::new("/")))
+            .transpose()?;
+        let inputs = find_inputs(&inputs)?;
+        let total = limit(wish.memory, wish.mechanism, telling.quiet)?;
+        let jobs = decide(jobs, inputs.documents.len(), total, world)?;
+        let report = telling
+            .report
+            .as_deref()
+            .map(ReportFile::open)
+            .transpose()?;
+        let events = telling
+            .json_events
+            .as_deref()
+            .map(|descriptor| JsonEvents::to(descriptor, secrets.clone()))
+            .transpose()?;
+        let runner = SupervisedRunner::new(wish.mechanism).map_err(super::internal)?;
+        let requests = requests(&inputs, &output, &wish, jobs);
+        Ok(Ready {
+            inputs,
+            requests,
+            total,
+            jobs,
+            runner,
+            report,
+            events,
+            caches,
+            telling,
+            secrets,
+        })
+    }
+
+    fn convert(mut self, world: &World) -> Result<u8, CliError> {
+        let began = Instant::now();
+        let jobs = self.jobs.jobs.get();
+        if let Some(events) = &mut self.events {
+            let documents = &self.inputs.documents;
+            events.started(documents, &self.inputs.skipped, jobs, self.total);
+        }
+        if !self.telling.quiet {
+            before_start::skipped(&self.inputs.skipped);
+        }
+        let results = self.run_all(world);
+        let tally = Tally::of(&results, &self.inputs.skipped);
+        let alone = self.requests.len() == 1 && self.inputs.skipped.is_empty();
+        let exit_code = exit_code(tally, &results, alone);
+        if let Some(report_file) = self.report.take() {
+            let frame = Frame {
+                exit_code,
+                limit: self.total,
+                jobs,
+                wall: began.elapsed(),
+            };
+            let skipped = &self.inputs.skipped;
+            report_file.write(&report(frame, &results, skipped, &self.secrets))?;
+        }
+        if let Some(events) = &mut self.events {
+            events.ended_with(exit_code, tally);
+        }
+        let told = tell_the_end(&results, &self.inputs, &self.telling, exit_code);
+        if !self.telling.quiet && !json_events::is_stdout(self.telling.json_events.as_deref()) {
+            summary::print_results(&results);
+        }
+        told.map(|()| exit_code)
+    }
+
+    fn run_all(&mut self, world: &World) -> Vec<DocumentResult> {
+        let pages = self.requests.first().and_then(|one| one.pages.as_ref());
+        let expected: Vec<(&Path, Option<usize>)> = self
+            .requests
+            .iter()
+            .map(|request| {
+                let path = request.document.as_path();
+                (path, expected_pages(path, pages))
+            })
+            .collect();
+        let quiet = self.telling.quiet;
+        let mut display = Display::new(&expected, self.jobs.share, quiet);
+        let alone = self.requests.len() == 1;
+        let (runner, caches, events) = (&self.runner, &self.caches, &mut self.events);
+        let make_runner = || {
+            let runner: Box<dyn Runner> = Box::new(runner.beside());
+            Ok(runner)
+        };
+        let pool = Pool {
+            jobs: self.jobs.jobs,
+            runner: &make_runner,
+            is_stopped: &|| runner.was_interrupted(),
+        };
+        convert_all(&self.requests, world, &pool, &mut |index, event| {
+            if let (DocumentEvent::Planned(plan), true, false) = (&event, alone, quiet) {
+                display.aside(|| before_start::one(plan));
+            }
+            if let Some(events) = events.as_mut() {
+                events.tell(index, &event);
+            }
+            display.show(index, &event, runner.was_interrupted());
+            if let Some(caches) = caches.as_ref().filter(|_| ends_a_chunk(&event))
+                && let Err(error) = caches.now()
+            {
+                display.warn(&format!("the caches were not dropped: {error}"));
+            }
+        })
+    }
+}
+
+fn ends_a_chunk(event: &DocumentEvent<'_>) -> bool {
+    matches!(
+        event,
+        DocumentEvent::Conversion(Event::ChunkDone { .. } | Event::ChunkFailed { .. })
+    )
+}
+
+/// The documents that are meant.
+pub(super) fn find_inputs(names: &[PathBuf]) -> Result<Inputs, CliError> {
+    many::find_inputs(names).map_err(|error| {
+        let hint = error.hint();
+        CliError::new(error, Some(hint), USAGE)
+    })
+}
+
+/// How many documents at a time.
+pub(super) fn decide(
+    jobs: Jobs,
+    documents: usize,
+    total: ByteSize,
+    world: &World,
+) -> Result<JobsDecision, CliError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let need = many::usual_need(world);
+    jobs.decide(documents, total, need, cores)
+        .map_err(|error| refuse(format!("--jobs: {error}"), &error.hint()))
+}
+
+/// One request for each document; with several jobs, each has its share.
+pub(super) fn requests(
+    inputs: &Inputs,
+    output: &Path,
+    wish: &Wish,
+    jobs: JobsDecision,
+) -> Vec<Request> {
+    let request = |document: &PathBuf| wish.request(document.clone(), output.into(), jobs.share);
+    inputs.documents.iter().map(request).collect()
+}
+
+/// What is said at the end. One document's failure is the failure of the whole.
+fn tell_the_end(
+    results: &[DocumentResult],
+    inputs: &Inputs,
+    telling: &TellingArgs,
+    exit_code: u8,
+) -> Result<(), CliError> {
+    match results {
+        [
+            DocumentResult {
+                end: End::Failed(failure),
+                ..
+            },
+        ] if inputs.skipped.is_empty() => Err(CliError::new(
+            super::display::words::failure(failure),
+            failure.hint(),
+            exit_code,
+        )),
+        _ if telling.quiet => Ok(()),
+        [
+            DocumentResult {
+                end: End::NotBegun, ..
+            },
+        ] => Err(CliError::new(
+            "interrupted before anything was started",
+            None,
+            INTERRUPTED,
+        )),
+        [
+            DocumentResult {
+                plan: Some(plan),
+                end: End::Ran(outcome),
+                ..
+            },
+        ] if inputs.skipped.is_empty() => {
+            summary::of_one(plan, outcome);
+            Ok(())
+        }
+        _ => {
+            summary::of_many(results, &inputs.skipped);
+            for result in results {
+                if let End::Failed(failure) = &result.end
+                    && failure.concerns_all()
+                    && let Some(hint) = failure.hint()
+                {
+                    warning(&hint);
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// See `docs/exit-codes.md`. Of one document it also says whose fault a failure
+/// is.
+fn exit_code(tally: Tally, results: &[DocumentResult], alone: bool) -> u8 {
+    match (tally.verdict(), results) {
+        (Verdict::Complete, _) => 0,
+        (Verdict::Partial, _) => PARTIAL,
+        (Verdict::Interrupted, _) => INTERRUPTED,
+        (
+            Verdict::Nothing,
+            [
+                DocumentResult {
+                    end: End::Failed(failure),
+                    ..
+                },
+            ],
+        ) if alone => failure_code(failure),
+        (Verdict::Nothing, _) => match common_failure(results) {
+            Some(failure) => failure_code(failure),
+            None => NOTHING,
+        },
+    }
+}
+
+/// The failure for which nothing was tried.
+fn common_failure(results: &[DocumentResult]) -> Option<&Failure> {
+    let mut failures = results.iter().filter_map(|result| match &result.end {
+        End::Failed(failure) if failure.concerns_all() => Some(failure),
+        End::Failed(_) | End::Ran(_) | End::NotBegun | End::Pointless => None,
+    });
+    failures.next()
+}
+
+fn failure_code(failure: &Failure) -> u8 {
+    match failure {
+        Failure::Plan(_) => USAGE,
+        Failure::Conversion(
+            ConversionError::Refused { .. }
+            | ConversionError::FailsAlways { .. }
+            | ConversionError::LimitTooSmall { .. },
+        ) => NOTHING,
+        Failure::Conversion(_) => INTERNAL,
+    }
+}

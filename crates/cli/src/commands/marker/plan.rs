@@ -1,0 +1,261 @@
+//! `memcap marker plan`: what would be done, without doing it.
+
+use std::fmt::Write as _;
+use std::io;
+
+use memcap_marker::many::{Inputs, JobsDecision, Skipped};
+use memcap_marker::{Effect, PassedAs, Plan, PlanError, World, path_text, plan};
+use serde::Serialize;
+
+use super::args::PlanArgs;
+use super::display::words::{counted, of_pages};
+use super::wish::{self, Wish};
+use super::{INTERRUPTED, PARTIAL, limit, table};
+use crate::error::{CliError, USAGE};
+use crate::render::{self, printable};
+use crate::supervised::SupervisedRunner;
+
+/// Chunks that are shown one by one.
+const MOST_CHUNKS: usize = 40;
+
+/// All plans.
+#[derive(Serialize)]
+struct Plans<'a> {
+    schema_version: u32,
+    limit_bytes: memcap_linux::ByteSize,
+    #[serde(flatten)]
+    jobs: JobsDecision,
+    documents: Vec<Planned<'a>>,
+    skipped: &'a [Skipped],
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Planned<'a> {
+    Plan(&'a Plan),
+    Failed { document: String, error: String },
+}
+
+pub(super) fn run(args: PlanArgs, world: &World) -> Result<u8, CliError> {
+    let wish = Wish::of(args.settings, args.marker_args)?;
+    let jobs = wish::jobs(&args.jobs.jobs)?;
+    let inputs = super::convert::find_inputs(&args.inputs)?;
+    let total = limit(wish.memory, wish.mechanism, false)?;
+    let jobs = super::convert::decide(jobs, inputs.documents.len(), total, world)?;
+    let mut runner = SupervisedRunner::new(wish.mechanism).map_err(super::internal)?;
+    let mut plans = Vec::new();
+    for request in super::convert::requests(&inputs, &args.output, &wish, jobs) {
+        plans.push(plan(&request, world, &mut runner));
+        if runner.was_interrupted() {
+            return Err(CliError::new("interrupted", None, INTERRUPTED));
+        }
+    }
+    if let ([_], true) = (&plans[..], inputs.skipped.is_empty())
+        && let Some(Err(error)) = plans.pop_if(|plan| plan.is_err())
+    {
+        let hint = error.hint();
+        return Err(CliError::new(error, hint, USAGE));
+    }
+    let text = match args.json {
+        true => json(&plans, &inputs, total, jobs),
+        false => text(&plans, &inputs, total, jobs),
+    };
+    render::written(text.and_then(|text| print(&text)))?;
+    let is_whole = plans.iter().all(Result::is_ok);
+    Ok(if is_whole { 0 } else { PARTIAL })
+}
+
+fn print(text: &str) -> io::Result<()> {
+    io::Write::write_all(&mut anstream::stdout(), text.as_bytes())
+}
+
+fn json(
+    plans: &[Result<Plan, PlanError>],
+    inputs: &Inputs,
+    limit_bytes: memcap_linux::ByteSize,
+    jobs: JobsDecision,
+) -> io::Result<String> {
+    let planned = plans.iter().zip(&inputs.documents);
+    let documents = planned.map(|(plan, document)| match plan {
+        Ok(plan) => Planned::Plan(plan),
+        Err(error) => Planned::Failed {
+            document: path_text(document),
+            error: memcap_linux::one_line(error),
+        },
+    });
+    let plans = Plans {
+        schema_version: 1,
+        limit_bytes,
+        jobs,
+        documents: documents.collect(),
+        skipped: &inputs.skipped,
+    };
+    let mut text = serde_json::to_string_pretty(&plans)?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn text(
+    plans: &[Result<Plan, PlanError>],
+    inputs: &Inputs,
+    total: memcap_linux::ByteSize,
+    jobs: JobsDecision,
+) -> io::Result<String> {
+    let mut text = String::new();
+    if let ([Ok(plan)], true) = (plans, inputs.skipped.is_empty()) {
+        text.push_str(&in_full(plan));
+    } else {
+        text.push_str(&summary(plans, inputs, total, jobs));
+    }
+    Ok(text)
+}
+
+/// One document: everything.
+fn in_full(plan: &Plan) -> String {
+    let mut text = format!(
+        "{}: {}, converting {}\n",
+        path_text(&plan.document),
+        counted(
+            usize::try_from(plan.document_pages).unwrap_or(usize::MAX),
+            "page"
+        ),
+        plan.pages
+    );
+    text.push_str(&marker_line(plan));
+    let _ = writeln!(
+        text,
+        "limit {} for each run of marker; result in {}\n",
+        plan.limit,
+        path_text(&plan.result)
+    );
+    text.push_str(&settings(plan));
+    if !plan.done.is_empty() {
+        let _ = writeln!(text, "{} done already\n", of_pages(&plan.done));
+    }
+    text.push_str(&chunks(plan));
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "warning: {}", printable(warning));
+    }
+    text
+}
+
+fn marker_line(plan: &Plan) -> String {
+    let torch = plan.marker.torch.as_deref().unwrap_or("unknown");
+    format!(
+        "marker {} in {}\ntorch {torch}, device {:?}: {}\n",
+        plan.marker.version,
+        path_text(&plan.marker.python),
+        plan.device.device,
+        plan.device.because
+    )
+}
+
+/// What has an effect as a table, and what has none with the reason.
+fn settings(plan: &Plan) -> String {
+    let mut table = table::new(["setting", "value", "passed as"]);
+    let mut without = String::new();
+    for lever in &plan.settings.levers {
+        match &lever.effect {
+            Effect::Yes => {
+                let how = match &lever.passed_as {
+                    PassedAs::Flag(flag) => flag.clone(),
+                    PassedAs::ConfigFile(key) => format!("config file: {key}"),
+                    PassedAs::Environment(name) => format!("environment: {name}"),
+                };
+                let value = match lever.value.as_str() {
+                    "" => "yes",
+                    value => value,
+                };
+                table.add_row([lever.name.clone(), value.to_owned(), how]);
+            }
+            Effect::No { because } => {
+                let _ = writeln!(without, "  {} {}: {because}", lever.name, lever.value);
+            }
+        }
+    }
+    let mut text = match table.row_count() {
+        0 => "marker's own settings\n\n".to_owned(),
+        _ => format!("{table}\n\n"),
+    };
+    if !without.is_empty() {
+        let _ = writeln!(text, "without effect here:\n{without}");
+    }
+    text
+}
+
+fn chunks(plan: &Plan) -> String {
+    let mut table = table::new(["chunk", "pages", "estimate", "of the limit"]);
+    for (index, chunk) in plan.chunks.iter().take(MOST_CHUNKS).enumerate() {
+        let share = chunk.estimate.bytes().saturating_mul(100) / plan.limit.bytes().max(1);
+        table.add_row([
+            (index + 1).to_string(),
+            chunk.pages.to_string(),
+            chunk.estimate.to_string(),
+            format!("{share} %"),
+        ]);
+    }
+    let mut text = format!("{table}\n");
+    if plan.chunks.len() > MOST_CHUNKS {
+        let more = plan.chunks.len() - MOST_CHUNKS;
+        let _ = writeln!(text, "and {more} more; --json lists all");
+    }
+    text
+}
+
+/// Many documents: a line for each.
+fn summary(
+    plans: &[Result<Plan, PlanError>],
+    inputs: &Inputs,
+    total: memcap_linux::ByteSize,
+    jobs: JobsDecision,
+) -> String {
+    let mut text = format!(
+        "{}, {} at a time; limit {total}, for each {}\n",
+        counted(plans.len(), "document"),
+        jobs.jobs,
+        jobs.share
+    );
+    let planned: Vec<&Plan> = plans.iter().flatten().collect();
+    if let Some(plan) = planned.first() {
+        text.push_str(&marker_line(plan));
+        text.push('\n');
+        text.push_str(&settings(plan));
+    }
+    let mut table = table::new([
+        "document",
+        "pages",
+        "done",
+        "chunks",
+        "largest estimate",
+        "",
+    ]);
+    for (plan, document) in plans.iter().zip(&inputs.documents) {
+        let name = document.file_name().unwrap_or_default();
+        let name = printable(&name.to_string_lossy());
+        table.add_row(match plan {
+            Ok(plan) => row(name, plan),
+            Err(error) => {
+                let error = printable(&memcap_linux::one_line(error));
+                let empty = || String::new();
+                vec![name, empty(), empty(), empty(), empty(), error]
+            }
+        });
+    }
+    let _ = writeln!(text, "{table}");
+    for one in &inputs.skipped {
+        let _ = writeln!(text, "skipped: {}: {}", path_text(&one.path), one.because);
+    }
+    text
+}
+
+fn row(name: String, plan: &Plan) -> Vec<String> {
+    let largest = plan.chunks.iter().map(|chunk| chunk.estimate).max();
+    vec![
+        name,
+        plan.pages.len().to_string(),
+        plan.done.len().to_string(),
+        plan.chunks.len().to_string(),
+        largest.map_or(String::new(), |estimate| estimate.to_string()),
+        plan.warnings.join("; "),
+    ]
+}

@@ -1,0 +1,172 @@
+//! The JSON report of a conversion (`--report`, `docs/marker-report.schema.json`).
+//!
+//! Absent means unknown. Command lines and environments, which may hold
+//! secrets, are not in it, and what marker said is told without them.
+
+use std::time::Duration;
+
+use memcap_linux::ByteSize;
+use memcap_marker::many::{AttemptRecord, DocumentResult, End, Skipped, Tally, Verdict};
+use memcap_marker::{
+    Chunk, DeviceFinding, Installation, MemoryModel, PageSet, Placeholder, Plan, Secrets, Status,
+    Tuning, path_text,
+};
+use serde::Serialize;
+
+/// The version of the format. Fields may be added within it.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What is known when everything has ended.
+#[derive(Serialize)]
+pub(super) struct Report<'a> {
+    schema_version: u32,
+    memcap: &'static str,
+    exit_code: u8,
+    verdict: Verdict,
+    tally: Tally,
+    limit_bytes: ByteSize,
+    jobs: usize,
+    wall_seconds: f64,
+    documents: Vec<DocumentReport<'a>>,
+    skipped: &'a [Skipped],
+}
+
+#[derive(Serialize)]
+struct DocumentReport<'a> {
+    document: String,
+    status: &'static str,
+    result: Option<String>,
+    error: Option<String>,
+    hint: Option<String>,
+    converted: Option<&'a PageSet>,
+    missing: Option<&'a PageSet>,
+    placeholders: &'a [Placeholder],
+    /// Pages that an earlier run had converted.
+    kept: &'a PageSet,
+    attempts: Vec<AttemptReport<'a>>,
+    peak_bytes: Option<ByteSize>,
+    wall_seconds: f64,
+    marker_seconds: Option<f64>,
+    plan: Option<PlanReport<'a>>,
+}
+
+/// An attempt, with marker's last words where no secret is in them.
+#[derive(Serialize)]
+struct AttemptReport<'a> {
+    #[serde(flatten)]
+    record: &'a AttemptRecord,
+    last_words: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PlanReport<'a> {
+    document_bytes: u64,
+    document_pages: u32,
+    pages: &'a PageSet,
+    marker: &'a Installation,
+    device: &'a DeviceFinding,
+    limit_bytes: ByteSize,
+    memory_model: &'a MemoryModel,
+    settings: &'a Tuning,
+    chunks: &'a [Chunk],
+    warnings: &'a [String],
+}
+
+/// What the whole was about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) exit_code: u8,
+    pub(super) limit: ByteSize,
+    pub(super) jobs: usize,
+    pub(super) wall: Duration,
+}
+
+/// Puts the report together.
+pub(super) fn report<'a>(
+    frame: Frame,
+    results: &'a [DocumentResult],
+    skipped: &'a [Skipped],
+    secrets: &Secrets,
+) -> Report<'a> {
+    let tally = Tally::of(results, skipped);
+    Report {
+        schema_version: SCHEMA_VERSION,
+        memcap: env!("CARGO_PKG_VERSION"),
+        exit_code: frame.exit_code,
+        verdict: tally.verdict(),
+        tally,
+        limit_bytes: frame.limit,
+        jobs: frame.jobs,
+        wall_seconds: frame.wall.as_secs_f64(),
+        documents: results
+            .iter()
+            .map(|result| document(result, secrets))
+            .collect(),
+        skipped,
+    }
+}
+
+fn document<'a>(result: &'a DocumentResult, secrets: &Secrets) -> DocumentReport<'a> {
+    let outcome = match &result.end {
+        End::Ran(outcome) => Some(outcome),
+        End::Failed(_) | End::NotBegun | End::Pointless => None,
+    };
+    let failure = match &result.end {
+        End::Failed(failure) => Some(failure),
+        End::Ran(_) | End::NotBegun | End::Pointless => None,
+    };
+    let attempt = |record: &'a AttemptRecord| AttemptReport {
+        record,
+        last_words: record
+            .last_words
+            .as_deref()
+            .map(|words| secrets.hide(words)),
+    };
+    DocumentReport {
+        document: path_text(&result.document),
+        status: status(&result.end),
+        result: outcome.and_then(|outcome| outcome.result.as_deref().map(path_text)),
+        error: failure.map(|failure| secrets.hide(&memcap_linux::one_line(failure))),
+        hint: failure.and_then(|failure| failure.hint()),
+        converted: outcome.map(|outcome| &outcome.converted),
+        missing: outcome.map(|outcome| &outcome.missing),
+        placeholders: outcome.map_or(&[], |outcome| &outcome.placeholders),
+        kept: &result.attempts.kept,
+        attempts: result.attempts.records.iter().map(attempt).collect(),
+        peak_bytes: result.attempts.peak(),
+        wall_seconds: result.wall.as_secs_f64(),
+        marker_seconds: outcome.map(|outcome| outcome.marker_time.as_secs_f64()),
+        plan: result.plan.as_ref().map(plan),
+    }
+}
+
+fn plan(plan: &Plan) -> PlanReport<'_> {
+    PlanReport {
+        document_bytes: plan.document_bytes,
+        document_pages: plan.document_pages,
+        pages: &plan.pages,
+        marker: &plan.marker,
+        device: &plan.device,
+        limit_bytes: plan.limit,
+        memory_model: &plan.memory_model,
+        settings: &plan.settings,
+        chunks: &plan.chunks,
+        warnings: &plan.warnings,
+    }
+}
+
+/// How the work on a document ended, as reports spell it.
+pub(super) fn status(end: &End) -> &'static str {
+    match end {
+        End::Ran(outcome) => match outcome.status {
+            Status::Complete => "complete",
+            Status::AlreadyDone => "already-done",
+            Status::Partial => "partial",
+            Status::Nothing => "nothing",
+            Status::Interrupted => "interrupted",
+        },
+        End::Failed(_) => "failed",
+        End::NotBegun => "not-begun",
+        End::Pointless => "not-tried",
+    }
+}
