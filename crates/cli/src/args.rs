@@ -22,6 +22,5 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Find out by experiment which memory limits hold on this host.
     Doctor(DoctorArgs),
-    /// Convert a PDF with marker within a memory limit.
     Marker(Box<MarkerArgs>),
 }

@@ -49,7 +49,7 @@ fn overall(state: &State, now: Duration, width: usize) -> String {
     }
     match state.left(now) {
         Some(left) => texts.push(words::left(left)),
-        None => texts.push(words::clock(now)),
+        None => texts.push(format!("{} so far", words::clock(now))),
     }
     let mut text = texts.join(", ");
     while text.width() > width && texts.len() > 1 {
@@ -185,20 +185,20 @@ mod tests {
         let mut state = state(vec![document("a.pdf", 800, 120)], "pages 121-140 once more");
         assert_eq!(
             shown(&state, 80),
-            "[======>                                 ] 120 of 800 pages, 10:00\n  \
-             pages 121-140 once more; 1.20 GiB of 2 GiB, peak 1.59 GiB"
+            "[======>                                 ] 120 of 800 pages, 10:00 so far\n  \
+             pages 121-140 once more; 1.2 GiB of 2 GiB, peak 1.59 GiB"
         );
         state.converted = 120;
         state.converted_at = Duration::from_secs(585);
         state.failures = 3;
         assert_eq!(
             shown(&state, 80),
-            "[=>          ] 120 of 800 pages, 12.3 a minute, about 56 min left\n  \
-             pages 121-140 once more; 1.20 GiB of 2 GiB, peak 1.59 GiB; 3 attempts failed s…"
+            "[====>                      ] 120 of 800 pages, 12.3 a minute, about 55 min left\n  \
+             pages 121-140 once more; 1.2 GiB of 2 GiB, peak 1.59 GiB; 3 attempts failed s…"
         );
         assert_eq!(
             shown(&state, 44),
-            "120 of 800 pages, 12.3 a minute\n  pages 121-140 once more; 1.20 GiB of 2 Gi…"
+            "120 of 800 pages, 12.3 a minute\n  pages 121-140 once more; 1.2 GiB of 2 GiB…"
         );
     }
 
@@ -209,16 +209,15 @@ mod tests {
         let state = state(documents, "pages 11-20");
         assert_eq!(
             shown(&state, 80),
-            "[============>                ] 1 of 2 documents, 13 of 43 pages, 10:00\n  \
-             the-complete-and-un…rks-volume-12.pdf: pages 11-20; 1.20 GiB of 2 GiB, peak 1.5…"
+            "[=========>                     ] 1 of 2 documents, 13 of 43 pages, 10:00 so far\n  \
+             the-complete-and…s-volume-12.pdf: pages 11-20; 1.2 GiB of 2 GiB, peak 1.59 GiB"
         );
     }
 
     #[test]
     fn nothing_is_wider_than_the_terminal() {
-        let documents = vec![document("漢字の名前の長い文書.pdf", 40, 10); 1];
-        let mut documents = documents;
-        documents.push(document("\u{1f4d5}.pdf", 40, 10));
+        let documents = ["漢字の名前の長い文書.pdf", "\u{1f4d5}.pdf"];
+        let documents = documents.map(|name| document(name, 40, 10)).into();
         let mut state = state(documents, "pages 11-20");
         state.is_stopping = true;
         for width in 1..130 {
