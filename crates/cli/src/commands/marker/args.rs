@@ -25,7 +25,7 @@ pub(crate) struct MarkerArgs {
     #[command(subcommand)]
     pub(super) command: Option<MarkerCommand>,
     #[command(flatten)]
-    pub(super) convert: Option<ConvertArgs>,
+    pub(super) convert: ConvertArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -50,8 +50,9 @@ pub(super) struct ConvertArgs {
     #[arg(value_name = "INPUT", required = true)]
     pub(super) inputs: Vec<PathBuf>,
     /// Folder for the results: NAME.pdf becomes OUT/NAME/NAME.md.
-    #[arg(short, long, value_name = "OUT")]
-    pub(super) output: PathBuf,
+    // An option only so that a subcommand need not have it.
+    #[arg(short, long, value_name = "OUT", required = true)]
+    pub(super) output: Option<PathBuf>,
     #[command(flatten)]
     pub(super) jobs: JobsArgs,
     #[command(flatten)]

@@ -35,9 +35,15 @@ pub(super) struct Task {
 impl Task {
     /// Reads a command line.
     pub(super) fn of(args: ConvertArgs) -> Result<Task, CliError> {
+        let Some(output) = args.output else {
+            return Err(refuse(
+                "no folder for the results is named".to_owned(),
+                "write `memcap marker INPUT.pdf -o OUT --memory 4G`",
+            ));
+        };
         Ok(Task {
             inputs: args.inputs,
-            output: args.output,
+            output,
             wish: Wish::of(args.settings, args.marker_args)?,
             jobs: wish::jobs(&args.jobs.jobs)?,
             telling: args.telling,
@@ -86,7 +92,11 @@ impl Ready {
             .report
             .as_deref()
             .map(ReportFile::open)
-            .transpose()?;
+            .transpose()
+            .map_err(|error| CliError {
+                code: USAGE,
+                ..CliError::from(error)
+            })?;
         let events = telling
             .json_events
             .as_deref()

@@ -44,13 +44,9 @@ const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(args: MarkerArgs) -> Result<u8, CliError> {
     let world = world()?;
-    match (args.command, args.convert) {
-        (Some(MarkerCommand::Plan(args)), _) => plan::run(args, &world),
-        (None, Some(args)) => Task::of(args)?.run(&world),
-        (None, None) => Err(refuse(
-            "no document is named".to_owned(),
-            "write `memcap marker INPUT.pdf -o OUT --memory 4G`",
-        )),
+    match args.command {
+        Some(MarkerCommand::Plan(args)) => plan::run(args, &world),
+        None => Task::of(args.convert)?.run(&world),
     }
 }
 
