@@ -10,6 +10,8 @@ use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::recovery::Effort;
 use crate::runner::Step;
+use crate::tuning::Tuning;
+use crate::version::{Family, PageChoice, Version};
 
 /// What `marker_single` is started as where its script is missing: the same
 /// entry point, by the interpreter. The current folder, which `-c` puts first
@@ -23,50 +25,8 @@ entry = next(iter(entry_points(group='console_scripts', name='marker_single')))
 sys.exit(entry.load()())
 ";
 
-/// Options of marker that memcap sets itself; `--help` and its like would do
-/// something else than convert.
-const RESERVED: [&str; 7] = [
-    "--output_dir",
-    "--output_format",
-    "--page_range",
-    "--config_json",
-    "--disable_multiprocessing",
-    "--help",
-    "--debug",
-];
-
-/// Why an option is not handed on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MarkerArgError {
-    /// It would change what memcap relies on.
-    #[error("marker's `{0}` cannot be given here: memcap sets it")]
-    Reserved(String),
-    /// It is not an option, but would be taken for a second document.
-    #[error("`{0}` is not an option of marker")]
-    NotAnOption(String),
-}
-
-/// Checks the options that are to be handed on to marker.
-///
-/// # Errors
-/// For an option of memcap's own, and where the first is no option at all.
-pub fn check_marker_args(args: &[OsString]) -> Result<(), MarkerArgError> {
-    if let Some(first) = args.first().map(|arg| arg.to_string_lossy())
-        && !first.starts_with("--")
-    {
-        return Err(MarkerArgError::NotAnOption(first.into_owned()));
-    }
-    for arg in args {
-        let text = arg.to_string_lossy();
-        let name = text.split('=').next().unwrap_or_default();
-        if RESERVED.contains(&name) {
-            return Err(MarkerArgError::Reserved(name.to_owned()));
-        }
-    }
-    Ok(())
-}
-
 /// Where a chunk's run reads and writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// The document, absolute.
     pub input: PathBuf,
@@ -80,30 +40,36 @@ pub struct Paths {
     pub config: PathBuf,
 }
 
+/// What every run of a conversion has in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Orders<'a> {
+    /// The installed marker.
+    pub version: Version,
+    /// What to convert to.
+    pub format: OutputFormat,
+    /// Settings.
+    pub settings: &'a Tuning,
+    /// Options that the user hands on.
+    pub marker_args: &'a [OsString],
+}
+
 /// The step that converts `pages` with this effort.
 ///
 /// # Errors
 /// When the configuration file cannot be written.
 pub fn step(plan: &Plan, pages: &PageSet, effort: Effort, paths: Paths) -> io::Result<Step> {
-    let settings = plan.settings_at(effort);
-    let (program, mut args) = program(&plan.marker);
-    let mut option = |name: &str, value: &OsStr| args.extend([name.into(), value.to_owned()]);
-    option("--output_dir", paths.output.as_os_str());
-    option("--output_format", OsStr::new(plan.format.word()));
-    option("--page_range", OsStr::new(&pages.marker_range()));
+    let settings = plan.settings.at(effort);
     if let Some(config) = settings.config() {
         std::fs::write(&paths.config, config.to_string())?;
-        option("--config_json", paths.config.as_os_str());
     }
-    let (own, users) = (settings.flags(), plan.marker_args.iter().cloned());
-    // The last of two options alike counts: the user's, unless an attempt must
-    // cost less.
-    match effort {
-        Effort::Usual => args.extend(own.into_iter().chain(users)),
-        Effort::SmallBatches | Effort::LowResolution => args.extend(users.chain(own)),
-    }
-    // Absolute, so that no name can be taken for an option.
-    args.push(paths.input.into());
+    let orders = Orders {
+        version: plan.marker.version,
+        format: plan.format,
+        settings: &settings,
+        marker_args: &plan.marker_args,
+    };
+    let (program, mut args) = program(&plan.marker);
+    args.extend(arguments(&orders, pages, &paths));
     Ok(Step {
         label: format!("pages {pages}"),
         program,
@@ -114,6 +80,54 @@ pub fn step(plan: &Plan, pages: &PageSet, effort: Effort, paths: Paths) -> io::R
         memory: plan.limit,
         time_limit: plan.chunk_time,
     })
+}
+
+/// What stands behind `marker_single`. All paths are absolute, so that no name
+/// can be taken for an option.
+///
+/// Before 1.0 the output folder is a second name and pages are a first one and
+/// a number; the caller keeps to [`Capabilities`](crate::Capabilities), since
+/// other pages cannot be said there.
+pub fn arguments(orders: &Orders<'_>, pages: &PageSet, paths: &Paths) -> Vec<OsString> {
+    let mut args = match orders.version.family() {
+        Family::BeforePageRanges => early_places(orders.version, pages, paths),
+        Family::ConfigFile | Family::Flags | Family::Servers => places(orders, pages, paths),
+    };
+    args.extend(orders.settings.flags());
+    args.extend(orders.marker_args.iter().cloned());
+    match orders.version.family() {
+        Family::BeforePageRanges => {}
+        Family::ConfigFile | Family::Flags | Family::Servers => args.push((&paths.input).into()),
+    }
+    args
+}
+
+fn early_places(version: Version, pages: &PageSet, paths: &Paths) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec![(&paths.input).into(), (&paths.output).into()];
+    let mut option = |name: &str, value: usize| {
+        args.extend([name.into(), OsString::from(value.to_string())]);
+    };
+    match version.capabilities().pages {
+        PageChoice::Any | PageChoice::Contiguous => {
+            let first = pages.first().unwrap_or_default();
+            option("--start_page", usize::try_from(first).unwrap_or(usize::MAX));
+        }
+        PageChoice::FromTheFirst => {}
+    }
+    option("--max_pages", pages.len());
+    args
+}
+
+fn places(orders: &Orders<'_>, pages: &PageSet, paths: &Paths) -> Vec<OsString> {
+    let mut args = Vec::new();
+    let mut option = |name: &str, value: &OsStr| args.extend([name.into(), value.to_owned()]);
+    option("--output_dir", paths.output.as_os_str());
+    option("--output_format", OsStr::new(orders.format.word()));
+    option("--page_range", OsStr::new(&pages.marker_range()));
+    if orders.settings.config().is_some() {
+        option("--config_json", paths.config.as_os_str());
+    }
+    args
 }
 
 fn program(marker: &Installation) -> (PathBuf, Vec<OsString>) {
@@ -131,26 +145,4 @@ pub fn main_files(stem: &OsStr, format: OutputFormat) -> [PathBuf; 2] {
         name.push(end);
         Path::new(stem).join(name)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_of_memcap_are_not_handed_on() {
-        let check = |args: &[&str]| {
-            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-            check_marker_args(&args).map_err(|error| error.to_string())
-        };
-        assert_eq!(check(&[]), Ok(()));
-        assert_eq!(check(&["--force_ocr", "--highres_image_dpi", "96"]), Ok(()));
-        let reserved = "marker's `--page_range` cannot be given here: memcap sets it";
-        assert_eq!(check(&["--page_range", "1"]), Err(reserved.into()));
-        assert_eq!(check(&["--page_range=1"]), Err(reserved.into()));
-        assert_eq!(
-            check(&["other.pdf"]),
-            Err("`other.pdf` is not an option of marker".into())
-        );
-    }
 }

@@ -24,14 +24,19 @@ pub struct DeviceFinding {
     pub device: Device,
     /// What it was told from, for people.
     pub because: String,
+    /// Whether the machine has a GPU of NVIDIA, whatever the device is. Marker
+    /// 2 looks for one by itself.
+    pub nvidia_gpu: bool,
 }
 
 /// Tells the device from the environment, PyTorch's build tag (`2.7.1+cpu`)
 /// and the machine's device files.
 pub fn find(world: &World, torch: Option<&str>) -> DeviceFinding {
+    let gpu = nvidia_gpu(world);
     let finding = |device, because: &str| DeviceFinding {
         device,
         because: because.to_owned(),
+        nvidia_gpu: gpu.is_some(),
     };
     if let Some(wanted) = world
         .variable("TORCH_DEVICE")
@@ -54,13 +59,18 @@ pub fn find(world: &World, torch: Option<&str>) -> DeviceFinding {
     {
         return finding(Device::Cpu, "CUDA_VISIBLE_DEVICES hides all GPUs");
     }
-    // On WSL2 /dev/dxg is there for any GPU; the driver library only for NVIDIA's.
-    for path in ["/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1"] {
-        if world.machine_path(path).exists() {
-            return finding(Device::Cuda, &format!("{path} is there"));
-        }
+    match gpu {
+        Some(path) => finding(Device::Cuda, &format!("{path} is there")),
+        None => finding(Device::Cpu, "no NVIDIA device is visible"),
     }
-    finding(Device::Cpu, "no NVIDIA device is visible")
+}
+
+/// A file that is there only with a GPU of NVIDIA. On WSL2 `/dev/dxg` is there
+/// for any GPU; the driver's library only for NVIDIA's.
+fn nvidia_gpu(world: &World) -> Option<&'static str> {
+    ["/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1"]
+        .into_iter()
+        .find(|path| world.machine_path(path).exists())
 }
 
 #[cfg(test)]

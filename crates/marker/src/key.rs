@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::environment::World;
 use crate::format::OutputFormat;
 use crate::pages::PageSet;
+use crate::secrets::without_secrets;
 use crate::version::Version;
 use crate::weights::CHECKPOINT_SUFFIX;
 
@@ -54,32 +55,6 @@ impl Identity<'_> {
         }
         hasher.finalize().to_hex()[..16].to_owned()
     }
-}
-
-/// The options, without the values of those that are named like a secret.
-fn without_secrets(args: &[OsString]) -> impl Iterator<Item = &OsStr> {
-    let mut behind_secret = false;
-    args.iter().filter_map(move |arg| {
-        let bytes = arg.as_bytes();
-        let name = bytes.split(|byte| *byte == b'=').next().unwrap_or(bytes);
-        if bytes.starts_with(b"--") {
-            behind_secret = is_secret(name) && name.len() == bytes.len();
-            return Some(OsStr::from_bytes(if is_secret(name) {
-                name
-            } else {
-                bytes
-            }));
-        }
-        let hidden = std::mem::replace(&mut behind_secret, false);
-        (!hidden).then_some(arg.as_os_str())
-    })
-}
-
-pub(crate) fn is_secret(option: &[u8]) -> bool {
-    let name = String::from_utf8_lossy(option).to_ascii_lowercase();
-    ["key", "token", "secret", "password", "credential"]
-        .iter()
-        .any(|word| name.contains(word))
 }
 
 #[cfg(test)]

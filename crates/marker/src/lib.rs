@@ -32,6 +32,7 @@ mod journal;
 mod key;
 mod manifest;
 pub mod many;
+mod marker_args;
 pub mod merge;
 mod page_count;
 mod pages;
@@ -50,7 +51,7 @@ mod weights;
 mod work_folder;
 
 pub use chunks::{Chunk, Chunking};
-pub use command::MarkerArgError;
+pub use command::{Orders, Paths, arguments};
 pub use conversion::{ConversionError, Outcome, Placeholder, Status};
 pub use device::{Device, DeviceFinding};
 pub use document::DocumentError;
@@ -60,16 +61,17 @@ pub use events::Event;
 pub use format::{FormatError, OutputFormat};
 pub use install::{FoundBy, InstallError, Installation, find as find_marker};
 pub use journal::JournalError;
+pub use marker_args::{MarkerArgError, check_marker_args};
 pub use pages::{PageSelection, PageSet, PagesError};
 pub use plan::{Plan, PlanError, Request, plan};
 pub use publish::PublishError;
 pub use readiness::{Readiness, readiness};
 pub use recovery::{Action, Effort};
-pub use secrets::Secrets;
+pub use secrets::{Secrets, redacted};
 pub use text::path_text;
 pub use tuning::{
-    Effect, Lever, Multiplier, MultiplierError, PassedAs, Preset, PresetError, Tuning,
-    TuningRequest,
+    ByHandError, Effect, Lever, LeverKind, Multiplier, MultiplierError, OcrBackend,
+    OcrBackendError, PassedAs, Preset, PresetError, SetBy, Target, Tuning, TuningRequest, tune,
 };
 pub use version::{Capabilities, Family, PageChoice, Version};
 pub use weights::{ASSUMED_WEIGHTS, Weights};

@@ -193,6 +193,12 @@ impl PageSet {
         Some((PageSet(low.to_vec()), PageSet(high.to_vec())))
     }
 
+    /// The stretches of pages that follow each other, in order.
+    pub fn runs(&self) -> Vec<PageSet> {
+        let runs = self.0.chunk_by(|a, b| a + 1 == *b);
+        runs.map(|run| PageSet(run.to_vec())).collect()
+    }
+
     /// As marker's `--page_range` takes it: counted from 0, `0-9,12`.
     pub fn marker_range(&self) -> String {
         self.ranges(0)

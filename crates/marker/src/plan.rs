@@ -10,7 +10,7 @@ use memcap_linux::ByteSize;
 use serde::Serialize;
 
 use crate::chunks::{Chunk, Chunking, Cutting};
-use crate::command::{MarkerArgError, check_marker_args, main_files};
+use crate::command::main_files;
 use crate::device::{self, DeviceFinding};
 use crate::document::{Document, DocumentError};
 use crate::environment::World;
@@ -19,13 +19,15 @@ use crate::format::OutputFormat;
 use crate::install::{self, InstallError, Installation, PdfFacts};
 use crate::journal::Progress;
 use crate::key::Identity;
+use crate::marker_args::{MarkerArgError, check_marker_args};
 use crate::page_count::Pages;
 use crate::pages::{PageSelection, PageSet, PagesError};
 use crate::publish::{Place, PublishError};
 use crate::recovery::Effort;
 use crate::runner::Runner;
-use crate::tuning::{self, Tuning, TuningRequest};
-use crate::version::Version;
+use crate::secrets::redacted;
+use crate::tuning::{self, OcrBackend, Target, Tuning, TuningRequest};
+use crate::version::{PageChoice, Version};
 use crate::weights::{self, Weights};
 use crate::work_folder::WorkFolder;
 
@@ -105,6 +107,8 @@ pub struct Plan {
     pub memory_model: MemoryModel,
     /// All settings, with their effect.
     pub settings: Tuning,
+    /// Further options that are handed on to marker, without secrets.
+    pub marker_options: Vec<String>,
     /// What is still to be converted.
     pub chunks: Vec<Chunk>,
     /// Pages that an earlier run has converted.
@@ -148,6 +152,12 @@ pub enum PlanError {
     /// The choice of pages.
     #[error(transparent)]
     Pages(#[from] PagesError),
+    /// The installed marker cannot begin behind the first page.
+    #[error("marker {version} converts pages from the first on alone")]
+    PageChoice {
+        /// What is installed.
+        version: Version,
+    },
     /// An option for marker.
     #[error(transparent)]
     MarkerArg(#[from] MarkerArgError),
@@ -190,7 +200,10 @@ impl PlanError {
                 "install marker {} or later, or ask for another format",
                 format.since()
             )),
-            PlanError::MarkerArg(_) => None,
+            PlanError::PageChoice { .. } => {
+                Some("choose pages such as 1-20, or install marker 0.2.12 or later".to_owned())
+            }
+            PlanError::MarkerArg(error) => Some(error.hint().to_owned()),
         }
     }
 }
@@ -220,21 +233,41 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         Some(selection) => selection.resolve(sizes.count)?,
         None => PageSet::all(sizes.count),
     };
+    let choice = marker.version.capabilities().pages;
+    if !choice.allows(&pages) {
+        return Err(PlanError::PageChoice {
+            version: marker.version,
+        });
+    }
     let device = device::find(world, marker.torch.as_deref());
-    let settings = tuning::tune(&request.tuning, marker.version, device.device, world);
+    let target = Target {
+        version: marker.version,
+        device: device.device,
+        nvidia: device.nvidia_gpu,
+        torch: marker.torch_version(),
+        python: &marker.python,
+        is_pdf: true,
+        world,
+    };
+    let mut settings = tuning::tune(&request.tuning, &target);
+    let marker_args = settings
+        .take_by_hand(&request.marker_args, marker.version)
+        .map_err(MarkerArgError::from)?;
     let memory_model = MemoryModel {
         baseline: request.baseline.unwrap_or(BASELINE),
         weights: weights::find(world),
-        layout_batch: tuning::layout_batch(&request.tuning, marker.version, device.device),
+        layout_batch: settings.layout_batch(),
     };
     check_limit(request, &marker, &memory_model, &pages, &sizes)?;
+    let mut deciding = marker_args.clone();
+    deciding.extend(settings.deciding().map(OsString::from));
     let identity = Identity {
         document: source.hash()?,
         stem: &source.stem,
         pages: &pages,
         format: request.format,
         version: marker.version,
-        marker_args: &request.marker_args,
+        marker_args: &deciding,
         world,
     };
     let key = identity.key();
@@ -255,14 +288,18 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         result: output.join(&source.stem),
         work_folder: WorkFolder::place(&output, &key),
         warnings: Vec::new(),
-        chunking: request.chunking.for_file(source.bytes),
+        chunking: match choice {
+            PageChoice::FromTheFirst => Chunking::Whole,
+            PageChoice::Any | PageChoice::Contiguous => request.chunking.for_file(source.bytes),
+        },
         source,
         sizes,
         key,
         output,
         chunk_time: request.chunk_time,
         force: request.force,
-        marker_args: request.marker_args.clone(),
+        marker_options: redacted(&marker_args),
+        marker_args,
     };
     plan.place().check(&plan.published_names())?;
     let progress = WorkFolder::peek(&plan.output, &plan.key, &plan.result);
@@ -288,11 +325,17 @@ impl Plan {
             .iter()
             .map(|chunk| chunk.pages.clone())
             .collect();
-        let mut open = cutting.cut(&self.pages, &done);
+        let choice = self.marker.version.capabilities().pages;
+        let mut open: Vec<Chunk> = cutting
+            .cut(&self.pages, &done)
+            .iter()
+            .flat_map(|chunk| choice.parts(&chunk.pages))
+            .map(|pages| cutting.chunk(pages))
+            .collect();
         open.reverse();
         let mut chunks = Vec::new();
         while let Some(chunk) = open.pop() {
-            match chunk.pages.halves() {
+            match choice.halves(&chunk.pages) {
                 Some((low, high))
                     if progress.is_too_large(&chunk.pages, Effort::Usual, self.limit) =>
                 {
@@ -312,8 +355,7 @@ impl Plan {
 
     /// The settings for an attempt of this effort.
     pub fn settings_at(&self, effort: Effort) -> Tuning {
-        self.settings
-            .at(effort, self.marker.version, self.device.device)
+        self.settings.at(effort)
     }
 
     /// Where the result goes.
@@ -373,14 +415,48 @@ fn needed_for_one(model: &MemoryModel, pages: &PageSet, sizes: &Pages) -> ByteSi
 /// headers by.
 const FEW_PAGES: usize = 10;
 
-fn warnings(plan: &Plan) -> Vec<String> {
-    let mut warnings: Vec<String> = plan.sizes.warning.iter().cloned().collect();
-    let version = plan.marker.version;
-    if (version.major, version.minor) != (1, 10) {
-        warnings.push(format!(
-            "marker {version} is treated like its relatives, but only 1.10.x is tested"
+/// Without page ranges there are no chunks: memory is all or nothing.
+fn whole_warning(version: Version) -> Option<String> {
+    match version.capabilities().pages {
+        PageChoice::FromTheFirst => Some(format!(
+            "marker {version} cannot convert a document in parts; if its memory does not suffice, \
+             there is no result (0.2.12 and later can)"
+        )),
+        PageChoice::Any | PageChoice::Contiguous => None,
+    }
+}
+
+fn version_warning(version: Version) -> Option<String> {
+    let nearest = version.nearest();
+    if nearest != version {
+        return Some(format!(
+            "marker {version} is not known here; it is treated like {nearest}"
         ));
     }
+    let is_run = [(1, 10), (2, 0)].contains(&(version.major, version.minor));
+    (!is_run).then(|| {
+        format!(
+            "marker {version} is driven as its parser wants it, but tests run 1.10 and 2.0 only"
+        )
+    })
+}
+
+fn container_warning(plan: &Plan) -> Option<String> {
+    match plan.settings.ocr_backend() {
+        Some(OcrBackend::Vllm) => Some(
+            "text recognition runs in a docker container (vLLM), which is no part of the run: its \
+             memory is not limited; --ocr-backend llamacpp keeps it within the limit"
+                .to_owned(),
+        ),
+        Some(OcrBackend::LlamaCpp) | None => None,
+    }
+}
+
+fn warnings(plan: &Plan) -> Vec<String> {
+    let mut warnings: Vec<String> = plan.sizes.warning.iter().cloned().collect();
+    warnings.extend(version_warning(plan.marker.version));
+    warnings.extend(whole_warning(plan.marker.version));
+    warnings.extend(container_warning(plan));
     if let Weights::Assumed { bytes } = plan.memory_model.weights {
         warnings.push(format!(
             "no model checkpoint was found on disk; {bytes} are assumed for the weights"

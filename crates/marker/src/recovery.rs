@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pages::PageSet;
 use crate::runner::Ending;
+use crate::version::PageChoice;
 
 /// Why a chunk has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,8 @@ pub enum Action {
 /// What is remembered from one failure to the next.
 #[derive(Debug, Default)]
 pub struct Recovery {
+    /// How pages may be divided.
+    choice: PageChoice,
     converted: bool,
     /// Page sets that ran out of memory, with their estimates.
     out_of_memory: Vec<(PageSet, ByteSize)>,
@@ -168,6 +171,14 @@ pub struct Recovery {
 }
 
 impl Recovery {
+    /// Nothing has failed yet; pages may be divided like this.
+    pub fn new(choice: PageChoice) -> Recovery {
+        Recovery {
+            choice,
+            ..Recovery::default()
+        }
+    }
+
     /// Remembers that marker has converted something under this limit.
     pub fn note_converted(&mut self) {
         self.converted = true;
@@ -211,7 +222,7 @@ impl Recovery {
     }
 
     fn after_memory(&mut self, pages: &PageSet, effort: Effort) -> Action {
-        if let Some(action) = after_memory(pages, effort) {
+        if let Some(action) = after_memory(pages, effort, self.choice) {
             return action;
         }
         self.too_large.push(pages.clone());
@@ -231,7 +242,7 @@ impl Recovery {
         }
         self.crashed
             .push((pages.clone(), last_words.map(str::to_owned)));
-        match pages.halves() {
+        match self.choice.halves(pages) {
             Some((low, high)) => Action::HalvesLast(low, high),
             None => Action::GiveUp,
         }
@@ -240,8 +251,8 @@ impl Recovery {
 
 /// The step of the ladder that follows when these pages ran out of memory;
 /// `None` behind the last one.
-pub fn after_memory(pages: &PageSet, effort: Effort) -> Option<Action> {
-    match pages.halves() {
+pub fn after_memory(pages: &PageSet, effort: Effort, choice: PageChoice) -> Option<Action> {
+    match choice.halves(pages) {
         Some((low, high)) => Some(Action::HalvesNext(low, high)),
         None => effort.less().map(Action::Less),
     }
@@ -373,5 +384,19 @@ mod tests {
         recovery.note_converted();
         let action = recovery.next(&pages(4, 4), Effort::Usual, Failure::Crash, true, Some("a"));
         assert_eq!(action, Action::GiveUp);
+    }
+
+    #[test]
+    fn pages_that_cannot_be_divided_are_tried_with_less_effort() {
+        let all = pages(0, 9);
+        let whole = PageChoice::FromTheFirst;
+        assert_eq!(
+            after_memory(&all, Effort::Usual, whole),
+            Some(Action::Less(Effort::SmallBatches))
+        );
+        assert_eq!(after_memory(&all, Effort::LowResolution, whole), None);
+        let mut recovery = Recovery::new(whole);
+        let crash = recovery.next(&all, Effort::Usual, Failure::Crash, true, None);
+        assert_eq!(crash, Action::GiveUp);
     }
 }

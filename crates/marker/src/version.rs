@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::pages::PageSet;
+
 /// The numbers of a version; anything behind them (`rc1`, `.post1`, `+cpu`)
 /// is left out, since it changes nothing that is decided here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,15 +101,42 @@ pub struct Capabilities {
 }
 
 /// Which pages one run can convert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PageChoice {
     /// Any set (`--page_range`).
+    #[default]
     Any,
     /// Pages that follow each other (`--start_page`, `--max_pages`).
     Contiguous,
     /// Pages that follow each other from the first on (`--max_pages`).
     FromTheFirst,
+}
+
+impl PageChoice {
+    /// The parts of these pages that one run can convert each, in order.
+    pub fn parts(self, pages: &PageSet) -> Vec<PageSet> {
+        match self {
+            PageChoice::Any | PageChoice::FromTheFirst => vec![pages.clone()],
+            PageChoice::Contiguous => pages.runs(),
+        }
+    }
+
+    /// The two halves, where each of them can be converted by itself.
+    pub fn halves(self, pages: &PageSet) -> Option<(PageSet, PageSet)> {
+        match self {
+            PageChoice::Any | PageChoice::Contiguous => pages.halves(),
+            PageChoice::FromTheFirst => None,
+        }
+    }
+
+    /// Whether these pages can be converted at all.
+    pub fn allows(self, pages: &PageSet) -> bool {
+        match self {
+            PageChoice::Any | PageChoice::Contiguous => true,
+            PageChoice::FromTheFirst => pages.first() == Some(0) && pages.runs().len() == 1,
+        }
+    }
 }
 
 const FIRST: Version = Version::new(0, 1, 0);
@@ -264,5 +293,24 @@ mod tests {
         assert!(!can("1.1.0").warm && can("1.2.0").warm);
         assert!(!can("1.10.2").servers && can("2.0.0").servers);
         assert!(can("0.2.13").cuts_folder_names && !can("0.2.14").cuts_folder_names);
+    }
+
+    #[test]
+    fn pages_are_divided_as_one_run_can_take_them() {
+        let pages = PageSet::from_pages([0, 1, 2, 7, 8]);
+        let parts = |choice: PageChoice| -> Vec<String> {
+            choice
+                .parts(&pages)
+                .iter()
+                .map(PageSet::to_string)
+                .collect()
+        };
+        assert_eq!(parts(PageChoice::Any), ["1-3,8-9"]);
+        assert_eq!(parts(PageChoice::Contiguous), ["1-3", "8-9"]);
+        let first = PageChoice::FromTheFirst;
+        assert!(!first.allows(&pages) && first.allows(&PageSet::all(3)));
+        assert!(!first.allows(&PageSet::from_pages([1, 2])));
+        assert_eq!(first.halves(&PageSet::all(4)), None);
+        assert!(PageChoice::Contiguous.halves(&PageSet::all(4)).is_some());
     }
 }

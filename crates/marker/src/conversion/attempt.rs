@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::pages::PageSet;
 use crate::recovery::{Action, Effort, after_memory};
+use crate::version::PageChoice;
 
 /// Pages that marker is to convert together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,24 +37,31 @@ impl Attempt {
 }
 
 /// The attempts that are to come.
-#[derive(Debug, Default)]
-pub(super) struct Queue(VecDeque<Attempt>);
+#[derive(Debug)]
+pub(super) struct Queue {
+    attempts: VecDeque<Attempt>,
+    /// How pages may be divided.
+    choice: PageChoice,
+}
 
 impl Queue {
     /// First attempts, in this order.
-    pub(super) fn of(chunks: impl IntoIterator<Item = PageSet>) -> Queue {
-        Queue(chunks.into_iter().map(Attempt::first).collect())
+    pub(super) fn of(chunks: impl IntoIterator<Item = PageSet>, choice: PageChoice) -> Queue {
+        Queue {
+            attempts: chunks.into_iter().map(Attempt::first).collect(),
+            choice,
+        }
     }
 
     /// The next attempt; while `is_hopeless` holds for it, the next step of the
     /// ladder is taken without trying. The last step is always tried.
     pub(super) fn next(&mut self, is_hopeless: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
         loop {
-            let attempt = self.0.pop_front()?;
+            let attempt = self.attempts.pop_front()?;
             if !is_hopeless(&attempt) {
                 return Some(attempt);
             }
-            match after_memory(&attempt.pages, attempt.effort) {
+            match after_memory(&attempt.pages, attempt.effort, self.choice) {
                 Some(action) => self.follow(&attempt, &action),
                 None => return Some(attempt),
             }
@@ -62,26 +70,26 @@ impl Queue {
 
     /// Puts an attempt that was not its pages' fault before all others.
     pub(super) fn again(&mut self, attempt: Attempt) {
-        self.0.push_front(attempt);
+        self.attempts.push_front(attempt);
     }
 
     /// Puts what follows a failure into its place.
     pub(super) fn follow(&mut self, attempt: &Attempt, action: &Action) {
         match action {
-            Action::Retry => self.0.push_front(Attempt {
+            Action::Retry => self.attempts.push_front(Attempt {
                 retried: true,
                 ..attempt.clone()
             }),
-            Action::Less(effort) => self.0.push_front(Attempt {
+            Action::Less(effort) => self.attempts.push_front(Attempt {
                 effort: *effort,
                 ..attempt.clone()
             }),
             Action::HalvesNext(low, high) => {
-                self.0.push_front(attempt.at(high.clone()));
-                self.0.push_front(attempt.at(low.clone()));
+                self.attempts.push_front(attempt.at(high.clone()));
+                self.attempts.push_front(attempt.at(low.clone()));
             }
             Action::HalvesLast(low, high) => {
-                self.0
+                self.attempts
                     .extend([attempt.at(low.clone()), attempt.at(high.clone())]);
             }
             Action::GiveUp | Action::Abort => {}

@@ -21,14 +21,15 @@ impl<'a> Conversion<'a> {
         let folder = WorkFolder::open(&plan.output, &plan.key)?;
         let (journal, records) = Journal::open(&folder.journal())?;
         let input = Input::of(&plan.source, &folder)?;
+        let choice = plan.marker.version.capabilities().pages;
         let mut conversion = Conversion {
             plan,
             folder,
             journal,
             input,
             progress: Progress::of(&records),
-            queue: Queue::default(),
-            recovery: Recovery::default(),
+            queue: Queue::of([], choice),
+            recovery: Recovery::new(choice),
             chunks_kept: 0,
             placeholders: Vec::new(),
             marker_time: Duration::ZERO,
@@ -53,7 +54,7 @@ impl<'a> Conversion<'a> {
             }
         }
         let chunks = plan.remaining(&conversion.progress);
-        conversion.queue = Queue::of(chunks.into_iter().map(|chunk| chunk.pages));
+        conversion.queue = Queue::of(chunks.into_iter().map(|chunk| chunk.pages), choice);
         if conversion.chunks_kept > 0 || !discarded.is_empty() {
             let kept = conversion.converted();
             tell(Event::Resumed {

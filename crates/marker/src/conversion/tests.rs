@@ -150,9 +150,9 @@ fn the_command_line_is_marker_s() {
     let (running, document) = (running.to_str().unwrap(), document.to_str().unwrap());
     let expected = format!(
         "--output_dir {running} --output_format markdown --page_range 1-2 \
-         --layout_batch_size 3 --detection_batch_size 2 --recognition_batch_size 16 \
+         --disable_multiprocessing --layout_batch_size 3 --detection_batch_size 2 --recognition_batch_size 16 \
          --table_rec_batch_size 3 --equation_batch_size 3 --ocr_error_batch_size 2 \
-         --disable_multiprocessing --force_ocr {document}"
+         --force_ocr {document}"
     );
     assert_eq!(args.join(" "), expected);
 }

@@ -19,7 +19,7 @@ pub use locate::FoundBy;
 use crate::environment::World;
 use crate::runner::{Ending, Runner, RunnerError};
 use crate::text::path_text;
-use crate::version::{Family, Version};
+use crate::version::Version;
 
 /// An installed marker that this crate can drive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,6 +40,13 @@ pub struct Installation {
     pub torch: Option<String>,
     /// Version of surya-ocr, which holds the models, where installed.
     pub surya: Option<String>,
+}
+
+impl Installation {
+    /// PyTorch's version, where it is known.
+    pub fn torch_version(&self) -> Option<Version> {
+        self.torch.as_deref()?.parse().ok()
+    }
 }
 
 /// Why there is no marker to drive.
@@ -65,7 +72,7 @@ pub enum InstallError {
         script: PathBuf,
     },
     /// The version cannot be driven.
-    #[error("marker-pdf {version} is {}", unsupported(.version))]
+    #[error("marker-pdf {version} is too old: it writes a single file, without pictures")]
     Unsupported {
         /// What is installed.
         version: Version,
@@ -112,14 +119,6 @@ fn asked(pythons: &[PathBuf]) -> String {
     }
     let names: Vec<_> = pythons.iter().map(|python| path_text(python)).collect();
     format!("looked at {}", names.join(", "))
-}
-
-fn unsupported(version: &Version) -> &'static str {
-    match version.family() {
-        Family::BeforePageRanges => "too old: it cannot convert a range of pages",
-        Family::Servers => "not supported yet; 1.10.x is",
-        Family::ConfigFile | Family::Flags => "supported",
-    }
 }
 
 fn behind_colon(detail: &Option<String>) -> String {
@@ -192,11 +191,8 @@ fn accept(
     candidate: locate::Candidate,
     facts: inspect::Facts,
 ) -> Result<(Installation, Option<PdfFacts>), InstallError> {
-    match version.family() {
-        Family::ConfigFile | Family::Flags => {}
-        Family::BeforePageRanges | Family::Servers => {
-            return Err(InstallError::Unsupported { version });
-        }
+    if version < Version::new(0, 2, 0) {
+        return Err(InstallError::Unsupported { version });
     }
     let installation = Installation {
         version,
@@ -230,18 +226,17 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_cannot_be_driven_are_refused_by_name() {
+    fn only_the_oldest_versions_are_refused() {
         let machine = Machine::new();
-        for (version, message) in [
-            (
-                "0.3.10",
-                "marker-pdf 0.3.10 is too old: it cannot convert a range of pages",
-            ),
-            ("2.0.0", "marker-pdf 2.0.0 is not supported yet; 1.10.x is"),
-        ] {
-            let error = find_in(&machine, &mut FakeMarker::of_version(version)).unwrap_err();
-            assert_eq!(error.to_string(), message);
-            assert!(error.hint().is_some());
+        let error = find_in(&machine, &mut FakeMarker::of_version("0.1.3")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "marker-pdf 0.1.3 is too old: it writes a single file, without pictures"
+        );
+        assert!(error.hint().is_some());
+        for version in ["0.2.1", "1.0.0", "1.10.2", "2.0.0", "3.0.0"] {
+            let found = find_in(&machine, &mut FakeMarker::of_version(version));
+            assert_eq!(found.unwrap().version.to_string(), version);
         }
     }
 

@@ -54,13 +54,13 @@ impl fmt::Display for Multiplier {
 
 impl Multiplier {
     const MAX: f64 = 64.0;
-    /// Half of marker's sizes, as the `marker-pdf-optimized` form has it.
-    pub const HALF: Multiplier = Multiplier(0.5);
     /// Marker's own sizes.
     pub const ONE: Multiplier = Multiplier(1.0);
-    /// A quarter of them.
+    /// Half of them, as the `marker-pdf-optimized` form has it.
+    pub const HALF: Multiplier = Multiplier(0.5);
+    /// A quarter.
     pub const QUARTER: Multiplier = Multiplier(0.25);
-    /// A tenth of them.
+    /// A tenth.
     pub const TENTH: Multiplier = Multiplier(0.1);
 
     /// `size` times the multiplier, rounded, at least 1.
@@ -111,7 +111,7 @@ const fn same(size: u32) -> Sizes {
 pub fn stages(version: Version, device: Device) -> Vec<Stage> {
     let family = version.family();
     let rows: Vec<Row> = match family {
-        Family::BeforePageRanges => early_rows(),
+        Family::BeforePageRanges => early_rows(version),
         Family::ConfigFile | Family::Flags => rows(version),
         Family::Servers => server_rows(),
     };
@@ -132,15 +132,19 @@ pub fn stages(version: Version, device: Device) -> Vec<Stage> {
 type Row = (&'static str, Sizes, &'static str);
 
 /// 0.2 and 0.3, whose default multiplier of 2 is included here: memcap passes
-/// `--batch_multiplier 1` with these.
-fn early_rows() -> Vec<Row> {
-    vec![
+/// `--batch_multiplier 1` with these. Tables are not multiplied by marker.
+fn early_rows(version: Version) -> Vec<Row> {
+    let mut rows = vec![
         ("layout", same(12), "LAYOUT_BATCH_SIZE"),
         ("detection", same(8), "DETECTOR_BATCH_SIZE"),
         ("recognition", same(64), "RECOGNITION_BATCH_SIZE"),
         ("order", same(12), "ORDER_BATCH_SIZE"),
         ("equations", Sizes(4, 12, 12), "TEXIFY_BATCH_SIZE"),
-    ]
+    ];
+    if version >= Version::new(0, 3, 2) {
+        rows.push(("tables", same(6), "TABLE_REC_BATCH_SIZE"));
+    }
+    rows
 }
 
 /// 2.0: read by the servers when they start.
@@ -262,7 +266,7 @@ mod tests {
                 Device::Cpu,
                 "0.5",
                 "LAYOUT_BATCH_SIZE=6 DETECTOR_BATCH_SIZE=4 RECOGNITION_BATCH_SIZE=32 \
-                 ORDER_BATCH_SIZE=6 TEXIFY_BATCH_SIZE=2",
+                 ORDER_BATCH_SIZE=6 TEXIFY_BATCH_SIZE=2 TABLE_REC_BATCH_SIZE=3",
             ),
             (
                 "2.0.0",

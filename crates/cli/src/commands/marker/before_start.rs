@@ -1,7 +1,7 @@
 //! What is told before anything is converted.
 
 use memcap_marker::many::Skipped;
-use memcap_marker::{Effect, Plan};
+use memcap_marker::{Effect, SetBy, Plan};
 
 use super::display::words::counted;
 use crate::render::{printable, say, warning};
@@ -23,7 +23,10 @@ pub(super) fn one(plan: &Plan) {
         plan.marker.version
     ));
     for lever in &plan.settings.levers {
-        if let Effect::No { because } = &lever.effect {
+        // What marker leaves alone by itself nobody has asked for.
+        if let Effect::No { because } = &lever.effect
+            && lever.set_by != SetBy::Marker
+        {
             say(&format!(
                 "memcap: ignored: {} {}: {because}",
                 lever.name, lever.value

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use memcap_marker::many::{Inputs, JobsDecision, Skipped};
-use memcap_marker::{Effect, PassedAs, Plan, PlanError, World, path_text, plan};
+use memcap_marker::{Effect, PassedAs, Plan, PlanError, SetBy, World, path_text, plan};
 use serde::Serialize;
 
 use super::args::PlanArgs;
@@ -152,24 +152,21 @@ fn marker_line(plan: &Plan) -> String {
 
 /// What has an effect as a table, and what has none with the reason.
 fn settings(plan: &Plan) -> String {
-    let mut table = table::new(["setting", "value", "passed as"]);
+    let mut table = table::new(["setting", "value", "set by", "passed as"]);
     let mut without = String::new();
     for lever in &plan.settings.levers {
         match &lever.effect {
             Effect::Yes => {
-                let how = match &lever.passed_as {
-                    PassedAs::Flag(flag) => flag.clone(),
-                    PassedAs::ConfigFile(key) => format!("config file: {key}"),
-                    PassedAs::Environment(name) => format!("environment: {name}"),
-                };
-                let value = match lever.value.as_str() {
-                    "" => "yes",
-                    value => value,
-                };
-                table.add_row([lever.name.clone(), value.to_owned(), how]);
+                table.add_row([
+                    lever.name.clone(),
+                    printable(&lever.value),
+                    set_by(lever.set_by).to_owned(),
+                    passed_as(&lever.passed_as),
+                ]);
             }
             Effect::No { because } => {
-                let _ = writeln!(without, "  {} {}: {because}", lever.name, lever.value);
+                let value = printable(&lever.value);
+                let _ = writeln!(without, "  {} {value}: {because}", lever.name);
             }
         }
     }
@@ -180,7 +177,27 @@ fn settings(plan: &Plan) -> String {
     if !without.is_empty() {
         let _ = writeln!(text, "without effect here:\n{without}");
     }
+    if !plan.marker_options.is_empty() {
+        let _ = writeln!(text, "handed on: {}\n", plan.marker_options.join(" "));
+    }
     text
+}
+
+fn set_by(by: SetBy) -> &'static str {
+    match by {
+        SetBy::Marker => "marker",
+        SetBy::Memcap => "memcap",
+        SetBy::Hand => "you",
+        SetBy::Environment => "environment",
+    }
+}
+
+fn passed_as(how: &PassedAs) -> String {
+    match how {
+        PassedAs::Flag(word) | PassedAs::Switch(word) => word.clone(),
+        PassedAs::ConfigFile(key) => format!("config file: {key}"),
+        PassedAs::Environment(name) => format!("environment: {name}"),
+    }
 }
 
 fn chunks(plan: &Plan) -> String {
