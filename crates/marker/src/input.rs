@@ -2,13 +2,16 @@
 //!
 //! Python hands names to PDFium as UTF-8, so marker cannot open a file whose
 //! path is something else. Such a document gets a second, plain name in the
-//! work folder: a hard link, or a copy where the file system allows none.
+//! work folder: a hard link, or a copy where the file system allows none. So
+//! does one with a dot in its stem where marker would name the folder of its
+//! result differently from the files in it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::document::Document;
 use crate::text::path_text;
+use crate::version::Capabilities;
 use crate::work_folder::{WorkFolder, WorkFolderError};
 
 /// The document as marker is to see it.
@@ -21,12 +24,19 @@ pub struct Input {
 }
 
 impl Input {
-    /// The document itself, or its second name.
+    /// The document itself, or its second name; `marker` tells whether dots
+    /// in a name matter.
     ///
     /// # Errors
     /// When the second name cannot be made.
-    pub fn of(document: &Document, folder: &WorkFolder) -> Result<Input, WorkFolderError> {
-        if document.path.to_str().is_some() {
+    pub fn of(
+        document: &Document,
+        folder: &WorkFolder,
+        marker: Capabilities,
+    ) -> Result<Input, WorkFolderError> {
+        let has_dot = document.stem.as_encoded_bytes().contains(&b'.');
+        let misnamed = marker.cuts_folder_names && has_dot;
+        if document.path.to_str().is_some() && !misnamed {
             return Ok(Input {
                 path: document.path.clone(),
                 stem: document.stem.clone(),

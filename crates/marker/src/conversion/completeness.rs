@@ -12,8 +12,10 @@ use crate::pages::PageSet;
 /// What is read of `_meta.json`.
 #[derive(Deserialize)]
 struct Metadata {
-    /// One entry a page; a release that has none is believed.
+    /// One entry a page.
     page_stats: Option<Vec<PageStats>>,
+    /// How many pages there were: all that releases before 1.0 say.
+    pages: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -35,11 +37,13 @@ pub(super) fn is_complete(
     text.is_file() && listed.is_some_and(|metadata| lists(metadata, pages))
 }
 
+/// A release that says nothing at all is believed.
 fn lists(metadata: Metadata, pages: &PageSet) -> bool {
-    metadata.page_stats.is_none_or(|stats| {
-        let listed = PageSet::from_pages(stats.iter().map(|page| page.page_id));
-        listed == *pages
-    })
+    match (metadata.page_stats, metadata.pages) {
+        (Some(stats), _) => PageSet::from_pages(stats.iter().map(|page| page.page_id)) == *pages,
+        (None, Some(count)) => count == pages.len(),
+        (None, None) => true,
+    }
 }
 
 #[cfg(test)]
@@ -67,5 +71,6 @@ mod tests {
         assert!(is_complete(r#"{"table_of_contents": []}"#));
         assert!(!is_complete(r#"{"page_stats": [{"page_id": 0}]}"#));
         assert!(!is_complete(r#"{"page_stats": [{"page_id": 0}"#));
+        assert!(is_complete(r#"{"pages": 2}"#) && !is_complete(r#"{"pages": 1}"#));
     }
 }

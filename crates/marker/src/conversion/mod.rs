@@ -158,4 +158,6 @@ pub(crate) fn wrap<'a>(
 }
 
 #[cfg(test)]
+mod early_tests;
+#[cfg(test)]
 mod tests;

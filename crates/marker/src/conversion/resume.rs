@@ -20,8 +20,9 @@ impl<'a> Conversion<'a> {
     ) -> Result<Self, ConversionError> {
         let folder = WorkFolder::open(&plan.output, &plan.key)?;
         let (journal, records) = Journal::open(&folder.journal())?;
-        let input = Input::of(&plan.source, &folder)?;
-        let choice = plan.marker.version.capabilities().pages;
+        let capabilities = plan.marker.version.capabilities();
+        let input = Input::of(&plan.source, &folder, capabilities)?;
+        let choice = capabilities.pages;
         let mut conversion = Conversion {
             plan,
             folder,
