@@ -1,7 +1,7 @@
 //! What is told before anything is converted.
 
 use memcap_marker::many::Skipped;
-use memcap_marker::{Effect, SetBy, Plan};
+use memcap_marker::{Effect, Plan, SetBy};
 
 use super::display::words::counted;
 use crate::render::{printable, say, warning};
