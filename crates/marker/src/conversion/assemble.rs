@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::{Conversion, ConversionError, Outcome, Status, wrap};
 use crate::command::main_files;
 use crate::events::Event;
+use crate::install::PageSize;
 use crate::journal::Record;
 use crate::manifest;
-use crate::merge::{ChunkOutput, Merged, merge};
+use crate::merge::{ChunkOutput, Merged, Part, UnconvertedPage, merge};
 use crate::pages::PageSet;
 use crate::publish::folder_name;
 
@@ -26,7 +27,7 @@ impl Conversion<'_> {
             chunks: self.progress.done.len(),
         });
         let merged = self.folder.fresh_merged()?;
-        let joined = merge(&self.input.stem, &self.outputs(), &merged)?;
+        let joined = merge(&self.input.stem, self.plan.format, &self.parts(), &merged)?;
         self.check_pages(&joined)?;
         tell(Event::Merged(&joined));
         self.rename_main_files(&merged)?;
@@ -64,22 +65,38 @@ impl Conversion<'_> {
         Err(ConversionError::WrongPages { found, wanted })
     }
 
-    /// The finished chunks in the order of their pages.
-    fn outputs(&self) -> Vec<ChunkOutput> {
-        let mut outputs: Vec<ChunkOutput> = self
-            .progress
-            .done
+    /// The finished chunks, and a placeholder for every page that is missing,
+    /// in the order of their pages.
+    fn parts(&self) -> Vec<Part> {
+        let chunks = self.progress.done.iter().filter_map(|chunk| {
+            Some(Part::Chunk(ChunkOutput {
+                first_page: chunk.pages.first()?,
+                last_page: chunk.pages.last()?,
+                folder: self.folder.chunk(&chunk.pages).join(&self.input.stem),
+            }))
+        });
+        let missing = self.missing();
+        let placeholders = missing.iter().map(|page| self.unconverted(page));
+        let mut parts: Vec<Part> = chunks.chain(placeholders).collect();
+        parts.sort_by_key(Part::first_page);
+        parts
+    }
+
+    fn unconverted(&self, page: u32) -> Part {
+        let placeholder = self
+            .placeholders
             .iter()
-            .filter_map(|chunk| {
-                Some(ChunkOutput {
-                    first_page: chunk.pages.first()?,
-                    last_page: chunk.pages.last()?,
-                    folder: self.folder.chunk(&chunk.pages).join(&self.input.stem),
-                })
-            })
-            .collect();
-        outputs.sort_by_key(|output| output.first_page);
-        outputs
+            .rfind(|placeholder| placeholder.pages.contains(page));
+        let PageSize(width, height) = self.plan.sizes.size(page);
+        Part::Placeholder(UnconvertedPage {
+            page,
+            because: placeholder.map_or_else(
+                || "it was not tried".to_owned(),
+                |placeholder| placeholder.because.clone(),
+            ),
+            width,
+            height,
+        })
     }
 
     /// Where marker saw the document under another name, gives the main files

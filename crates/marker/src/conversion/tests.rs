@@ -9,6 +9,7 @@ use memcap_linux::ByteSize;
 
 use super::*;
 use crate::chunks::Chunking;
+use crate::format::OutputFormat;
 use crate::plan::{Request, plan};
 use crate::publish::PublishError;
 use crate::runner::Ending;
@@ -54,11 +55,20 @@ fn text(machine: &Machine, stem: &str) -> String {
 
 /// The text that a conversion of these pages at once would give.
 fn expected_text(pages: impl IntoIterator<Item = u32>) -> String {
+    expected_text_without(pages, 0, "")
+}
+
+/// As [`expected_text`], but for page `lost`, of which it is said why.
+fn expected_text_without(pages: impl IntoIterator<Item = u32>, lost: u32, because: &str) -> String {
     let page = |page| {
-        format!(
-            "Text of page {page}.\n\n![](_page_{}_Picture_0.jpeg)",
-            page - 1
-        )
+        let index = page - 1;
+        if page == lost {
+            return format!(
+                "> <span id=\"page-{index}-0\"></span>**Page {page} could not be converted**: \
+                 {because}"
+            );
+        }
+        format!("Text of page {page}.\n\n![](_page_{index}_Picture_0.jpeg)")
     };
     pages.into_iter().map(page).collect::<Vec<_>>().join("\n\n")
 }
@@ -334,7 +344,11 @@ fn a_page_that_never_fits_is_reported_and_the_rest_is_converted() {
         (outcome.status, outcome.missing.to_string()),
         (Status::Partial, "3".into())
     );
-    assert_eq!(text(&machine, "book"), expected_text((1..=2).chain(4..=12)));
+    let expected = expected_text_without(1..=12, 3, "marker reached its memory limit");
+    assert_eq!(text(&machine, "book"), expected);
+    let placeholder = &outcome.placeholders[0];
+    assert_eq!(placeholder.pages.to_string(), "3");
+    assert_eq!(placeholder.because, "marker reached its memory limit");
 
     // With room for it, the next run converts this page alone.
     let more = Request {
@@ -346,6 +360,59 @@ fn a_page_that_never_fits_is_reported_and_the_rest_is_converted() {
     assert_eq!(outcome.unwrap().status, Status::Complete);
     assert_eq!(second.runs(), ["3"]);
     assert_eq!(text(&machine, "book"), expected_text(1..=12));
+}
+
+#[test]
+fn every_format_is_joined_and_shows_what_is_missing() {
+    for format in OutputFormat::ALL {
+        let machine = Machine::new();
+        let request = Request {
+            format,
+            ..in_tens(machine.request("book.pdf", 25))
+        };
+        let mut runner = FakeMarker {
+            too_large: vec![11],
+            ..FakeMarker::new()
+        };
+        let (outcome, _) = convert(&machine, &request, &mut runner);
+        assert_eq!(outcome.unwrap().status, Status::Partial, "{format}");
+        let name = format!("book/book.{}", format.extension());
+        let text = fs::read_to_string(machine.output().join(name)).unwrap();
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != ' ');
+        let found: Vec<String> = words
+            .filter_map(|words| {
+                words
+                    .strip_prefix("Text of page ")
+                    .or(words.strip_prefix("Page "))
+            })
+            .map(str::to_owned)
+            .collect();
+        let expected = (1..=25).map(|page| match page {
+            12 => "12 could not be converted".to_owned(),
+            page => page.to_string(),
+        });
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{format}");
+        if matches!(format, OutputFormat::Json | OutputFormat::Chunks) {
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let list = value["children"].as_array().or(value["blocks"].as_array());
+            assert_eq!(list.unwrap().len(), 25, "{format}");
+        }
+        let (again, _) = convert(&machine, &request, &mut FakeMarker::new());
+        assert_eq!(again.unwrap().status, Status::Complete, "{format}");
+    }
+}
+
+#[test]
+fn a_format_that_the_installed_marker_does_not_write_is_refused() {
+    let machine = Machine::new();
+    let request = Request {
+        format: OutputFormat::Chunks,
+        ..machine.request("book.pdf", 3)
+    };
+    let mut runner = FakeMarker::of_version("1.7.5");
+    let refused = plan(&request, &machine.world(), &mut runner).unwrap_err();
+    assert_eq!(refused.to_string(), "marker 1.7.5 does not write chunks");
+    assert!(refused.hint().unwrap().contains("1.8.0"));
 }
 
 #[test]
@@ -405,7 +472,9 @@ fn a_page_that_crashes_marker_is_isolated() {
     assert_eq!(outcome.unwrap().missing.to_string(), "3");
     let runs = ["1-8", "1-8", "1-4", "5-8", "1-2", "3-4", "3", "4"];
     assert_eq!(runner.runs(), runs);
-    assert_eq!(text(&machine, "book"), expected_text((1..=2).chain(4..=8)));
+    let because = "marker ended with exit code 1: KeyError: 'page'";
+    let expected = expected_text_without(1..=8, 3, because);
+    assert_eq!(text(&machine, "book"), expected);
 }
 
 #[test]

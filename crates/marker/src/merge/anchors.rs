@@ -78,7 +78,7 @@ fn is_link(before: &str, next: Option<char>) -> bool {
 }
 
 /// Parses `page-N-i` at the start of `text`: N, and the length of it all.
-fn parse_name(text: &str) -> Option<(u32, usize)> {
+pub(super) fn parse_name(text: &str) -> Option<(u32, usize)> {
     let rest = text.strip_prefix("page-")?;
     let page = digits(rest);
     let index = digits(rest[page.len()..].strip_prefix('-')?);
@@ -91,7 +91,7 @@ fn parse_name(text: &str) -> Option<(u32, usize)> {
     ))
 }
 
-fn image_page(text: &str) -> Option<u32> {
+pub(super) fn image_page(text: &str) -> Option<u32> {
     let rest = text.strip_prefix("page_")?;
     let page = digits(rest);
     rest[page.len()..]

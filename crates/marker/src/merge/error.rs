@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::json::ShapeError;
 use super::metadata::MetadataError;
+use crate::text::path_text;
 
 /// Why chunks cannot be joined.
 #[derive(Debug, thiserror::Error)]
@@ -16,13 +18,13 @@ pub enum MergeError {
     #[error("the chunks to join overlap or are not in page order")]
     Order,
     /// The folder for the result holds something.
-    #[error("`{}` is not empty", path.display())]
+    #[error("`{}` is not empty", path_text(path))]
     NotEmpty {
         /// The folder.
         path: PathBuf,
     },
     /// A file of marker's could not be read.
-    #[error("failed to read `{}`", path.display())]
+    #[error("failed to read `{}`", path_text(path))]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -31,7 +33,7 @@ pub enum MergeError {
         source: io::Error,
     },
     /// A chunk's metadata is not what marker writes for its pages.
-    #[error("unexpected metadata in `{}`", path.display())]
+    #[error("unexpected metadata in `{}`", path_text(path))]
     Metadata {
         /// The file.
         path: PathBuf,
@@ -39,21 +41,33 @@ pub enum MergeError {
         #[source]
         source: MetadataError,
     },
+    /// A chunk's text is not what marker writes for its pages.
+    #[error("unexpected text in `{}`", path_text(path))]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: ShapeError,
+    },
     /// A chunk's folder holds a link, a folder or something else that marker
     /// does not write.
-    #[error("`{}` is not a regular file", path.display())]
+    #[error("`{}` is not a regular file", path_text(path))]
     NotAFile {
         /// What was found.
         path: PathBuf,
     },
     /// Two chunks hold different files of one name.
-    #[error("`{}` would overwrite the file of the same name of another chunk", path.display())]
+    #[error(
+        "`{}` would overwrite the file of the same name of another chunk",
+        path_text(path)
+    )]
     Collision {
         /// The second of the two.
         path: PathBuf,
     },
     /// A file of the result could not be written.
-    #[error("failed to write `{}`", path.display())]
+    #[error("failed to write `{}`", path_text(path))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -69,6 +83,7 @@ impl MergeError {
         match self {
             MergeError::Read { .. }
             | MergeError::Metadata { .. }
+            | MergeError::Text { .. }
             | MergeError::NotAFile { .. }
             | MergeError::Collision { .. } => Some(
                 "the work folder was changed, or this version of marker writes something unknown; \

@@ -5,7 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{ChunkOutput, MergeError};
+use super::MergeError;
+use super::survey::Frame;
 
 /// The names marker gives to a document's files.
 #[derive(Debug)]
@@ -55,6 +56,71 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), MergeError> {
     write().map_err(write_error(path))
 }
 
+/// Writes the joined text, body by body.
+#[derive(Debug)]
+pub(super) struct TextWriter<'a, W> {
+    to: W,
+    path: PathBuf,
+    frame: &'a Frame,
+    is_first: bool,
+}
+
+impl<'a> TextWriter<'a, File> {
+    /// Into a new file.
+    pub(super) fn create(path: &Path, frame: &'a Frame) -> Result<Self, MergeError> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = file.map_err(write_error(path))?;
+        TextWriter::new(file, path, frame)
+    }
+
+    /// Writes the rest and makes the file durable.
+    pub(super) fn finish(self) -> Result<(), MergeError> {
+        let path = self.path.clone();
+        self.close()?.sync_all().map_err(write_error(&path))
+    }
+}
+
+impl<'a, W: Write> TextWriter<'a, W> {
+    pub(super) fn new(to: W, path: &Path, frame: &'a Frame) -> Result<Self, MergeError> {
+        let mut writer = TextWriter {
+            to,
+            path: path.to_owned(),
+            frame,
+            is_first: true,
+        };
+        writer.write(&frame.head)?;
+        Ok(writer)
+    }
+
+    /// Adds a body; an empty one adds nothing.
+    pub(super) fn put(&mut self, body: &str) -> Result<(), MergeError> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        let before = match std::mem::replace(&mut self.is_first, false) {
+            true => self.frame.first,
+            false => self.frame.between,
+        };
+        self.write(before)?;
+        self.write(body)
+    }
+
+    /// Writes what stands behind the bodies.
+    pub(super) fn close(mut self) -> Result<W, MergeError> {
+        if !self.is_first {
+            self.write(self.frame.last)?;
+        }
+        self.write(&self.frame.tail)?;
+        Ok(self.to)
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), MergeError> {
+        self.to
+            .write_all(text.as_bytes())
+            .map_err(write_error(&self.path))
+    }
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), MergeError> {
     File::open(folder)
@@ -62,25 +128,8 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), MergeError> {
         .map_err(write_error(folder))
 }
 
-/// Puts every file of the chunks, apart from text and metadata, into
-/// `destination`, one at a time and by a hard link where the file system
-/// allows that: a long document has gigabytes of images.
-pub(super) fn link_images(
-    chunks: &[ChunkOutput],
-    names: &Names,
-    destination: &Path,
-) -> Result<Vec<OsString>, MergeError> {
-    let mut images = Vec::new();
-    for chunk in chunks {
-        for name in image_names(&chunk.folder, names)? {
-            link_image(&chunk.folder.join(&name), &destination.join(&name))?;
-            images.push(name);
-        }
-    }
-    Ok(images)
-}
-
-fn image_names(folder: &Path, names: &Names) -> Result<Vec<OsString>, MergeError> {
+/// The names of all files in a chunk's folder but text and metadata, sorted.
+pub(super) fn other_files(folder: &Path, names: &Names) -> Result<Vec<OsString>, MergeError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(read_error(folder))? {
         let entry = entry.map_err(read_error(folder))?;
@@ -102,7 +151,9 @@ fn image_names(folder: &Path, names: &Names) -> Result<Vec<OsString>, MergeError
     Ok(found)
 }
 
-fn link_image(from: &Path, to: &Path) -> Result<(), MergeError> {
+/// Puts a file into its place, by a hard link where the file system allows
+/// that: a long document has gigabytes of images.
+pub(super) fn link(from: &Path, to: &Path) -> Result<(), MergeError> {
     match fs::hard_link(from, to) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

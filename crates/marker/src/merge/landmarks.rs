@@ -1,6 +1,7 @@
-//! Where in a chunk's Markdown a page begins, as well as that can be known.
+//! Where in a chunk's Markdown or HTML a page begins, as well as that can be
+//! known.
 //!
-//! marker does not mark pages in Markdown. (It can, with `--paginate_output`,
+//! marker does not mark pages there. (It can, with `--paginate_output`,
 //! but then no longer joins the halves of a word hyphenated across pages, and
 //! the text would not be what it writes without.) What is known are
 //! landmarks: anchors, images, and headings by way of the table of contents.
@@ -14,14 +15,30 @@ use super::metadata::Heading;
 /// A text divided into its blocks.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    /// Where each block starts, ascending, first 0.
+    /// Where each block starts, ascending, at least one.
     starts: Vec<usize>,
     /// The fenced code blocks.
     pub(super) code: Vec<Range<usize>>,
-    length: usize,
+    /// Where the last one ends.
+    end: usize,
 }
 
 impl Blocks {
+    /// Blocks that start at these places, the first of which is where the text
+    /// begins.
+    pub(super) fn at(starts: Vec<usize>, end: usize) -> Blocks {
+        Blocks {
+            starts,
+            code: Vec::new(),
+            end,
+        }
+    }
+
+    /// Where the blocks start.
+    pub(super) fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
     /// Blocks are separated by blank lines outside fenced code.
     pub(super) fn of(text: &str) -> Blocks {
         let (mut starts, mut code) = (vec![0], Vec::new());
@@ -44,7 +61,7 @@ impl Blocks {
         Blocks {
             starts,
             code,
-            length: text.len(),
+            end: text.len(),
         }
     }
 
@@ -67,16 +84,16 @@ impl Blocks {
 
 /// The landmarks of a text in ascending order of both offset and page. One
 /// that contradicts an earlier one, or is not of the chunk, is left out.
-pub(super) fn landmarks(
-    text: &str,
-    blocks: &Blocks,
+/// `titles` are the blocks that are headings.
+pub(super) fn landmarks<'a>(
     found: &Found,
+    titles: impl Iterator<Item = (usize, &'a str)>,
     headings: &[Heading],
     pages: &[u32],
 ) -> Vec<Mark> {
     let mut marks: Vec<Mark> = found.anchors.iter().map(|anchor| anchor.mark).collect();
     marks.extend(&found.images);
-    marks.extend(heading_marks(text, blocks, headings));
+    marks.extend(heading_marks(titles, headings));
     marks.sort_by_key(|mark| mark.offset);
     let mut least = 0;
     marks.retain(|mark| {
@@ -93,15 +110,16 @@ pub(super) fn landmarks(
 pub(super) fn page_start(blocks: &Blocks, marks: &[Mark], pages: &[u32], page: u32) -> usize {
     // Pages by their place in the chunk, which may leave some out.
     let rank = |page: u32| pages.partition_point(|&other| other < page);
+    let beginning = blocks.starts.first().copied().unwrap_or(0);
     if rank(page) == 0 {
-        return 0;
+        return beginning;
     }
     let before = marks.iter().rfind(|mark| mark.page < page);
-    let before = before.map_or((0, 0), |mark| (rank(mark.page), mark.offset));
+    let before = before.map_or((0, beginning), |mark| (rank(mark.page), mark.offset));
     let after = match marks.iter().find(|mark| mark.page >= page) {
         Some(mark) if mark.page == page => return blocks.holding(mark.offset),
         Some(mark) => (rank(mark.page), blocks.holding(mark.offset)),
-        None => (pages.len(), blocks.length),
+        None => (pages.len(), blocks.end),
     };
     between(blocks, before, after, rank(page))
 }
@@ -115,16 +133,15 @@ fn between(blocks: &Blocks, before: (usize, usize), after: (usize, usize), rank:
     blocks.nearest(estimate, before.1 + 1..after.1)
 }
 
-/// Headings found in the text in the order of the table of contents.
-fn heading_marks(text: &str, blocks: &Blocks, headings: &[Heading]) -> Vec<Mark> {
+/// Titles found in the table of contents, in its order.
+fn heading_marks<'a>(
+    titles: impl Iterator<Item = (usize, &'a str)>,
+    headings: &[Heading],
+) -> Vec<Mark> {
     let mut marks = Vec::new();
     let mut ahead = headings;
-    for &offset in &blocks.starts {
-        let line = text[offset..].lines().next().unwrap_or_default();
-        if !line.starts_with('#') {
-            continue;
-        }
-        let words = bare(line);
+    for (offset, title) in titles {
+        let words = bare(title);
         if let Some(at) = ahead
             .iter()
             .position(|heading| bare(&heading.title) == words)
@@ -178,7 +195,8 @@ mod tests {
             })
             .collect();
         let pages = [10, 11, 12, 13];
-        let marks = landmarks(text, &blocks, &scan(text, &blocks.code), &headings, &pages);
+        let titles = super::super::markdown::titles(text, &blocks);
+        let marks = landmarks(&scan(text, &blocks.code), titles, &headings, &pages);
         let at = page_start(&blocks, &marks, &pages, page);
         text[at..].split("\n\n").next().unwrap()
     }

@@ -1,35 +1,24 @@
-//! Links from one chunk into another. Pure.
+//! Links from one part into another. Pure.
 //!
 //! Within a chunk, links and anchors fit each other and stay as they are. A
 //! link into another chunk cannot stay: its target was numbered in a run that
 //! did not have the page, so the number names nothing there, or something
 //! else. It is pointed at the page: at the first anchor that the page has, or
-//! at a new one, `page-N`, put where the page begins. A link to a page that no
-//! chunk converted dangles, as it does in what marker writes for those pages,
-//! and stays.
+//! at a new one, `page-N`, put where the page begins. So is a link within a
+//! chunk whose anchor marker left out. A link to a page that is not in the
+//! result dangles, as it does in what marker writes for those pages, and stays.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashSet};
 
-use super::anchors::{Found, scan};
-use super::landmarks::{Blocks, landmarks, page_start};
-use super::metadata::Heading;
-
-/// One chunk's text and what is known about it.
-#[derive(Debug, Clone)]
-pub(super) struct Piece<'a> {
-    /// Counted from 0, ascending, at least one.
-    pub(super) pages: Vec<u32>,
-    pub(super) text: &'a str,
-    pub(super) headings: &'a [Heading],
-}
+use super::survey::{Edit, Survey};
 
 /// What became of the links inside a document.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LinkRepairs {
     /// Links within a chunk: as marker wrote them.
     pub kept: usize,
-    /// Links into another chunk: now pointing at their page.
+    /// Links into another chunk, or without an anchor in their own: now
+    /// pointing at their page.
     pub retargeted: usize,
     /// Links to pages that were not converted: dangling, as without chunks.
     pub outside: usize,
@@ -37,181 +26,150 @@ pub struct LinkRepairs {
     pub anchors_made: usize,
 }
 
-/// Returns the texts with their links mended.
-pub(super) fn mend(pieces: &[Piece]) -> (Vec<String>, LinkRepairs) {
-    let mut chunks: Vec<Chunk> = pieces.iter().map(Chunk::new).collect();
+/// Adds the edits that mend the links of all parts, given in page order. What
+/// marker wrote in one piece stays as it is.
+pub(super) fn mend(parts: &mut [Survey]) -> LinkRepairs {
     let mut repairs = LinkRepairs::default();
-    for here in 0..chunks.len() {
-        for at in 0..chunks[here].found.links.len() {
-            let link = &chunks[here].found.links[at];
-            let (page, target) = (link.page, link.target.clone());
-            match chunks
-                .iter()
-                .position(|chunk| chunk.piece.pages.binary_search(&page).is_ok())
-            {
+    let mut anchors = Anchors::of(parts);
+    let alone = parts.len() == 1;
+    for (here, part) in parts.iter_mut().enumerate() {
+        for link in &part.links {
+            match anchors.part_with(link.page) {
                 None => repairs.outside += 1,
-                Some(there) if there == here => repairs.kept += 1,
-                Some(there) => {
-                    let name = chunks[there].page_anchor(page);
-                    chunks[here].edits.push(Edit {
-                        range: target,
-                        text: name,
-                    });
-                    repairs.retargeted += 1;
+                Some(there) if there == here && (alone || anchors.has(&link.name)) => {
+                    repairs.kept += 1;
                 }
+                Some(_) => match anchors.for_page(link.page) {
+                    None => repairs.outside += 1,
+                    Some(name) => {
+                        repairs.retargeted += 1;
+                        part.edits.push(Edit {
+                            range: link.range.clone(),
+                            text: name,
+                        });
+                    }
+                },
             }
         }
     }
-    repairs.anchors_made = chunks.iter().map(|chunk| chunk.made.len()).sum();
-    (chunks.into_iter().map(Chunk::finish).collect(), repairs)
+    repairs.anchors_made = anchors.made.values().map(Vec::len).sum();
+    for ((part, start), pages) in anchors.made {
+        let names: Vec<String> = pages.iter().map(|page| new_name(*page)).collect();
+        let edit = parts[part].starts[start].anchors(names.iter().map(String::as_str));
+        // Before other edits at the same place, such as that of a link there.
+        parts[part].edits.insert(0, edit);
+    }
+    repairs
 }
 
-struct Chunk<'a> {
-    piece: &'a Piece<'a>,
-    blocks: Blocks,
-    found: Found,
-    edits: Vec<Edit>,
-    /// New anchors: page and where the page begins.
-    made: BTreeMap<u32, usize>,
+fn new_name(page: u32) -> String {
+    format!("page-{page}")
 }
 
-struct Edit {
-    range: Range<usize>,
-    text: String,
+/// A place for anchors: a part and which of its starts.
+type Place = (usize, usize);
+
+/// The anchors of all parts.
+struct Anchors {
+    /// The part that holds a page.
+    parts: BTreeMap<u32, usize>,
+    names: HashSet<String>,
+    /// The first anchor of a page.
+    first: BTreeMap<u32, String>,
+    /// Where pages begin.
+    starts: BTreeMap<u32, Place>,
+    /// New anchors: for which pages.
+    made: BTreeMap<Place, Vec<u32>>,
 }
 
-impl<'a> Chunk<'a> {
-    fn new(piece: &'a Piece<'a>) -> Chunk<'a> {
-        let blocks = Blocks::of(piece.text);
-        let found = scan(piece.text, &blocks.code);
-        Chunk {
-            piece,
-            blocks,
-            found,
-            edits: Vec::new(),
+impl Anchors {
+    fn of(parts: &[Survey]) -> Anchors {
+        let mut anchors = Anchors {
+            parts: BTreeMap::new(),
+            names: HashSet::new(),
+            first: BTreeMap::new(),
+            starts: BTreeMap::new(),
             made: BTreeMap::new(),
+        };
+        for (number, part) in parts.iter().enumerate() {
+            let pages = part.pages.iter().map(|page| (*page, number));
+            anchors.parts.extend(pages);
+            for anchor in &part.anchors {
+                anchors.names.insert(anchor.name.clone());
+                let first = anchors.first.entry(anchor.page);
+                first.or_insert_with(|| anchor.name.clone());
+            }
+            let starts = part.starts.iter().enumerate();
+            let starts = starts.map(|(at, start)| (start.page, (number, at)));
+            anchors.starts.extend(starts);
         }
+        anchors
     }
 
-    /// The name of an anchor for `page`, which is made if there is none.
-    fn page_anchor(&mut self, page: u32) -> String {
-        let first = self
-            .found
-            .anchors
-            .iter()
-            .find(|anchor| anchor.mark.page == page);
-        if let Some(anchor) = first {
-            return self.piece.text[anchor.name.clone()].to_owned();
+    fn part_with(&self, page: u32) -> Option<usize> {
+        self.parts.get(&page).copied()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The name of an anchor for `page`, which is made if there is none: on the
+    /// page, or at the next place that can take one. `None` where the whole
+    /// document has no such place.
+    fn for_page(&mut self, page: u32) -> Option<String> {
+        if let Some(name) = self.first.get(&page) {
+            return Some(name.clone());
         }
-        if !self.made.contains_key(&page) {
-            let Piece {
-                pages,
-                text,
-                headings,
-            } = self.piece;
-            let marks = landmarks(text, &self.blocks, &self.found, headings, pages);
-            self.made
-                .insert(page, page_start(&self.blocks, &marks, pages, page));
+        let behind = self.starts.range(page..).next();
+        let (_, place) = behind.or_else(|| self.starts.iter().next_back())?;
+        let pages = self.made.entry(*place).or_default();
+        if let Err(at) = pages.binary_search(&page) {
+            pages.insert(at, page);
         }
-        format!("page-{page}")
+        Some(new_name(page))
     }
-
-    fn finish(mut self) -> String {
-        // Stable by offset: at one place, anchors come in page order, and
-        // before a link that starts there.
-        let anchors = self.made.iter().map(|(page, &offset)| Edit {
-            range: offset..offset,
-            text: format!("<span id=\"page-{page}\"></span>"),
-        });
-        let anchors: Vec<Edit> = join_at_one_place(anchors, self.piece.text);
-        self.edits.extend(anchors);
-        self.edits
-            .sort_by_key(|edit| (edit.range.start, edit.range.end));
-        apply(self.piece.text, &self.edits)
-    }
-}
-
-/// Fits new anchors into the blocks before which they belong.
-fn join_at_one_place(anchors: impl Iterator<Item = Edit>, text: &str) -> Vec<Edit> {
-    let mut joined: Vec<Edit> = Vec::new();
-    for anchor in anchors {
-        match joined.last_mut() {
-            Some(last) if last.range == anchor.range => last.text.push_str(&anchor.text),
-            _ => joined.push(anchor),
-        }
-    }
-    for edit in &mut joined {
-        fit(edit, text);
-    }
-    joined
-}
-
-/// An anchor goes where marker would put one: inside a paragraph or heading,
-/// at its start. Other blocks (tables, lists, code, formulas) are told by their
-/// first characters and get it as a paragraph before them.
-fn fit(edit: &mut Edit, text: &str) {
-    let block = &text[edit.range.start..];
-    if block.is_empty() {
-        return;
-    }
-    let level = block.len() - block.trim_start_matches('#').len();
-    if level > 0 && block[level..].starts_with(' ') {
-        edit.range = edit.range.start + level + 1..edit.range.start + level + 1;
-    } else if !block.starts_with(|c: char| c.is_alphanumeric() || "[(*_\"'!<\u{2022}".contains(c))
-        || is_ordered_item(block)
-        || block.starts_with("* ")
-        || (block.starts_with('<') && !block.starts_with("<span "))
-    {
-        edit.text.push_str("\n\n");
-    }
-}
-
-fn is_ordered_item(block: &str) -> bool {
-    let rest = block.trim_start_matches(|c: char| c.is_ascii_digit());
-    rest.len() < block.len() && rest.starts_with(['.', ')'])
-}
-
-fn apply(text: &str, edits: &[Edit]) -> String {
-    let mut result = String::with_capacity(text.len() + edits.len() * 32);
-    let mut done = 0;
-    for edit in edits {
-        result.push_str(&text[done..edit.range.start]);
-        result.push_str(&edit.text);
-        done = edit.range.end;
-    }
-    result.push_str(&text[done..]);
-    result
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LinkRepairs, Piece, mend};
+    use super::super::{markdown, survey};
+    use super::{LinkRepairs, mend};
 
     /// Mends chunks of ten pages each.
     fn mended(texts: &[&str]) -> (Vec<String>, LinkRepairs) {
-        let pieces: Vec<Piece> = (0..)
-            .zip(texts)
-            .map(|(number, text)| Piece {
-                pages: (number * 10..=number * 10 + 9).collect(),
-                text,
-                headings: &[],
-            })
-            .collect();
-        mend(&pieces)
+        let pages = (0..).map(|number| (number * 10..=number * 10 + 9).collect());
+        let parts: Vec<(Vec<u32>, &str)> = pages.zip(texts.iter().copied()).collect();
+        mended_parts(&parts)
+    }
+
+    fn mended_parts(parts: &[(Vec<u32>, &str)]) -> (Vec<String>, LinkRepairs) {
+        let survey = |(pages, text): &(Vec<u32>, &str)| markdown::survey(text, pages, &[]);
+        let mut surveys: Vec<_> = parts.iter().map(survey).collect();
+        let repairs = mend(&mut surveys);
+        let edited = |((_, text), survey): (&(_, &str), _)| survey::edited(text, survey);
+        (parts.iter().zip(&surveys).map(edited).collect(), repairs)
     }
 
     #[test]
     fn links_within_a_chunk_stay() {
         let text = "[a](#page-3-0)\n\n<span id=\"page-3-0\"></span>b [c](#page-4-9)";
         let (texts, repairs) = mended(&[text]);
-        assert_eq!(texts, [text], "also one that dangles");
+        assert_eq!(texts, [text], "also one that dangles, in one piece");
+        assert_eq!((repairs.kept, repairs.retargeted), (2, 0));
+        let (texts, repairs) = mended(&[text, "more"]);
         assert_eq!(
-            repairs,
-            LinkRepairs {
-                kept: 2,
-                ..LinkRepairs::default()
-            }
+            texts[0],
+            text.replace(
+                "b [c](#page-4-9)",
+                "<span id=\"page-4\"></span>b [c](#page-4)"
+            )
+            .replace(
+                "<span id=\"page-3-0\"></span><span id=\"page-4\"></span>",
+                "<span id=\"page-4\"></span><span id=\"page-3-0\"></span>"
+            )
         );
+        assert_eq!((repairs.kept, repairs.retargeted), (1, 1));
     }
 
     #[test]
@@ -287,17 +245,9 @@ mod tests {
 
     #[test]
     fn a_page_left_out_of_a_chunk_is_not_converted() {
-        let gap = Piece {
-            pages: vec![0, 4],
-            text: "[a](#page-5-0)",
-            headings: &[],
-        };
-        let rest = Piece {
-            pages: vec![6],
-            text: "[b](#page-2-0)",
-            headings: &[],
-        };
-        let (texts, repairs) = mend(&[gap, rest]);
+        let gap = (vec![0, 4], "[a](#page-5-0)");
+        let rest = (vec![6], "[b](#page-2-0)");
+        let (texts, repairs) = mended_parts(&[gap, rest]);
         assert_eq!(texts, ["[a](#page-5-0)", "[b](#page-2-0)"]);
         assert_eq!(
             repairs,

@@ -1,19 +1,30 @@
 //! marker's `<stem>_meta.json`: parsing, checking and joining. Opens no file.
 //!
-//! marker 1.x writes an object with `table_of_contents` (headings in page
+//! marker since 1.0 writes an object with `table_of_contents` (headings in page
 //! order), `page_stats` (one entry a page) and `debug_data_path` (of 1.10.2:
-//! `debug_data/<stem>`, the same for every range). Entries are kept as the text
-//! marker wrote, so that no number changes its last digit on the way.
+//! `debug_data/<stem>`, the same for every range). marker 0.x has `pdf_toc` (of
+//! the file, the same for every range), `computed_toc`, and counts. Entries are
+//! kept as the text marker wrote, so that no number changes its last digit on
+//! the way.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Lists whose entries are in page order, to be joined end to end.
-const LISTS: [&str; 2] = ["table_of_contents", "page_stats"];
+use super::entries::Entries;
+
+/// Lists whose entries are in page order, to be joined end to end. The last is
+/// of marker 0.x.
+const LISTS: [&str; 3] = ["table_of_contents", "page_stats", "computed_toc"];
+
+/// Counts of marker 0.x, alone or in objects, to be added up.
+const COUNTS: [&str; 3] = ["pages", "ocr_stats", "block_stats"];
+
+/// The key of pages that were not converted. Marker has none like it.
+const PLACEHOLDERS: &str = "placeholders";
 
 /// Why metadata cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +70,8 @@ struct PageStat {
 impl Metadata {
     pub(super) fn parse(text: &str) -> Result<Metadata, MetadataError> {
         let Entries(entries) = serde_json::from_str(text)?;
+        let owned = |(name, value): (Cow<str>, &RawValue)| (name.into_owned(), value.to_owned());
+        let entries = entries.into_iter().map(owned).collect();
         let mut metadata = Metadata {
             entries,
             headings: Vec::new(),
@@ -108,14 +121,25 @@ pub(super) struct Joined {
     pub(super) dropped: Vec<String>,
 }
 
+/// A page without a result, as the metadata names it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Unconverted<'a> {
+    /// Counted from 0.
+    pub(super) page_id: u32,
+    /// Why.
+    pub(super) because: &'a str,
+}
+
 /// Joins the chunks' metadata, given in page order.
-pub(super) fn join(parts: &[Metadata]) -> Joined {
+pub(super) fn join(parts: &[&Metadata], unconverted: &[Unconverted]) -> Joined {
     let mut fields = Vec::new();
     let mut dropped = Vec::new();
     for key in keys(parts) {
         let values: Vec<Option<&RawValue>> = parts.iter().map(|part| part.get(key)).collect();
         let value = if LISTS.contains(&key) {
             joined_list(&values)
+        } else if COUNTS.contains(&key) {
+            added(&values)
         } else {
             agreed(&values)
         };
@@ -124,6 +148,16 @@ pub(super) fn join(parts: &[Metadata]) -> Joined {
             None => dropped.push(key.to_owned()),
         }
     }
+    if !unconverted.is_empty() {
+        let list = unconverted
+            .iter()
+            .map(|page| serde_json::json!(page).to_string());
+        fields.push(format!(
+            "{}: {}",
+            quoted(PLACEHOLDERS),
+            written(list.collect())
+        ));
+    }
     Joined {
         text: format!("{{\n  {}\n}}", fields.join(",\n  ")),
         dropped,
@@ -131,7 +165,7 @@ pub(super) fn join(parts: &[Metadata]) -> Joined {
 }
 
 /// All keys, in the order in which they first appear.
-fn keys(parts: &[Metadata]) -> Vec<&str> {
+fn keys<'a>(parts: &[&'a Metadata]) -> Vec<&'a str> {
     let mut keys: Vec<&str> = Vec::new();
     for (key, _) in parts.iter().flat_map(|part| &part.entries) {
         if !keys.contains(&key.as_str()) {
@@ -152,10 +186,48 @@ fn joined_list(values: &[Option<&RawValue>]) -> Option<String> {
                 .map(|entry| entry.get().to_owned()),
         );
     }
+    Some(written(entries))
+}
+
+fn written(entries: Vec<String>) -> String {
     if entries.is_empty() {
-        return Some("[]".to_owned());
+        return "[]".to_owned();
     }
-    Some(format!("[\n    {}\n  ]", entries.join(",\n    ")))
+    format!("[\n    {}\n  ]", entries.join(",\n    "))
+}
+
+/// The sum of all values; `None` where one is missing or they cannot be added.
+fn added(values: &[Option<&RawValue>]) -> Option<String> {
+    let values = values
+        .iter()
+        .map(|value| serde_json::from_str((*value)?.get()).ok());
+    let values: Vec<Value> = values.collect::<Option<_>>()?;
+    let sum = values
+        .into_iter()
+        .map(Some)
+        .reduce(|sum, value| plus(sum?, value?))??;
+    serde_json::to_string(&sum).ok()
+}
+
+/// Numbers add up, objects field by field; of two words one may be `none`.
+fn plus(one: Value, other: Value) -> Option<Value> {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            Some(one.as_u64()?.checked_add(other.as_u64()?)?.into())
+        }
+        (Value::Object(mut one), Value::Object(other)) => {
+            for (key, value) in other {
+                let sum = match one.remove(&key) {
+                    Some(before) => plus(before, value)?,
+                    None => value,
+                };
+                one.insert(key, sum);
+            }
+            Some(one.into())
+        }
+        (one, other) if one == other || other == "none" => Some(one),
+        (one, other) => (one == "none").then_some(other),
+    }
 }
 
 /// The value that all chunks give, if it is one.
@@ -168,39 +240,12 @@ fn agreed(values: &[Option<&RawValue>]) -> Option<String> {
 }
 
 fn quoted(key: &str) -> String {
-    serde_json::Value::from(key).to_string()
-}
-
-/// The fields of an object in their order, values as written.
-struct Entries(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Entries;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
+    Value::from(key).to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Heading, Metadata, MetadataError, join};
+    use super::{Heading, Metadata, MetadataError, Unconverted, join};
 
     fn parse(text: &str) -> Metadata {
         Metadata::parse(text).unwrap()
@@ -210,14 +255,14 @@ mod tests {
     fn lists_are_joined_in_order_and_numbers_keep_their_digits() {
         let one = "{\n  \"table_of_contents\": [],\n  \"page_stats\": [\n    {\n      \"page_id\": 0,\n      \"x\": 0.10000000000000003\n    }\n  ],\n  \"debug_data_path\": \"debug_data/a\"\n}";
         let two = "{\n  \"table_of_contents\": [],\n  \"page_stats\": [\n    {\n      \"page_id\": 1,\n      \"x\": 1e3\n    }\n  ],\n  \"debug_data_path\": \"debug_data/a\"\n}";
-        let joined = join(&[parse(one), parse(two)]);
+        let joined = join(&[&parse(one), &parse(two)], &[]);
         assert_eq!(
             joined.text,
             "{\n  \"table_of_contents\": [],\n  \"page_stats\": [\n    {\n      \"page_id\": 0,\n      \"x\": 0.10000000000000003\n    },\n    {\n      \"page_id\": 1,\n      \"x\": 1e3\n    }\n  ],\n  \"debug_data_path\": \"debug_data/a\"\n}"
         );
         assert!(joined.dropped.is_empty());
         assert_eq!(
-            join(&[parse(one)]).text,
+            join(&[&parse(one)], &[]).text,
             one,
             "one chunk stays as marker wrote it"
         );
@@ -242,7 +287,7 @@ mod tests {
             ),
         ];
         for (one, two, text, dropped) in cases {
-            let joined = join(&[parse(one), parse(two)]);
+            let joined = join(&[&parse(one), &parse(two)], &[]);
             assert_eq!(
                 (joined.text.as_str(), joined.dropped),
                 (text, as_strings(dropped))
@@ -295,5 +340,41 @@ mod tests {
         for bad in ["[]", "7", "", r#"{"table_of_contents": 7}"#, r#"{"a": }"#] {
             assert!(Metadata::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn counts_of_old_versions_are_added_up() {
+        let one = r#"{"languages": null, "pdf_toc": [{"title": "A", "page": 7}], "pages": 3,
+            "ocr_stats": {"ocr_pages": 0, "ocr_engine": "none"},
+            "block_stats": {"table": 1, "equations": {"equations": 2}}, "computed_toc": [1]}"#;
+        let two = r#"{"languages": null, "pdf_toc": [{"title": "A", "page": 7}], "pages": 2,
+            "ocr_stats": {"ocr_pages": 2, "ocr_engine": "surya"},
+            "block_stats": {"table": 1, "code": 5, "equations": {"equations": 2}}, "computed_toc": [2]}"#;
+        let joined = join(&[&parse(one), &parse(two)], &[]);
+        let found: serde_json::Value = serde_json::from_str(&joined.text).unwrap();
+        let expected = serde_json::json!({
+            "languages": null, "pdf_toc": [{"title": "A", "page": 7}], "pages": 5,
+            "ocr_stats": {"ocr_pages": 2, "ocr_engine": "surya"},
+            "block_stats": {"table": 2, "code": 5, "equations": {"equations": 4}},
+            "computed_toc": [1, 2],
+        });
+        assert_eq!(found, expected);
+        let odd = join(
+            &[&parse(r#"{"pages": 1}"#), &parse(r#"{"pages": "x"}"#)],
+            &[],
+        );
+        assert_eq!(odd.dropped, ["pages"]);
+    }
+
+    #[test]
+    fn pages_that_were_not_converted_are_listed() {
+        let page = Unconverted {
+            page_id: 4,
+            because: "a \"reason\"",
+        };
+        let joined = join(&[&parse(r#"{"page_stats": []}"#)], &[page]);
+        let found: serde_json::Value = serde_json::from_str(&joined.text).unwrap();
+        let expected = serde_json::json!([{"page_id": 4, "because": "a \"reason\""}]);
+        assert_eq!(found["placeholders"], expected);
     }
 }

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::{ChunkOutput, MergeError, merge};
+use super::{ChunkOutput, MergeError, Merged, Part, UnconvertedPage};
+use crate::format::OutputFormat;
 
 /// Makes a chunk's folder with a text and one image for each page.
 fn chunk(
@@ -39,6 +40,12 @@ fn chunk(
         last_page: *pages.end(),
         folder,
     }
+}
+
+/// Joins chunks of Markdown.
+fn merge(stem: &OsStr, chunks: &[ChunkOutput], into: &Path) -> Result<Merged, MergeError> {
+    let parts: Vec<Part> = chunks.iter().cloned().map(Part::Chunk).collect();
+    super::merge(stem, OutputFormat::Markdown, &parts, into)
 }
 
 fn named(folder: &Path, stem: &OsStr, ending: &str) -> PathBuf {
@@ -153,12 +160,73 @@ fn nothing_is_overwritten() {
         matches!(&error, MergeError::Collision { path } if path.ends_with("_page_0_Picture_1.jpeg"))
     );
     assert!(error.hint().is_some());
+    assert_eq!(
+        fs::read_dir(&into).unwrap().count(),
+        0,
+        "nothing was written"
+    );
+    fs::write(into.join("mine"), "").unwrap();
     let error = merge(stem, std::slice::from_ref(&one), &into).unwrap_err();
     assert!(matches!(error, MergeError::NotEmpty { .. }));
     assert_eq!(
         fs::read_to_string(one.folder.join("_page_0_Picture_1.jpeg")).unwrap(),
         "0"
     );
+}
+
+#[test]
+fn an_image_that_another_chunk_has_too_gets_another_name() {
+    // As marker 0.x names images of pages that it read by OCR.
+    let root = tempfile::tempdir().unwrap();
+    let stem = OsStr::new("a");
+    let chunks = [0..=1, 2..=3].map(|pages| {
+        let chunk = chunk(root.path(), stem, pages, "![0_image_0.png](0_image_0.png)");
+        fs::write(
+            chunk.folder.join("0_image_0.png"),
+            format!("of {}", chunk.first_page),
+        )
+        .unwrap();
+        chunk
+    });
+    let into = empty(root.path());
+    let merged = merge(stem, &chunks, &into).unwrap();
+    let text = fs::read_to_string(into.join("a.md")).unwrap();
+    let expected = "![0_image_0.png](0_image_0.png)\n\n![0_image_0.png](pages_3_4_0_image_0.png)";
+    assert_eq!(text, expected);
+    for (name, content) in [
+        ("0_image_0.png", "of 0"),
+        ("pages_3_4_0_image_0.png", "of 2"),
+    ] {
+        assert!(merged.images.contains(&name.into()));
+        assert_eq!(fs::read_to_string(into.join(name)).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_page_that_was_not_converted_shows() {
+    let root = tempfile::tempdir().unwrap();
+    let stem = OsStr::new("a");
+    let page = UnconvertedPage {
+        page: 2,
+        because: "marker was *killed*".to_owned(),
+        width: 612,
+        height: 792,
+    };
+    let parts = [
+        Part::Chunk(chunk(root.path(), stem, 0..=1, "one [x](#page-2-5)")),
+        Part::Placeholder(page),
+        Part::Chunk(chunk(root.path(), stem, 3..=4, "two")),
+    ];
+    let into = empty(root.path());
+    let merged = super::merge(stem, OutputFormat::Markdown, &parts, &into).unwrap();
+    assert_eq!(merged.pages, [0, 1, 3, 4]);
+    let text = fs::read_to_string(into.join("a.md")).unwrap();
+    let expected = "one [x](#page-2-0)\n\n> <span id=\"page-2-0\"></span>**Page 3 could not be \
+                    converted**: marker was \\*killed\\*\n\ntwo";
+    assert_eq!(text, expected);
+    let metadata = fs::read_to_string(into.join("a_meta.json")).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(metadata["placeholders"][0]["page_id"], 2);
 }
 
 #[test]

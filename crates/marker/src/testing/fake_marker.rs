@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use memcap_linux::ByteSize;
 
+use crate::format::OutputFormat;
 use crate::pages::{PageSelection, PageSet};
 use crate::runner::{Ending, Runner, RunnerError, Step, StepReport, Usage};
 
@@ -189,24 +190,75 @@ fn write_result(step: &Step, pages: &PageSet) {
     let folder = PathBuf::from(value_of(step, "--output_dir").unwrap()).join(stem);
     assert!(!folder.as_os_str().as_bytes().is_empty());
     std::fs::create_dir_all(&folder).unwrap();
-    let text: Vec<String> = pages
-        .iter()
-        .map(|page| {
-            format!(
-                "Text of page {}.\n\n![](_page_{page}_Picture_0.jpeg)",
-                page + 1
-            )
-        })
-        .collect();
-    std::fs::write(folder.join(format!("{stem}.md")), text.join("\n\n")).unwrap();
+    let format: OutputFormat = value_of(step, "--output_format")
+        .and_then(OsStr::to_str)
+        .map_or(OutputFormat::Markdown, |word| word.parse().unwrap());
+    let name = format!("{stem}.{}", format.extension());
+    std::fs::write(folder.join(name), text(format, pages)).unwrap();
     let stats: Vec<_> = pages
         .iter()
         .map(|page| serde_json::json!({"page_id": page}))
         .collect();
     let meta = serde_json::json!({"table_of_contents": [], "page_stats": stats});
     std::fs::write(folder.join(format!("{stem}_meta.json")), meta.to_string()).unwrap();
+    if matches!(format, OutputFormat::Json | OutputFormat::Chunks) {
+        return;
+    }
     for page in pages.iter() {
         let picture = folder.join(format!("_page_{page}_Picture_0.jpeg"));
         std::fs::write(picture, [0xff, 0xd8, 0xff]).unwrap();
+    }
+}
+
+fn text(format: OutputFormat, pages: &PageSet) -> String {
+    let each = |write: &dyn Fn(u32) -> String, between: &str| {
+        pages.iter().map(write).collect::<Vec<_>>().join(between)
+    };
+    let block = |page: u32| {
+        serde_json::json!({
+            "id": format!("/page/{page}/Text/0"), "block_type": "Text",
+            "html": format!("<p>Text of page {}.</p>", page + 1), "section_hierarchy": {},
+        })
+    };
+    match format {
+        OutputFormat::Markdown => each(
+            &|page| {
+                format!(
+                    "Text of page {}.\n\n![](_page_{page}_Picture_0.jpeg)",
+                    page + 1
+                )
+            },
+            "\n\n",
+        ),
+        OutputFormat::Html => {
+            let paragraphs = each(
+                &|page| {
+                    let number = page + 1;
+                    format!(
+                        "  <p>Text of page {number}.<img src=\"_page_{page}_Picture_0.jpeg\"/></p>\n"
+                    )
+                },
+                "",
+            );
+            format!("<html>\n <body>\n{paragraphs} </body>\n</html>\n")
+        }
+        OutputFormat::Json => {
+            let of_page = |page: u32| {
+                serde_json::json!({
+                    "id": format!("/page/{page}/Page/1"), "block_type": "Page",
+                    "html": "", "children": [block(page)], "section_hierarchy": {},
+                })
+            };
+            let pages: Vec<_> = pages.iter().map(of_page).collect();
+            serde_json::json!({"children": pages, "block_type": "Document"}).to_string()
+        }
+        OutputFormat::Chunks => {
+            let blocks: Vec<_> = pages.iter().map(block).collect();
+            let info = pages
+                .iter()
+                .map(|page| (page.to_string(), serde_json::json!({})));
+            let info: serde_json::Map<_, _> = info.collect();
+            serde_json::json!({"blocks": blocks, "page_info": info}).to_string()
+        }
     }
 }
