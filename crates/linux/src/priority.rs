@@ -21,12 +21,37 @@ pub fn prefer_this_session() {
     let _ = std::fs::write("/proc/self/autogroup", "-10");
 }
 
-/// Keeps this process's pages in memory once they are touched. Beyond
-/// RLIMIT_MEMLOCK nothing changes, which is harmless.
+/// Keeps this process's pages in memory once they are touched, where that may be
+/// without end. Below a limit on locked memory (RLIMIT_MEMLOCK, often 8 MiB) nothing
+/// is locked: whatever came to be mapped above it would be refused, the stack of a
+/// new thread among it.
 pub fn stay_in_memory() {
+    if !may_lock(PLENTY) {
+        return;
+    }
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
     // SAFETY: plain numbers.
     let _ = unsafe { libc::mlockall(flags) };
+}
+
+/// More than a watcher ever maps, the 64 MiB included that the C library reserves
+/// for each thread.
+const PLENTY: usize = 1 << 30;
+
+/// Whether the kernel lets this process lock so many bytes more. Asked by locking:
+/// whether CAP_IPC_LOCK counts depends on the user namespace as well.
+fn may_lock(bytes: usize) -> bool {
+    let (protection, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, which nobody else knows.
+    let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if address == libc::MAP_FAILED {
+        return false;
+    }
+    // SAFETY: that mapping. Only touched pages would be locked, and none can be.
+    let locked = unsafe { libc::syscall(libc::SYS_mlock2, address, bytes, libc::MLOCK_ONFAULT) };
+    // SAFETY: the same, and nothing points into it.
+    unsafe { libc::munmap(address, bytes) };
+    locked == 0
 }
 
 /// Asks for short time slices (0.1 ms), so that this process preempts the job
@@ -61,4 +86,24 @@ pub fn ask_for_short_slices() {
     };
     // SAFETY: points to a live structure of the size it states.
     let _ = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_locked_memory_is_asked_of_the_kernel() {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: points to a live structure.
+        unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+        if limit.rlim_cur >= 1 << 20 {
+            assert!(may_lock(4096));
+        }
+        // More than any address space has.
+        assert!(!may_lock(1 << 60));
+    }
 }
