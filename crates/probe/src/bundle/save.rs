@@ -82,6 +82,7 @@ impl BundleWriter {
             )?;
         }
         self.groups(roots)?;
+        self.mounted(roots, report)?;
         let observed = self.observed(roots, report);
         self.manifest(observed, report.trials())?;
         self.is_whole = true;
@@ -119,6 +120,16 @@ impl BundleWriter {
             for dir in place.lineage() {
                 self.group(roots, &dir, files::V1)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a mount shows at its top tells which controllers there are, also where
+    /// our own group cannot be seen in it.
+    fn mounted(&mut self, roots: &Roots, report: &DoctorReport) -> Result<(), BundleError> {
+        let mounts = report.facts.mounts.value().into_iter().flatten();
+        for mount in mounts.filter(|mount| mount.version == 2) {
+            self.group(roots, &roots.at(&mount.mount_point), files::V2)?;
         }
         Ok(())
     }

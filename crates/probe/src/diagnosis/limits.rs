@@ -83,6 +83,13 @@ fn open_to_swap(known: &Known<'_>) -> Option<(String, u8)> {
     Some((seen, open.version))
 }
 
+fn processes(count: u64) -> String {
+    match count {
+        1 => "1 process".to_owned(),
+        _ => format!("{count} processes"),
+    }
+}
+
 fn is_of_wsl(group: &GroupLimits) -> bool {
     group.dir.ends_with("wsl-user")
 }
@@ -152,7 +159,7 @@ pub(super) fn an_outer_limit(known: &Known<'_>) -> Option<Finding> {
         .iter()
         .find(|group| Some(group.dir.as_path()) == file.parent());
     let kills = match group.and_then(|group| group.oom_kills) {
-        Some(kills) if kills > 0 => format!("; an OOM killer took {kills} processes in it"),
+        Some(kills) if kills > 0 => format!("; an OOM killer took {} in it", processes(kills)),
         _ => String::new(),
     };
     let seen = format!("{} is {}{kills}", file.display(), lowest.bytes);
@@ -208,9 +215,9 @@ pub(super) fn partial_kill(known: &Known<'_>) -> Option<Finding> {
             && !is_of_wsl(group)
     })?;
     let seen = format!(
-        "in {} an OOM killer took {} processes one by one (memory.oom.group = 0)",
+        "in {} an OOM killer took {} by itself (memory.oom.group = 0)",
         partial.dir.display(),
-        partial.own_kills?
+        processes(partial.own_kills?)
     );
     let means = "after such a kill the rest of a job goes on without a worker, and may hang or \
                  end as if nothing had happened";

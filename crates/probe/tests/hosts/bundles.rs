@@ -11,7 +11,7 @@ use memcap_probe::facts::{Features, Sockets};
 use memcap_probe::trial::Verdict;
 use memcap_probe::{DoctorReport, Fact, Facts, Mechanism, examine, replay};
 
-use super::builder::Captured;
+use super::builder::{Captured, group};
 use super::findings::tried;
 use super::{limits, v1, v2};
 
@@ -89,6 +89,11 @@ fn a_saved_host_is_found_to_be_the_same() {
         limits::members("200000", "900000000\n"),
         limits::slices("", "1073741824\n"),
         Captured::new().kernel("4.4.0-19041-Microsoft"),
+        // Our own group is out of sight.
+        Captured::new()
+            .mounts("29 22 0:26 /.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+            .groups("0::/\n")
+            .v2(&group(""), "memory\n", "memory\n", "1\n", &[]),
     ];
     for captured in hosts.map(asked) {
         let original = examine(&captured.roots(), None);
@@ -121,7 +126,7 @@ fn a_bundle_is_for_us_alone_and_names_nobody() {
     let captured = limits::slices("", "max\n")
         .groups(&format!("8:pids:/alice\n0::/{alices}\n"))
         .v2(
-            &super::builder::group(alices),
+            &group(alices),
             "memory\n",
             "\n",
             "500\n",
