@@ -17,9 +17,7 @@ scenario_doctor enforced not-available enforced
 equal "pressure" "$(field facts.pressure.is)" absent
 doctor_finds
 
-echo "# uid 1000"
-launch() { as_user "$@"; }
-expect_mechanism watchdog keeper tree-sampled watchdog
+as_watched_user
 scenario_breach
 scenario_doctor not-available not-available enforced
 doctor_finds C6

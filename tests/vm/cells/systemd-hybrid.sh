@@ -19,9 +19,7 @@ doctor_finds C3
 doctor_means C3 "systemd accepts MemoryMax= and sets nothing"
 doctor_fix C3 "remove systemd.unified_cgroup_hierarchy=0"
 
-echo "# uid 1000"
-launch() { as_user "$@"; }
-expect_mechanism watchdog keeper tree-sampled watchdog
+as_watched_user
 scenario_within
 scenario_tree
 contains "what was turned down" "$(grep 'rejected.*reason' /tmp/flat)" "has no memory controller, so systemd would accept a limit and not set it"

@@ -23,6 +23,7 @@ remember_cgroups
 echo "# in the root group, like a shell of WSL2"
 all_scenarios
 scenario_acceptance
+scenario_proof
 scenario_doctor not-available not-available enforced enforced
 doctor_finds
 

@@ -12,6 +12,7 @@ all_scenarios
 scenario_acceptance
 scenario_machine_oom
 scenario_nested
+scenario_proof
 scenario_doctor enforced not-available enforced
 doctor_finds
 finish

@@ -6,9 +6,7 @@
 # shellcheck source=../guest/checks.sh
 . /vm/checks.sh
 
-launch() { as_user "$@"; }
-
-expect_mechanism watchdog keeper tree-sampled watchdog
+as_watched_user
 remember_cgroups
 all_scenarios
 scenario_acceptance
@@ -23,4 +21,20 @@ rm -f /tmp/started "$report"
 equal "exit status" "$?" 125
 contains "stderr" "$(cat /tmp/err)" cgroup-v2
 if [ -e /tmp/started ]; then not_ok "the job started"; else ok "the job did not start"; fi
+
+echo "# a limit on locked memory that the keeper would only just stay below"
+memcap_start hog 8M --hold 60
+wait_until 20 job_is_there || not_ok "the job started: $(cat /tmp/err)"
+size=$(awk '/^VmSize/ { print $2 }' "/proc/$(pid_of memcap-keeper)/status")
+kill "$(pid_of hog)"
+memcap_wait
+for less in 256 128 96 64 32 0; do
+    launch() {
+        ulimit -l $((size - less))
+        as_user "$@"
+    }
+    memcap_run --memory 64M -- tree 4 40M --hold 30
+    report_says_killed memory-limit
+done
+nothing_left 15
 finish

@@ -28,9 +28,7 @@ doctor_finds C8 C12
 doctor_saw C8 /wsl-user/distro-280
 doctor_fix C12 "memory="
 
-echo "# uid 1000"
-launch() { as_user "$@"; }
-expect_mechanism watchdog keeper tree-sampled watchdog
+as_watched_user
 scenario_within
 scenario_breach
 scenario_doctor not-available not-available enforced

@@ -12,9 +12,8 @@
 wsl_conf "[automount]" "cgroups = v1"
 remember_cgroups
 
-echo "# uid 1000, before root has enabled memory anywhere"
-launch() { as_user "$@"; }
-expect_mechanism watchdog keeper tree-sampled watchdog
+# Before root has enabled memory anywhere.
+as_watched_user
 scenario_breach
 scenario_doctor not-available not-available enforced
 doctor_era v1-asked-for

@@ -10,14 +10,8 @@
 # shellcheck source=../guest/wsl.sh
 . /vm/wsl.sh
 
-# shellcheck disable=SC2317 # called by require
-limited_in_memory_alone() {
-    mkdir /sys/fs/cgroup/memory/alone
-    echo 64M >/sys/fs/cgroup/memory/alone/memory.limit_in_bytes
-    sh -c 'echo $$ >/sys/fs/cgroup/memory/alone/cgroup.procs && exec hog 160M --hold 0'
-}
-
-require "a job completes under limit_in_bytes alone" limited_in_memory_alone
+require "a job completes under limit_in_bytes alone" \
+    swaps_under /sys/fs/cgroup/memory/alone memory.limit_in_bytes
 remember_cgroups
 
 echo "# root"
@@ -41,9 +35,7 @@ doctor_saw C9 "/sys/fs/cgroup/memory/alone is limited to 64 MiB, but not in swap
 doctor_fix C9 "swap=0"
 doctor_fix C12 "have the limit of that group raised"
 
-echo "# uid 1000"
-launch() { as_user "$@"; }
-expect_mechanism watchdog keeper tree-sampled watchdog
+as_watched_user
 scenario_within
 scenario_breach
 scenario_doctor not-available not-available enforced

@@ -11,14 +11,7 @@
 # shellcheck source=../guest/wsl.sh
 . /vm/wsl.sh
 
-# shellcheck disable=SC2317 # called by require
-limited_in_memory_alone() {
-    mkdir /sys/fs/cgroup/alone
-    echo 64M >/sys/fs/cgroup/alone/memory.max
-    sh -c 'echo $$ >/sys/fs/cgroup/alone/cgroup.procs && exec hog 160M --hold 0'
-}
-
-require "a job completes under memory.max alone" limited_in_memory_alone
+require "a job completes under memory.max alone" swaps_under /sys/fs/cgroup/alone memory.max
 remember_cgroups
 
 echo "# root"

@@ -19,9 +19,7 @@ scenario_doctor enforced not-available enforced
 doctor_era v2
 doctor_finds
 
-echo "# uid 1000"
-launch() { as_user "$@"; }
-expect_mechanism watchdog keeper tree-sampled watchdog
+as_watched_user
 scenario_within
 scenario_breach
 scenario_tree

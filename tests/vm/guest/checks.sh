@@ -7,7 +7,7 @@
 
 # What reports must say; set by expect_mechanism.
 mechanism='' containment='' guarantee='' by=''
-failures=0 unshown=
+failures=0 unshown='' captured=0
 limit=67108864
 report=/tmp/report.json
 cd /tmp || exit 1
@@ -31,6 +31,24 @@ user_in_group() { # DIRECTORY COMMAND...
     sh -c 'echo "$PPID" >"$0/cgroup.procs"' "$1" || exit 91
     shift
     as_user "$@"
+}
+
+# From here on as the ordinary user, who can make no group here: watched.
+as_watched_user() {
+    echo "# uid 1000"
+    launch() { as_user "$@"; }
+    expect_mechanism watchdog keeper tree-sampled watchdog
+}
+
+# In a group of its own with 64 MiB, a limit on memory alone: the job that this should
+# stop completes by swapping. The group stays.
+swaps_under() { # DIRECTORY FILE
+    mkdir "$1" && echo 64M >"$1/$2" && (in_group "$1" hog 160M --hold 0)
+}
+
+# The same, as a precondition of what follows; the group goes.
+completes_by_swapping_under() { # DIRECTORY FILE
+    swaps_under "$@" && wait_until 5 rmdir "$1"
 }
 
 # Makes a group that is uid 1000's, with a leaf `shell` in it.
@@ -88,6 +106,8 @@ wait_until() { # SECONDS COMMAND...
 }
 
 finish() {
+    # What doctor saved, for tests/vm/capture.
+    [ "$captured" = 0 ] || (cd /tmp && tar -cf - captured-* | gzip | base64 | sed 's/^/captured: /')
     [ "$failures" = 0 ] || { echo "$failures checks failed"; exit 1; }
     exit 0
 }
@@ -164,6 +184,12 @@ report_names_mechanism() {
     report_says containment "$containment"
     report_says guarantee "$guarantee"
     report_says left_running '[]'
+    # What the kernel holds was tried, in this run or in an earlier one.
+    case "$guarantee $(field proof_kind)" in
+    'tree-exact fresh' | 'tree-exact cached') ok "proof_kind is $(field proof_kind)" ;;
+    tree-exact*) not_ok "proof_kind is '$(field proof_kind)', neither fresh nor cached" ;;
+    *) report_says proof_kind '' ;;
+    esac
 }
 
 report_says_killed() { # KIND
@@ -242,6 +268,23 @@ scenario_within() {
     report_says job.exit_code 7
     report_says exit_code 7
     report_says verdict.kind finished
+    nothing_left 15
+}
+
+# What a run relies on: a trial of its own, which nobody is killed for, and in the next
+# run the one on record. Needs a home of the user's own.
+scenario_proof() {
+    echo "# a trial before the job, asked for"
+    memcap_run --memory 64M --fresh -- true
+    equal "exit status" "$status" 0
+    report_says proof_kind fresh
+    contains "the proof" "$(field proof)" "a trial before: "
+    contains "the proof" "$(field proof)" "nobody killed"
+    echo "# the one on record"
+    memcap_run --memory 64M -- true
+    equal "exit status" "$status" 0
+    report_says proof_kind cached
+    contains "the proof" "$(field proof)" "an earlier trial: "
     nothing_left 15
 }
 
@@ -463,17 +506,26 @@ scenario_nested() {
     nothing_left 15
 }
 
-# What `doctor` must say of each mechanism on this host: enforced, or why not
-# (not-available, not-tried).
-scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG [SYSTEMD]
-    echo "# doctor"
-    (launch memcap doctor --json) >/tmp/doctor.json 2>/tmp/err
+# Leaves status and the flattened examination behind.
+ask_doctor() { # OPTION...
+    if [ -e /vm/capture ]; then
+        captured=$((captured + 1))
+        set -- --save "/tmp/captured-$captured" "$@"
+    fi
+    (launch memcap doctor --json "$@") >/tmp/doctor.json 2>/tmp/err
     status=$?
     sed 's/^/    stderr: /' /tmp/err
     unshown=1
     if ! awk -f /vm/json.awk /tmp/doctor.json >/tmp/flat 2>&1; then
         not_ok "doctor printed JSON: $(cat /tmp/doctor.json)"
     fi
+}
+
+# What `doctor` must say of each mechanism on this host: enforced, or why not
+# (not-available, not-tried).
+scenario_doctor() { # CGROUP-V2 CGROUP-V1 WATCHDOG [SYSTEMD]
+    echo "# doctor"
+    ask_doctor
     case "$1 $2 ${4:-}" in *enforced*) equal "exit status" "$status" 0 ;; *) equal "exit status" "$status" 1 ;; esac
     doctor_says cgroup-v2 "$1"
     doctor_says cgroup-v1 "$2"
