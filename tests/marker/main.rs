@@ -5,13 +5,17 @@
 //! `conversion`). The document converted without memcap and without chunks is
 //! the reference; it is kept in the cache beside the environment.
 //!
-//! Needs `scripts/marker-env`; where it was not run, every test says
-//! `skipped`, and fails if `MEMCAP_REQUIRE` names `marker`.
+//! Needs `scripts/marker-env`; where it was not run, every test of the real
+//! marker says `skipped`, and fails if `MEMCAP_REQUIRE` names `marker`. What
+//! memcap does around marker is tested with one that pretends (`pretend`).
 
 mod bad_input;
 mod comparison;
 mod conversion;
 mod drop_in;
+mod many;
+mod pretend;
+mod progress;
 mod reference;
 mod result;
 mod support;

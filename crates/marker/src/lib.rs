@@ -67,7 +67,7 @@ pub use plan::{Plan, PlanError, Request, plan};
 pub use publish::PublishError;
 pub use readiness::{Readiness, readiness};
 pub use recovery::{Action, Effort};
-pub use secrets::{Secrets, redacted};
+pub use secrets::redacted;
 pub use text::path_text;
 pub use tuning::{
     ByHandError, Effect, Lever, LeverKind, Multiplier, MultiplierError, OcrBackend,

@@ -25,7 +25,7 @@ use crate::pages::{PageSelection, PageSet, PagesError};
 use crate::publish::{Place, PublishError};
 use crate::recovery::Effort;
 use crate::runner::Runner;
-use crate::secrets::redacted;
+use crate::secrets::{Secrets, redacted};
 use crate::tuning::{self, OcrBackend, Target, Tuning, TuningRequest};
 use crate::version::{PageChoice, Version};
 use crate::weights::{self, Weights};
@@ -137,6 +137,9 @@ pub struct Plan {
     pub(crate) force: bool,
     #[serde(skip)]
     pub(crate) marker_args: Vec<OsString>,
+    /// What must not be told of marker's own words.
+    #[serde(skip)]
+    pub(crate) secrets: Secrets,
 }
 
 /// Why there is nothing to plan.
@@ -299,6 +302,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         chunk_time: request.chunk_time,
         force: request.force,
         marker_options: redacted(&marker_args),
+        secrets: Secrets::of(&marker_args, world),
         marker_args,
     };
     plan.place().check(&plan.published_names())?;

@@ -1,9 +1,10 @@
 //! Keeping secrets out of what is written about a conversion. Pure.
 //!
 //! API keys reach marker as options and variables, and a program that fails
-//! may print them. What goes into reports and events passes through
-//! [`Secrets::hide`] first, options that are shown through [`redacted`], and
-//! options that are hashed through [`without_secrets`].
+//! may print them. What marker said last, which goes into events, the journal,
+//! reports and the result itself, passes through [`Secrets::hide`] first, options
+//! that are shown through [`redacted`], and options that are hashed through
+//! [`without_secrets`].
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

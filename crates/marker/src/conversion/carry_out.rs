@@ -53,11 +53,16 @@ impl Conversion<'_> {
             }
             Judgement::Refused => Err(ConversionError::Refused {
                 ending: ran.report.ending,
-                last_words: last_line(&ran.errors),
+                last_words: self.last_words(&ran.errors),
                 log: ran.log,
             }),
             Judgement::Failed(failure) => self.recover(&attempt, failure, ran, tell),
         }
+    }
+
+    /// The last line that marker wrote, as far as it may be told.
+    fn last_words(&self, errors: &[u8]) -> Option<String> {
+        last_line(errors).map(|words| self.plan.secrets.hide(&words))
     }
 
     /// Makes room for the result, and says that the attempt begins.
@@ -135,7 +140,7 @@ impl Conversion<'_> {
             errors,
             log,
         } = ran;
-        let last_words = last_line(&errors);
+        let last_words = self.last_words(&errors);
         self.journal.append(&Record::Failed {
             pages: attempt.pages.clone(),
             ending: report.ending.kind().to_owned(),

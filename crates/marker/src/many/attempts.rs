@@ -23,18 +23,26 @@ pub struct AttemptRecord {
     #[serde(rename = "estimate_bytes")]
     pub estimate: ByteSize,
     /// The peak of its tree, where measured, in bytes.
-    #[serde(rename = "peak_bytes")]
+    #[serde(rename = "peak_bytes", skip_serializing_if = "Option::is_none")]
     pub peak: Option<ByteSize>,
     /// From start to end, in seconds; absent where the end was not seen.
-    #[serde(rename = "wall_seconds", serialize_with = "seconds")]
+    #[serde(
+        rename = "wall_seconds",
+        serialize_with = "seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub wall: Option<Duration>,
     /// The verdict's kind; absent where the end was not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ending: Option<&'static str>,
     /// Marker's own, where it ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The last line that marker wrote before it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_words: Option<String>,
     /// What followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub then: Option<Then>,
 }
 

@@ -9,7 +9,7 @@ use memcap_marker::many::{
     Verdict, convert_all, expected_pages,
 };
 use memcap_marker::runner::Runner;
-use memcap_marker::{ConversionError, Event, Request, Secrets, World};
+use memcap_marker::{ConversionError, Event, Request, World};
 
 use super::args::{ConvertArgs, TellingArgs};
 use super::display::Display;
@@ -68,7 +68,6 @@ struct Ready {
     events: Option<JsonEvents>,
     caches: Option<DropCaches>,
     telling: TellingArgs,
-    secrets: Secrets,
 }
 
 impl Ready {
@@ -80,7 +79,6 @@ impl Ready {
             jobs,
             telling,
         } = task;
-        let secrets = Secrets::of(&wish.marker_args, world);
         let caches = wish
             .drop_caches
             .then(|| DropCaches::allowed(Path::new("/")))
@@ -100,10 +98,10 @@ impl Ready {
         let events = telling
             .json_events
             .as_deref()
-            .map(|descriptor| JsonEvents::to(descriptor, secrets.clone()))
+            .map(JsonEvents::to)
             .transpose()?;
         let runner = SupervisedRunner::new(wish.mechanism).map_err(super::internal)?;
-        let requests = requests(&inputs, &output, &wish, jobs);
+        let requests = requests(&inputs, &output, &wish, jobs, world);
         Ok(Ready {
             inputs,
             requests,
@@ -114,7 +112,6 @@ impl Ready {
             events,
             caches,
             telling,
-            secrets,
         })
     }
 
@@ -122,8 +119,12 @@ impl Ready {
         let began = Instant::now();
         let jobs = self.jobs.jobs.get();
         if let Some(events) = &mut self.events {
-            let documents = &self.inputs.documents;
-            events.started(documents, &self.inputs.skipped, jobs, self.total);
+            let documents: Vec<PathBuf> = self
+                .requests
+                .iter()
+                .map(|one| one.document.clone())
+                .collect();
+            events.started(&documents, &self.inputs.skipped, jobs, self.total);
         }
         if !self.telling.quiet {
             before_start::skipped(&self.inputs.skipped);
@@ -140,7 +141,7 @@ impl Ready {
                 wall: began.elapsed(),
             };
             let skipped = &self.inputs.skipped;
-            report_file.write(&report(frame, &results, skipped, &self.secrets))?;
+            report_file.write(&report(frame, &results, skipped))?;
         }
         if let Some(events) = &mut self.events {
             events.ended_with(exit_code, tally);
@@ -226,8 +227,10 @@ pub(super) fn requests(
     output: &Path,
     wish: &Wish,
     jobs: JobsDecision,
+    world: &World,
 ) -> Vec<Request> {
-    let request = |document: &PathBuf| wish.request(document.clone(), output.into(), jobs.share);
+    let request =
+        |document: &PathBuf| wish.request(world.absolute(document), output.into(), jobs.share);
     inputs.documents.iter().map(request).collect()
 }
 

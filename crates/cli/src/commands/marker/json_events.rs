@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use memcap_linux::ByteSize;
 use memcap_marker::many::{DocumentEvent, DocumentResult, End, Skipped, Tally, Then, Verdict};
 use memcap_marker::runner::StepReport;
-use memcap_marker::{Effort, Event, PageSet, Placeholder, Secrets, Status, path_text};
+use memcap_marker::{Effort, Event, PageSet, Placeholder, Status, path_text};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -77,7 +77,8 @@ enum What<'a> {
         pages: &'a PageSet,
         #[serde(flatten)]
         run: Run,
-        last_words: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last_words: Option<&'a str>,
         log: String,
         then: Then,
     },
@@ -104,6 +105,7 @@ enum What<'a> {
 #[derive(Serialize)]
 struct Run {
     ending: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     peak_bytes: Option<ByteSize>,
     wall_seconds: f64,
 }
@@ -126,6 +128,7 @@ struct Pages<'a> {
     converted: &'a PageSet,
     missing: &'a PageSet,
     placeholders: &'a [Placeholder],
+    #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
 }
 
@@ -135,7 +138,6 @@ pub(super) struct JsonEvents {
     to: Option<File>,
     documents: Vec<PathBuf>,
     looked_at: Vec<Option<Instant>>,
-    hides: Secrets,
 }
 
 impl JsonEvents {
@@ -143,7 +145,7 @@ impl JsonEvents {
     ///
     /// # Errors
     /// When it is none, or not open for writing.
-    pub(super) fn to(descriptor: &str, hides: Secrets) -> Result<Self, CliError> {
+    pub(super) fn to(descriptor: &str) -> Result<Self, CliError> {
         let number: u32 = descriptor.parse().map_err(|_| {
             super::refuse(
                 format!("--json-events: `{descriptor}` is no number of a descriptor"),
@@ -161,7 +163,6 @@ impl JsonEvents {
             to: Some(file),
             documents: Vec::new(),
             looked_at: Vec::new(),
-            hides,
         })
     }
 
@@ -199,8 +200,8 @@ impl JsonEvents {
                 warnings: &plan.warnings,
             },
             DocumentEvent::Conversion(Event::Usage(_)) if !self.is_time_to_look(index) => return,
-            DocumentEvent::Conversion(event) => self.conversion(event),
-            DocumentEvent::Ended(result) => What::DocumentEnded(self.ended(result)),
+            DocumentEvent::Conversion(event) => conversion(event),
+            DocumentEvent::Ended(result) => What::DocumentEnded(ended(result)),
         };
         self.write(Some(index), what);
     }
@@ -216,79 +217,6 @@ impl JsonEvents {
                 tally,
             },
         );
-    }
-
-    fn conversion<'a>(&self, event: &'a Event<'a>) -> What<'a> {
-        match event {
-            Event::Resumed { kept, discarded } => What::Resumed { kept, discarded },
-            Event::ChunkStarted {
-                pages,
-                again,
-                effort,
-                estimate,
-            } => What::ChunkStarted {
-                pages,
-                again: *again,
-                effort: *effort,
-                estimate_bytes: *estimate,
-            },
-            Event::Usage(usage) => What::Usage {
-                current_bytes: usage.current,
-                peak_bytes: usage.peak,
-            },
-            Event::ChunkDone { pages, report } => What::ChunkDone {
-                pages,
-                run: run(report),
-            },
-            Event::ChunkFailed {
-                pages,
-                report,
-                last_words,
-                log,
-                action,
-            } => What::ChunkFailed {
-                pages,
-                run: run(report),
-                last_words: last_words.map(|words| self.hides.hide(words)),
-                log: path_text(log),
-                then: Then::from(*action),
-            },
-            Event::Merging { chunks } => What::Merging { chunks: *chunks },
-            Event::Merged(merged) => What::Merged {
-                pages: merged.pages.len(),
-                images: merged.images.len(),
-                dropped_metadata: &merged.dropped_metadata,
-            },
-            Event::Published { folder } => What::Published {
-                folder: path_text(folder),
-            },
-        }
-    }
-
-    fn ended<'a>(&self, result: &'a DocumentResult) -> Ended<'a> {
-        match &result.end {
-            End::Ran(outcome) => {
-                let pages = Pages {
-                    converted: &outcome.converted,
-                    missing: &outcome.missing,
-                    placeholders: &outcome.placeholders,
-                    result: outcome.result.as_deref().map(path_text),
-                };
-                match outcome.status {
-                    Status::Complete => Ended::Complete(pages),
-                    Status::AlreadyDone => Ended::AlreadyDone(pages),
-                    Status::Partial => Ended::Partial(pages),
-                    Status::Nothing => Ended::Nothing(pages),
-                    Status::Interrupted => Ended::Interrupted(pages),
-                }
-            }
-            End::Failed(failure) => Ended::Failed {
-                error: self.hides.hide(&memcap_linux::one_line(failure)),
-                hint: failure.hint(),
-            },
-            End::NotBegun => Ended::NotBegun,
-            End::Pointless => Ended::NotTried,
-        }
     }
 
     fn is_time_to_look(&mut self, index: usize) -> bool {
@@ -319,6 +247,79 @@ impl JsonEvents {
         if written.is_err() {
             self.to = None;
         }
+    }
+}
+
+fn conversion<'a>(event: &'a Event<'a>) -> What<'a> {
+    match event {
+        Event::Resumed { kept, discarded } => What::Resumed { kept, discarded },
+        Event::ChunkStarted {
+            pages,
+            again,
+            effort,
+            estimate,
+        } => What::ChunkStarted {
+            pages,
+            again: *again,
+            effort: *effort,
+            estimate_bytes: *estimate,
+        },
+        Event::Usage(usage) => What::Usage {
+            current_bytes: usage.current,
+            peak_bytes: usage.peak,
+        },
+        Event::ChunkDone { pages, report } => What::ChunkDone {
+            pages,
+            run: run(report),
+        },
+        Event::ChunkFailed {
+            pages,
+            report,
+            last_words,
+            log,
+            action,
+        } => What::ChunkFailed {
+            pages,
+            run: run(report),
+            last_words: *last_words,
+            log: path_text(log),
+            then: Then::from(*action),
+        },
+        Event::Merging { chunks } => What::Merging { chunks: *chunks },
+        Event::Merged(merged) => What::Merged {
+            pages: merged.pages.len(),
+            images: merged.images.len(),
+            dropped_metadata: &merged.dropped_metadata,
+        },
+        Event::Published { folder } => What::Published {
+            folder: path_text(folder),
+        },
+    }
+}
+
+fn ended<'a>(result: &'a DocumentResult) -> Ended<'a> {
+    match &result.end {
+        End::Ran(outcome) => {
+            let pages = Pages {
+                converted: &outcome.converted,
+                missing: &outcome.missing,
+                placeholders: &outcome.placeholders,
+                result: outcome.result.as_deref().map(path_text),
+            };
+            match outcome.status {
+                Status::Complete => Ended::Complete(pages),
+                Status::AlreadyDone => Ended::AlreadyDone(pages),
+                Status::Partial => Ended::Partial(pages),
+                Status::Nothing => Ended::Nothing(pages),
+                Status::Interrupted => Ended::Interrupted(pages),
+            }
+        }
+        End::Failed(failure) => Ended::Failed {
+            error: memcap_linux::one_line(failure),
+            hint: failure.hint(),
+        },
+        End::NotBegun => Ended::NotBegun,
+        End::Pointless => Ended::NotTried,
     }
 }
 

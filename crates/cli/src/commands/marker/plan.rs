@@ -44,7 +44,7 @@ pub(super) fn run(args: PlanArgs, world: &World) -> Result<u8, CliError> {
     let jobs = super::convert::decide(jobs, inputs.documents.len(), total, world)?;
     let mut runner = SupervisedRunner::new(wish.mechanism).map_err(super::internal)?;
     let mut plans = Vec::new();
-    for request in super::convert::requests(&inputs, &args.output, &wish, jobs) {
+    for request in super::convert::requests(&inputs, &args.output, &wish, jobs, world) {
         plans.push(plan(&request, world, &mut runner));
         if runner.was_interrupted() {
             return Err(CliError::new("interrupted", None, INTERRUPTED));

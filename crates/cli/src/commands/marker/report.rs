@@ -1,15 +1,15 @@
 //! The JSON report of a conversion (`--report`, `docs/marker-report.schema.json`).
 //!
 //! Absent means unknown. Command lines and environments, which may hold
-//! secrets, are not in it, and what marker said is told without them.
+//! secrets, are not in it.
 
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
 use memcap_marker::many::{AttemptRecord, DocumentResult, End, Skipped, Tally, Verdict};
 use memcap_marker::{
-    Chunk, DeviceFinding, Installation, MemoryModel, PageSet, Placeholder, Plan, Secrets, Status,
-    Tuning, path_text,
+    Chunk, DeviceFinding, Installation, MemoryModel, PageSet, Placeholder, Plan, Status, Tuning,
+    path_text,
 };
 use serde::Serialize;
 
@@ -35,27 +35,27 @@ pub(super) struct Report<'a> {
 struct DocumentReport<'a> {
     document: String,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     converted: Option<&'a PageSet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<&'a PageSet>,
     placeholders: &'a [Placeholder],
     /// Pages that an earlier run had converted.
     kept: &'a PageSet,
-    attempts: Vec<AttemptReport<'a>>,
+    attempts: &'a [AttemptRecord],
+    #[serde(skip_serializing_if = "Option::is_none")]
     peak_bytes: Option<ByteSize>,
     wall_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     marker_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanReport<'a>>,
-}
-
-/// An attempt, with marker's last words where no secret is in them.
-#[derive(Serialize)]
-struct AttemptReport<'a> {
-    #[serde(flatten)]
-    record: &'a AttemptRecord,
-    last_words: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -86,7 +86,6 @@ pub(super) fn report<'a>(
     frame: Frame,
     results: &'a [DocumentResult],
     skipped: &'a [Skipped],
-    secrets: &Secrets,
 ) -> Report<'a> {
     let tally = Tally::of(results, skipped);
     Report {
@@ -98,15 +97,12 @@ pub(super) fn report<'a>(
         limit_bytes: frame.limit,
         jobs: frame.jobs,
         wall_seconds: frame.wall.as_secs_f64(),
-        documents: results
-            .iter()
-            .map(|result| document(result, secrets))
-            .collect(),
+        documents: results.iter().map(document).collect(),
         skipped,
     }
 }
 
-fn document<'a>(result: &'a DocumentResult, secrets: &Secrets) -> DocumentReport<'a> {
+fn document<'a>(result: &'a DocumentResult) -> DocumentReport<'a> {
     let outcome = match &result.end {
         End::Ran(outcome) => Some(outcome),
         End::Failed(_) | End::NotBegun | End::Pointless => None,
@@ -115,24 +111,17 @@ fn document<'a>(result: &'a DocumentResult, secrets: &Secrets) -> DocumentReport
         End::Failed(failure) => Some(failure),
         End::Ran(_) | End::NotBegun | End::Pointless => None,
     };
-    let attempt = |record: &'a AttemptRecord| AttemptReport {
-        record,
-        last_words: record
-            .last_words
-            .as_deref()
-            .map(|words| secrets.hide(words)),
-    };
     DocumentReport {
         document: path_text(&result.document),
         status: status(&result.end),
         result: outcome.and_then(|outcome| outcome.result.as_deref().map(path_text)),
-        error: failure.map(|failure| secrets.hide(&memcap_linux::one_line(failure))),
+        error: failure.map(|failure| memcap_linux::one_line(failure)),
         hint: failure.and_then(|failure| failure.hint()),
         converted: outcome.map(|outcome| &outcome.converted),
         missing: outcome.map(|outcome| &outcome.missing),
         placeholders: outcome.map_or(&[], |outcome| &outcome.placeholders),
         kept: &result.attempts.kept,
-        attempts: result.attempts.records.iter().map(attempt).collect(),
+        attempts: &result.attempts.records,
         peak_bytes: result.attempts.peak(),
         wall_seconds: result.wall.as_secs_f64(),
         marker_seconds: outcome.map(|outcome| outcome.marker_time.as_secs_f64()),

@@ -198,7 +198,7 @@ mod tests {
         );
         assert_eq!(
             shown(&state, 44),
-            "120 of 800 pages, 12.3 a minute\n  pages 121-140 once more; 1.2 GiB of 2 GiB…"
+            "[=>        ] 120 of 800 pages, 12.3 a minute\n  pages 121-140 once more; 1.2 GiB of 2 GiB…"
         );
     }
 

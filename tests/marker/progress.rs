@@ -1,0 +1,160 @@
+//! What is seen while documents are converted: on a terminal, in a log, and by
+//! other programs.
+
+use std::fs;
+
+use integration_tests::harness::Requirement;
+use serde_json::Value;
+
+use super::pretend::{check, folder, marker, scene};
+
+const EVENTS_SCHEMA: &str = include_str!("../../docs/marker-events.schema.json");
+
+/// The events, each held against the schema.
+fn events(text: &str) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str::<Value>(line).expect("an object a line");
+    let events: Vec<Value> = text.lines().map(parse).collect();
+    events.iter().for_each(|event| check(EVENTS_SCHEMA, event));
+    events
+}
+
+fn kinds(events: &[Value]) -> Vec<&str> {
+    let kinds = events.iter().map(|event| event["event"].as_str());
+    let kinds = kinds.map(|kind| kind.expect("a word"));
+    kinds.filter(|kind| *kind != "usage").collect()
+}
+
+#[test]
+fn other_programs_are_told_in_json() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 4), ("bad.pdf", 0)]);
+    let words = [
+        "in",
+        "-o",
+        "out",
+        "--memory",
+        "2G",
+        "--chunk-size",
+        "2",
+        "--json-events",
+    ];
+    let finished = marker(&scene, &words).variable("PRETEND_POISON", "4").run();
+    finished.expect_code(3);
+    let text = String::from_utf8_lossy(&finished.stdout).into_owned();
+    let events = events(&text);
+    assert_eq!(
+        kinds(&events),
+        [
+            "started",
+            "document-begun",
+            "document-planned",
+            "chunk-started",
+            "chunk-done",
+            "chunk-started",
+            "chunk-failed",
+            "chunk-started",
+            "chunk-failed",
+            "chunk-started",
+            "chunk-done",
+            "chunk-started",
+            "chunk-failed",
+            "merging",
+            "merged",
+            "published",
+            "document-ended",
+            "document-begun",
+            "document-ended",
+            "ended",
+        ]
+    );
+    let last = &events[events.len() - 1];
+    assert_eq!(
+        (&last["exit_code"], &last["verdict"]),
+        (&3.into(), &"partial".into())
+    );
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn another_descriptor_leaves_standard_output_to_the_results() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 1)]);
+    let words = ["in/a.pdf", "-o", "out", "--memory", "2G", "--json-events=3"];
+    let line = marker(&scene, &words).line();
+    let line = format!("{line} 3>events.jsonl");
+    let shell = scene.plain().shell(&line).directory(scene.path("."));
+    let finished = shell.run();
+    finished.expect_code(0);
+    let result = scene.word("out/a") + "\n";
+    assert_eq!(String::from_utf8_lossy(&finished.stdout), result);
+    let text = fs::read_to_string(scene.path("events.jsonl")).expect("events");
+    assert_eq!(kinds(&events(&text)).last(), Some(&"ended"));
+
+    let closed = marker(&scene, &words).run();
+    closed.expect_code(2);
+    assert!(closed.stderr_text().contains("3>events.jsonl"), "{closed}");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_log_has_whole_lines_with_times() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 9)]);
+    let words = [
+        "in/a.pdf",
+        "-o",
+        "out",
+        "--memory",
+        "2G",
+        "--chunk-size",
+        "9",
+    ];
+    let finished = marker(&scene, &words).variable("PRETEND_MOST", "2").run();
+    finished.expect_code(0);
+    let told = finished.stderr_text();
+    assert!(!told.contains(['\r', '\u{1b}']), "{told}");
+    for words in [
+        "memcap: [0:0",
+        "pages 1-9: started, about ",
+        "pages 1-9: marker ended with exit code 1 (MemoryError: Unable to allocate 9.86 MiB); in \
+         two parts: 1-5 and 6-9",
+        "memcap: complete: 9 pages; ",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_terminal_shows_one_bar_and_an_interruption_is_answered() {
+    if !Requirement::Terminal.is_met() {
+        return;
+    }
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 6), ("b.pdf", 2)]);
+    let words = ["in", "-o", "out", "--memory", "2G", "--chunk-size", "3"];
+    let invocation = marker(&scene, &words).variable("PRETEND_HOLD", "6");
+    let mut terminal = invocation.start_on_terminal();
+    terminal.read_until("0 of 2 documents, 3 of 8 pages");
+    terminal.read_until("a.pdf: pages 4-6");
+    terminal.press(b"\x03");
+    let rest = terminal.read_to_end();
+    assert!(rest.contains("the same command goes on"), "{rest}");
+    assert_eq!(terminal.code(), 130);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 1)]);
+    let words = ["in/a.pdf", "-o", "out", "--memory", "2G", "--quiet"];
+    let finished = marker(&scene, &words).run();
+    finished.expect_code(0);
+    assert_eq!(
+        (finished.stdout.len(), finished.stderr_text().len()),
+        (0, 0),
+        "{finished}"
+    );
+    scene.assert_nothing_left();
+}

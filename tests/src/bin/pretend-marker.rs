@@ -1,0 +1,132 @@
+//! Marker and its interpreter without either: answers memcap's question for
+//! versions and pages, and "converts" by writing the files that marker 1.10
+//! writes, in milliseconds.
+//!
+//! What goes wrong is said by variables: `PRETEND_POISON=3,7` pages (counted
+//! from 1) that crash it, `PRETEND_MOST=5` pages beyond which memory runs out,
+//! `PRETEND_REFUSE=1` for options that it does not know, `PRETEND_HOLD=4` a page
+//! at which it goes on until it is ended. A document's text is that of its
+//! batch size, so that settings make a difference.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use integration_tests::job::{alarm, hold};
+use serde_json::{Value, json};
+
+/// Longer than any test waits.
+const FOREVER: Duration = Duration::from_secs(120);
+
+fn main() {
+    alarm();
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let status = match value_of(&words, "--output_dir") {
+        None => inspect(&words),
+        Some(output) => convert(&words, Path::new(&output)),
+    };
+    std::process::exit(status);
+}
+
+fn value_of(words: &[String], option: &str) -> Option<String> {
+    let place = words.iter().position(|word| word == option)?;
+    words.get(place + 1).cloned()
+}
+
+/// The answer to memcap's inspecting program.
+fn inspect(words: &[String]) -> i32 {
+    let document = words.iter().find(|word| word.ends_with(".pdf"));
+    let answer = json!({
+        "python": "3.11.2",
+        "packages": {"marker-pdf": "1.10.2", "torch": "2.7.1+cpu"},
+        "document": document.map(|path| pages_of_document(path)),
+    });
+    println!("{answer}");
+    0
+}
+
+fn pages_of_document(path: &str) -> Value {
+    let content = std::fs::read(path).unwrap_or_default();
+    let page = b"/Type /Page ";
+    let pages = content.windows(page.len()).filter(|found| found == page);
+    match pages.count() {
+        0 => json!({"kind": "malformed", "reason": "Data format error"}),
+        count => json!({"kind": "pages", "count": count, "sizes": vec![[612, 792]; count]}),
+    }
+}
+
+fn convert(words: &[String], output: &Path) -> i32 {
+    if std::env::var_os("PRETEND_REFUSE").is_some() {
+        eprintln!("Error: No such option '--page_range'.");
+        return 2;
+    }
+    let pages = range(&value_of(words, "--page_range").unwrap_or_default());
+    let most: usize = variable("PRETEND_MOST").unwrap_or(usize::MAX);
+    if pages.len() > most {
+        eprintln!("MemoryError: Unable to allocate 9.86 MiB");
+        return 1;
+    }
+    if numbers("PRETEND_POISON")
+        .iter()
+        .any(|page| pages.contains(page))
+    {
+        let secret = value_of(words, "--gemini_api_key").unwrap_or_default();
+        eprintln!("ValueError: a page that cannot be read, with key {secret}");
+        return 1;
+    }
+    if numbers("PRETEND_HOLD")
+        .iter()
+        .any(|page| pages.contains(page))
+    {
+        hold(FOREVER);
+    }
+    let document = words.last().map(PathBuf::from).unwrap_or_default();
+    let batch = value_of(words, "--layout_batch_size").unwrap_or_default();
+    match write(&document, output, &pages, &batch) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    }
+}
+
+fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Pages of a variable, counted from 1.
+fn numbers(name: &str) -> Vec<u32> {
+    let text = std::env::var(name).unwrap_or_default();
+    text.split(',')
+        .filter_map(|page| page.parse().ok())
+        .collect()
+}
+
+/// `--page_range`, which counts from 0, as pages from 1 on.
+fn range(text: &str) -> Vec<u32> {
+    let parts = text.split(',').filter_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse::<u32>().ok()? + 1..=last.parse::<u32>().ok()? + 1)
+    });
+    parts.flatten().collect()
+}
+
+fn write(document: &Path, output: &Path, pages: &[u32], batch: &str) -> std::io::Result<()> {
+    let stem = document.file_stem().unwrap_or_default().to_string_lossy();
+    let folder = output.join(stem.as_ref());
+    std::fs::create_dir_all(&folder)?;
+    let text = pages
+        .iter()
+        .map(|page| format!("The words of page {page} in batches of {batch}.\n"))
+        .collect::<Vec<_>>();
+    std::fs::write(folder.join(format!("{stem}.md")), text.join("\n"))?;
+    let stats: Vec<Value> = pages
+        .iter()
+        .map(|page| json!({"page_id": page - 1}))
+        .collect();
+    let metadata = json!({"table_of_contents": [], "page_stats": stats});
+    let name = format!("{stem}_meta.json");
+    std::fs::write(folder.join(name), metadata.to_string())
+}
