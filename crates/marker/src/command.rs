@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::format::OutputFormat;
 use crate::install::Installation;
+use crate::kind::DocumentKind;
 use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::recovery::Effort;
@@ -45,6 +46,8 @@ pub struct Paths {
 pub struct Orders<'a> {
     /// The installed marker.
     pub version: Version,
+    /// What is converted; pages can be chosen of a PDF only.
+    pub kind: DocumentKind,
     /// What to convert to.
     pub format: OutputFormat,
     /// Settings.
@@ -65,6 +68,7 @@ pub fn step(plan: &Plan, pages: &PageSet, effort: Effort, paths: Paths) -> io::R
     let orders = Orders {
         version: plan.marker.version,
         format: plan.format,
+        kind: plan.document_kind,
         settings: &settings,
         marker_args: &plan.marker_args,
     };
@@ -123,7 +127,9 @@ fn places(orders: &Orders<'_>, pages: &PageSet, paths: &Paths) -> Vec<OsString> 
     let mut option = |name: &str, value: &OsStr| args.extend([name.into(), value.to_owned()]);
     option("--output_dir", paths.output.as_os_str());
     option("--output_format", OsStr::new(orders.format.word()));
-    option("--page_range", OsStr::new(&pages.marker_range()));
+    if orders.kind == DocumentKind::Pdf {
+        option("--page_range", OsStr::new(&pages.marker_range()));
+    }
     if orders.settings.config().is_some() {
         option("--config_json", paths.config.as_os_str());
     }

@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::install::PdfFacts;
+use crate::kind::DocumentKind;
 use crate::page_count::{Pages, QuickCount, plausible, quick_count, readable};
 use crate::text::path_text;
 
-/// A file that is a PDF by its first bytes.
+/// A file that marker can convert, by its first bytes and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// Where it is; absolute.
@@ -24,6 +25,8 @@ pub struct Document {
     /// The name that marker gives to its result: the file's without the last
     /// extension, cut as Python's `os.path.splitext` cuts it.
     pub stem: OsString,
+    /// What it is.
+    pub kind: DocumentKind,
     /// Its size in bytes.
     pub bytes: u64,
     /// When it was last changed.
@@ -57,11 +60,13 @@ pub enum DocumentError {
         /// As given.
         path: PathBuf,
     },
-    /// No `%PDF-` among the first 1024 bytes.
-    #[error("`{}` is not a PDF", path_text(.path))]
-    NotAPdf {
+    /// Neither a PDF nor anything else that marker takes.
+    #[error("`{}` is not a PDF, nor anything else that marker converts: it is {what}", path_text(.path))]
+    Unknown {
         /// As given.
         path: PathBuf,
+        /// What it seems to be.
+        what: &'static str,
     },
     /// A user password is needed.
     #[error("`{}` is protected by a password", path_text(.path))]
@@ -95,9 +100,11 @@ impl DocumentError {
             DocumentError::Malformed { .. } | DocumentError::NoPages { .. } => {
                 Some("qpdf in.pdf out.pdf repairs many damaged files".to_owned())
             }
-            DocumentError::NotAPdf { .. } => {
-                Some("only PDF files can be converted in chunks".to_owned())
-            }
+            DocumentError::Unknown { .. } => Some(
+                "name a PDF, or an image, docx, pptx, xlsx, epub or html file; a download may have \
+                 gone wrong"
+                    .to_owned(),
+            ),
             DocumentError::Unreadable { source, .. } => Some(
                 match source.kind() {
                     io::ErrorKind::NotFound => "check the path of the document",
@@ -106,20 +113,21 @@ impl DocumentError {
                 }
                 .to_owned(),
             ),
-            DocumentError::NotAFile { .. } => Some("name one PDF file".to_owned()),
+            DocumentError::NotAFile { .. } => Some("name a file".to_owned()),
             DocumentError::Empty { .. } => Some("copy or download the document again".to_owned()),
         }
     }
 }
 
-/// How far into a file readers look for its `%PDF-` header.
-const HEADER_WINDOW: u64 = 1024;
+/// How much of a file is looked at to tell what it is: the first names of an
+/// archive, the first tag of a web page.
+const HEAD: u64 = 32 << 10;
 
 impl Document {
     /// Looks at the file and its first bytes. `path` must be absolute.
     ///
     /// # Errors
-    /// When it is not a readable regular file that begins like a PDF.
+    /// When it is not a readable regular file, or nothing that marker takes.
     pub fn open(path: &Path) -> Result<Document, DocumentError> {
         let owned = || path.to_owned();
         let unreadable = |source| DocumentError::Unreadable {
@@ -136,18 +144,19 @@ impl Document {
         }
         let mut head = Vec::new();
         let file = File::open(path).map_err(unreadable)?;
-        file.take(HEADER_WINDOW)
-            .read_to_end(&mut head)
-            .map_err(unreadable)?;
+        file.take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
         if head.is_empty() {
             return Err(DocumentError::Empty { path: owned() });
         }
-        if !head.windows(5).any(|window| window == b"%PDF-") {
-            return Err(DocumentError::NotAPdf { path: owned() });
-        }
+        let name = path.file_name().unwrap_or_default();
+        let kind = DocumentKind::of(&head, name).ok_or_else(|| DocumentError::Unknown {
+            path: owned(),
+            what: seems(&head),
+        })?;
         Ok(Document {
             path: owned(),
-            stem: stem(path.file_name().unwrap_or_default()),
+            stem: stem(name),
+            kind,
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
         })
@@ -240,6 +249,16 @@ pub(crate) fn stem(name: &OsStr) -> OsString {
     OsString::from_vec(bytes[..end].to_vec())
 }
 
+/// What a file is that marker does not take.
+fn seems(head: &[u8]) -> &'static str {
+    match std::str::from_utf8(head) {
+        Ok(text) if text.contains("<") && text.contains("</") => "a web page",
+        Ok(_) => "plain text",
+        Err(_) if head.starts_with(b"PK\x03\x04") => "an archive of unknown kind",
+        Err(_) => "of an unknown kind",
+    }
+}
+
 fn kind_of(metadata: &Metadata) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     let kind = metadata.file_type();
@@ -268,12 +287,12 @@ mod tests {
     }
 
     #[test]
-    fn only_files_that_begin_like_a_pdf_are_taken() {
+    fn only_files_that_marker_takes_are_taken() {
         assert!(matches!(open(b""), Err(DocumentError::Empty { .. })));
-        assert!(matches!(open(b"hello"), Err(DocumentError::NotAPdf { .. })));
+        assert!(matches!(open(b"hello"), Err(DocumentError::Unknown { .. })));
         assert!(matches!(
             open(&[0; 5000]),
-            Err(DocumentError::NotAPdf { .. })
+            Err(DocumentError::Unknown { .. })
         ));
         assert!(open(&pdf::letter_pages(1)).is_ok());
         assert!(open(&[b"junk\n".as_slice(), &pdf::letter_pages(1)].concat()).is_ok());

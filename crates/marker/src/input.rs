@@ -6,7 +6,7 @@
 //! does one with a dot in its stem where marker would name the folder of its
 //! result differently from the files in it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::document::Document;
@@ -42,7 +42,10 @@ impl Input {
                 stem: document.stem.clone(),
             });
         }
-        let path = folder.fresh_input()?.join("document.pdf");
+        // With the ending, by which marker may tell what it is.
+        let ending = document.path.extension().and_then(OsStr::to_str);
+        let name = format!("document.{}", ending.unwrap_or("pdf"));
+        let path = folder.fresh_input()?.join(name);
         let linked = std::fs::canonicalize(&document.path)
             .and_then(|original| std::fs::hard_link(original, &path));
         if linked.is_err() {

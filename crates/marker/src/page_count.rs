@@ -18,6 +18,15 @@ pub struct Pages {
 }
 
 impl Pages {
+    /// A document that is converted in one piece, whatever pages that makes.
+    pub fn one_piece() -> Pages {
+        Pages {
+            count: 1,
+            sizes: Vec::new(),
+            warning: None,
+        }
+    }
+
     /// The size of a page (counted from 0). An unknown one is taken to be as
     /// large as the last known, or US letter.
     pub fn size(&self, page: u32) -> PageSize {

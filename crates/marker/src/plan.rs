@@ -19,6 +19,7 @@ use crate::format::OutputFormat;
 use crate::install::{self, InstallError, Installation, PdfFacts};
 use crate::journal::Progress;
 use crate::key::Identity;
+use crate::kind::DocumentKind;
 use crate::marker_args::{MarkerArgError, check_marker_args};
 use crate::page_count::Pages;
 use crate::pages::{PageSelection, PageSet, PagesError};
@@ -88,9 +89,12 @@ pub struct Plan {
     /// The document.
     #[serde(serialize_with = "crate::text::serialize_path")]
     pub document: PathBuf,
+    /// What it is.
+    pub document_kind: DocumentKind,
     /// Its size in bytes.
     pub document_bytes: u64,
-    /// How many pages it has.
+    /// How many pages it has; 1 for one that is converted in one piece, because
+    /// it is no PDF and its pages are not known beforehand.
     pub document_pages: u32,
     /// The pages that are converted.
     pub pages: PageSet,
@@ -167,6 +171,20 @@ pub enum PlanError {
     /// What stands where the result belongs.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The installed marker does not take such documents.
+    #[error("marker {version} cannot convert {kind}")]
+    Kind {
+        /// What the document is.
+        kind: DocumentKind,
+        /// What is installed.
+        version: Version,
+    },
+    /// Pages were chosen of something that has none before it is converted.
+    #[error("pages cannot be chosen of {kind}, only of a PDF")]
+    NoPagesToChoose {
+        /// What the document is.
+        kind: DocumentKind,
+    },
     /// The installed marker does not write that.
     #[error("marker {version} does not write {format}")]
     Format {
@@ -199,6 +217,13 @@ impl PlanError {
                 "the smallest limit that can work is --memory {}M",
                 needed.mib()
             )),
+            PlanError::Kind { kind, .. } => Some(format!(
+                "install marker {} or later, or convert it to a PDF first",
+                kind.since()
+            )),
+            PlanError::NoPagesToChoose { .. } => {
+                Some("leave the choice out, or convert it to a PDF first".to_owned())
+            }
             PlanError::Format { format, .. } => Some(format!(
                 "install marker {} or later, or ask for another format",
                 format.since()
@@ -219,19 +244,16 @@ impl PlanError {
 pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result<Plan, PlanError> {
     check_marker_args(&request.marker_args)?;
     let source = Document::open(&world.absolute(&request.document))?;
-    let quick = source.quick_count()?;
-    let (marker, pdf) =
-        install::find(request.python.as_deref(), Some(&source.path), world, runner)?;
+    let pdf = (source.kind == DocumentKind::Pdf).then_some(source.path.as_path());
+    let (marker, pdf) = install::find(request.python.as_deref(), pdf, world, runner)?;
+    check_kind(request, &source, &marker)?;
     if marker.version < request.format.since() {
         return Err(PlanError::Format {
             format: request.format,
             version: marker.version,
         });
     }
-    let silent = || PdfFacts::NoPdfium {
-        reason: "it was not asked".to_owned(),
-    };
-    let sizes = source.pages(quick, pdf.unwrap_or_else(silent))?;
+    let sizes = pages_of_source(&source, pdf)?;
     let pages = match &request.pages {
         Some(selection) => selection.resolve(sizes.count)?,
         None => PageSet::all(sizes.count),
@@ -249,7 +271,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         nvidia: device.nvidia_gpu,
         torch: marker.torch_version(),
         python: &marker.python,
-        is_pdf: true,
+        is_pdf: source.kind == DocumentKind::Pdf,
         world,
     };
     let mut settings = tuning::tune(&request.tuning, &target);
@@ -277,6 +299,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     let output = world.absolute(&request.output);
     let mut plan = Plan {
         document: source.path.clone(),
+        document_kind: source.kind,
         document_bytes: source.bytes,
         document_pages: sizes.count,
         pages,
@@ -313,7 +336,40 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     Ok(plan)
 }
 
+fn check_kind(
+    request: &Request,
+    source: &Document,
+    marker: &Installation,
+) -> Result<(), PlanError> {
+    let kind = source.kind;
+    if marker.version < kind.since() {
+        return Err(PlanError::Kind {
+            kind,
+            version: marker.version,
+        });
+    }
+    if kind != DocumentKind::Pdf && request.pages.is_some() {
+        return Err(PlanError::NoPagesToChoose { kind });
+    }
+    Ok(())
+}
+
+fn pages_of_source(source: &Document, pdf: Option<PdfFacts>) -> Result<Pages, DocumentError> {
+    if source.kind != DocumentKind::Pdf {
+        return Ok(Pages::one_piece());
+    }
+    let silent = || PdfFacts::NoPdfium {
+        reason: "it was not asked".to_owned(),
+    };
+    source.pages(source.quick_count()?, pdf.unwrap_or_else(silent))
+}
+
 impl Plan {
+    /// Whether the document has pages that are known before it is converted.
+    pub(crate) fn has_pages(&self) -> bool {
+        self.document_kind == DocumentKind::Pdf
+    }
+
     /// The chunks that `progress` leaves to do. Page sets that are known to
     /// run out of memory are halved beforehand.
     pub(crate) fn remaining(&self, progress: &Progress) -> Vec<Chunk> {
@@ -456,11 +512,23 @@ fn container_warning(plan: &Plan) -> Option<String> {
     }
 }
 
+fn kind_warning(kind: DocumentKind) -> Option<String> {
+    let extras = if kind.needs_extras() {
+        "; marker needs the packages of `pip install 'marker-pdf[full]'` for it"
+    } else {
+        ""
+    };
+    (kind != DocumentKind::Pdf).then(|| {
+        format!("{kind} is converted in one piece: its pages are not known beforehand{extras}")
+    })
+}
+
 fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings: Vec<String> = plan.sizes.warning.iter().cloned().collect();
     warnings.extend(version_warning(plan.marker.version));
     warnings.extend(whole_warning(plan.marker.version));
     warnings.extend(container_warning(plan));
+    warnings.extend(kind_warning(plan.document_kind));
     if let Weights::Assumed { bytes } = plan.memory_model.weights {
         warnings.push(format!(
             "no model checkpoint was found on disk; {bytes} are assumed for the weights"

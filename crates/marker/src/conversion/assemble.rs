@@ -4,11 +4,12 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::completeness::pages_listed;
 use super::{Conversion, ConversionError, Outcome, Status, wrap};
 use crate::command::main_files;
 use crate::events::Event;
 use crate::install::PageSize;
-use crate::journal::Record;
+use crate::journal::{DoneChunk, Record};
 use crate::manifest;
 use crate::merge::{ChunkOutput, Merged, Part, UnconvertedPage, merge};
 use crate::pages::PageSet;
@@ -59,7 +60,7 @@ impl Conversion<'_> {
     fn check_pages(&self, joined: &Merged) -> Result<(), ConversionError> {
         let found = PageSet::from_pages(joined.pages.iter().copied());
         let wanted = self.converted();
-        if found == wanted {
+        if found == wanted || !self.plan.has_pages() {
             return Ok(());
         }
         Err(ConversionError::WrongPages { found, wanted })
@@ -69,10 +70,12 @@ impl Conversion<'_> {
     /// in the order of their pages.
     fn parts(&self) -> Vec<Part> {
         let chunks = self.progress.done.iter().filter_map(|chunk| {
+            let folder = self.folder.chunk(&chunk.pages);
+            let pages = self.pages_of(chunk, &folder);
             Some(Part::Chunk(ChunkOutput {
-                first_page: chunk.pages.first()?,
-                last_page: chunk.pages.last()?,
-                folder: self.folder.chunk(&chunk.pages).join(&self.input.stem),
+                first_page: pages.first()?,
+                last_page: pages.last()?,
+                folder: folder.join(&self.input.stem),
             }))
         });
         let missing = self.missing();
@@ -80,6 +83,14 @@ impl Conversion<'_> {
         let mut parts: Vec<Part> = chunks.chain(placeholders).collect();
         parts.sort_by_key(Part::first_page);
         parts
+    }
+
+    /// The pages of a chunk; those of a document in one piece are known only
+    /// now.
+    fn pages_of(&self, chunk: &DoneChunk, folder: &Path) -> PageSet {
+        let listed = || pages_listed(folder, &self.input.stem, self.plan.format);
+        let whole = (!self.plan.has_pages()).then(listed).flatten();
+        whole.unwrap_or_else(|| chunk.pages.clone())
     }
 
     fn unconverted(&self, page: u32) -> Part {

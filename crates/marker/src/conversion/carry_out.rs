@@ -34,7 +34,8 @@ impl Conversion<'_> {
         };
         let ran = driver.drive(assignment, runner, &mut |usage| tell(Event::Usage(usage)))?;
         self.marker_time += ran.report.wall;
-        let complete = is_complete(&output, &self.input.stem, self.plan.format, &attempt.pages);
+        let pages = self.plan.has_pages().then_some(&attempt.pages);
+        let complete = is_complete(&output, &self.input.stem, self.plan.format, pages);
         match judge(&ran.report.ending, complete, &ran.errors) {
             Judgement::Converted => {
                 self.keep(attempt, &output, &ran.report)?;

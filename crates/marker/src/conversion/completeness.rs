@@ -23,18 +23,36 @@ struct PageStats {
     page_id: u32,
 }
 
-/// Whether text and metadata are there and the metadata lists exactly `pages`.
+/// Whether text and metadata are there and the metadata lists exactly `pages`,
+/// or, where these are not known, any.
 pub(super) fn is_complete(
     output: &Path,
     stem: &OsStr,
     format: OutputFormat,
-    pages: &PageSet,
+    pages: Option<&PageSet>,
 ) -> bool {
-    let [text, metadata] = main_files(stem, format).map(|file| output.join(file));
-    let listed = std::fs::read(metadata)
-        .ok()
-        .and_then(|json| serde_json::from_slice::<Metadata>(&json).ok());
-    text.is_file() && listed.is_some_and(|metadata| lists(metadata, pages))
+    let [text, _] = main_files(stem, format).map(|file| output.join(file));
+    let is_complete = |metadata| match pages {
+        Some(pages) => lists(metadata, pages),
+        None => listed(metadata).is_none_or(|listed| !listed.is_empty()),
+    };
+    text.is_file() && read(output, stem, format).is_some_and(is_complete)
+}
+
+/// The pages that a result in `output` lists; `None` where it does not.
+pub(super) fn pages_listed(output: &Path, stem: &OsStr, format: OutputFormat) -> Option<PageSet> {
+    read(output, stem, format).and_then(listed)
+}
+
+fn read(output: &Path, stem: &OsStr, format: OutputFormat) -> Option<Metadata> {
+    let [_, metadata] = main_files(stem, format).map(|file| output.join(file));
+    let json = std::fs::read(metadata).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+fn listed(metadata: Metadata) -> Option<PageSet> {
+    let stats = metadata.page_stats?;
+    Some(PageSet::from_pages(stats.iter().map(|page| page.page_id)))
 }
 
 /// A release that says nothing at all is believed.
@@ -61,7 +79,7 @@ mod tests {
                 output.path(),
                 OsStr::new("a"),
                 OutputFormat::Markdown,
-                &PageSet::all(2),
+                Some(&PageSet::all(2)),
             )
         };
         let both = r#"{"page_stats": [{"page_id": 0, "x": 1}, {"page_id": 1}]}"#;

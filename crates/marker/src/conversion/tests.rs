@@ -403,6 +403,61 @@ fn every_format_is_joined_and_shows_what_is_missing() {
 }
 
 #[test]
+fn what_is_no_pdf_is_converted_in_one_piece() {
+    for (name, format) in [
+        ("a.png", OutputFormat::Markdown),
+        ("b.png", OutputFormat::Json),
+    ] {
+        let machine = Machine::new();
+        let document = machine.path().join(name);
+        fs::write(&document, b"\x89PNG\r\n").unwrap();
+        let request = Request {
+            format,
+            ..Request::new(document, machine.output(), ByteSize::from_gib(8))
+        };
+        let mut runner = FakeMarker::new();
+        let (outcome, _) = convert(&machine, &request, &mut runner);
+        assert_eq!(outcome.unwrap().status, Status::Complete, "{name}");
+        let args: Vec<_> = runner.steps[0].args.iter().collect();
+        assert!(!args.contains(&&"--page_range".into()), "{args:?}");
+        let stem = name.split('.').next().unwrap();
+        let file = format!("{stem}/{stem}.{}", format.extension());
+        let text = fs::read_to_string(machine.output().join(file)).unwrap();
+        assert_eq!(text.matches("Text of page ").count(), 3, "{name}");
+        let (outcome, _) = convert(&machine, &request, &mut runner);
+        assert_eq!(outcome.unwrap().status, Status::AlreadyDone, "{name}");
+
+        let chosen = Request {
+            pages: Some("1".parse().unwrap()),
+            ..request
+        };
+        let refused = plan(&chosen, &machine.world(), &mut runner).unwrap_err();
+        let message = "pages cannot be chosen of an image, only of a PDF";
+        assert_eq!(refused.to_string(), message);
+    }
+}
+
+#[test]
+fn what_the_installed_marker_does_not_take_is_refused() {
+    let machine = Machine::new();
+    let document = machine.path().join("a.html");
+    fs::write(&document, "<html><body>x").unwrap();
+    let request = Request::new(document, machine.output(), ByteSize::from_gib(8));
+    let mut old = FakeMarker::of_version("1.5.5");
+    let refused = plan(&request, &machine.world(), &mut old).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "marker 1.5.5 cannot convert an HTML page"
+    );
+    let plan = plan(&request, &machine.world(), &mut FakeMarker::new()).unwrap();
+    assert!(
+        plan.warnings
+            .iter()
+            .any(|text| text.contains("marker-pdf[full]"))
+    );
+}
+
+#[test]
 fn a_format_that_the_installed_marker_does_not_write_is_refused() {
     let machine = Machine::new();
     let request = Request {

@@ -162,9 +162,12 @@ fn value_of<'a>(step: &'a Step, option: &str) -> Option<&'a OsStr> {
     step.args.get(position + 1).map(|value| value.as_os_str())
 }
 
-/// `--page_range` read back.
+/// `--page_range` read back; without one, three pages.
 fn pages_of(step: &Step) -> PageSet {
-    let range = value_of(step, "--page_range").unwrap().to_str().unwrap();
+    let Some(range) = value_of(step, "--page_range") else {
+        return PageSet::all(3);
+    };
+    let range = range.to_str().unwrap();
     let pages = range.split(',').flat_map(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         first.parse::<u32>().unwrap()..=last.parse().unwrap()
@@ -180,13 +183,8 @@ fn pages_of(step: &Step) -> PageSet {
 fn write_result(step: &Step, pages: &PageSet) {
     let input = Path::new(step.args.last().unwrap());
     assert!(input.is_absolute() && input.is_file(), "{input:?}");
-    let stem = input
-        .file_name()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .strip_suffix(".pdf")
-        .unwrap();
+    let name = input.file_name().unwrap().to_str().unwrap();
+    let (stem, _) = name.rsplit_once('.').unwrap();
     let folder = PathBuf::from(value_of(step, "--output_dir").unwrap()).join(stem);
     assert!(!folder.as_os_str().as_bytes().is_empty());
     std::fs::create_dir_all(&folder).unwrap();
