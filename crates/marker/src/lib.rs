@@ -50,12 +50,14 @@ mod tuning;
 mod version;
 mod weights;
 mod work_folder;
+mod worker;
 
 pub use chunks::{Chunk, Chunking};
 pub use command::{Orders, Paths, arguments};
 pub use conversion::{ConversionError, Outcome, Placeholder, Status};
 pub use device::{Device, DeviceFinding};
 pub use document::DocumentError;
+pub use drive::{Drive, ParseDriveError};
 pub use environment::World;
 pub use estimate::{BASELINE, MemoryModel};
 pub use events::Event;

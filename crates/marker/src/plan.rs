@@ -13,6 +13,7 @@ use crate::chunks::{Chunk, Chunking, Cutting};
 use crate::command::main_files;
 use crate::device::{self, DeviceFinding};
 use crate::document::{Document, DocumentError};
+use crate::drive::Drive;
 use crate::environment::World;
 use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
 use crate::format::OutputFormat;
@@ -56,6 +57,8 @@ pub struct Request {
     pub baseline: Option<ByteSize>,
     /// How long a chunk may take; `None` is without end.
     pub chunk_time: Option<Duration>,
+    /// How marker is run for the chunks.
+    pub drive: Drive,
     /// Whether files that memcap did not write may be overwritten.
     pub force: bool,
     /// Further options for marker, such as `--force_ocr`.
@@ -76,6 +79,7 @@ impl Request {
             tuning: TuningRequest::default(),
             baseline: None,
             chunk_time: None,
+            drive: Drive::default(),
             force: false,
             marker_args: Vec::new(),
         }
@@ -113,6 +117,8 @@ pub struct Plan {
     pub settings: Tuning,
     /// Further options that are handed on to marker, without secrets.
     pub marker_options: Vec<String>,
+    /// How marker is run for the chunks.
+    pub drive: Drive,
     /// What is still to be converted.
     pub chunks: Vec<Chunk>,
     /// Pages that an earlier run has converted.
@@ -309,6 +315,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         limit: request.memory,
         memory_model,
         settings,
+        drive: request.drive,
         chunks: Vec::new(),
         done: PageSet::default(),
         result: output.join(&source.stem),

@@ -69,9 +69,11 @@ pub fn judge(ending: &Ending, complete: bool, errors: &[u8]) -> Judgement {
         Ending::Finished { exit_code: 0 } if complete => Judgement::Converted,
         Ending::Finished { exit_code: USAGE } => Judgement::Refused,
         Ending::Finished { .. } if tells_of_memory(errors) => Judgement::Failed(Failure::Memory),
-        Ending::MemoryLimit | Ending::OuterLimit | Ending::MachineOom | Ending::PartialKill => {
-            Judgement::Failed(Failure::Memory)
-        }
+        Ending::MemoryLimit
+        | Ending::OuterLimit
+        | Ending::MachineOom
+        | Ending::PartialKill
+        | Ending::RefusedAllocation => Judgement::Failed(Failure::Memory),
         Ending::Finished { .. }
         | Ending::Signaled { .. }
         | Ending::KilledByOther
@@ -267,7 +269,7 @@ mod tests {
         use Failure::{Crash, Memory};
         let finished = |exit_code| Ending::Finished { exit_code };
         let numpy = b"numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9.86 MiB";
-        let cases: [(Ending, bool, &[u8], Judgement); 15] = [
+        let cases: [(Ending, bool, &[u8], Judgement); 16] = [
             (finished(0), true, b"", Judgement::Converted),
             (finished(0), false, b"", Judgement::Failed(Crash)),
             (
@@ -286,6 +288,12 @@ mod tests {
             (Ending::MemoryLimit, false, b"", Judgement::Failed(Memory)),
             (Ending::OuterLimit, false, b"", Judgement::Failed(Memory)),
             (Ending::MachineOom, false, b"", Judgement::Failed(Memory)),
+            (
+                Ending::RefusedAllocation,
+                false,
+                b"",
+                Judgement::Failed(Memory),
+            ),
             (Ending::PartialKill, true, b"", Judgement::Failed(Memory)),
             (
                 Ending::Signaled { signal: 11 },

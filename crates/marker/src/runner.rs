@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,8 @@ pub enum Ending {
     KilledByOther,
     /// A member of the tree was OOM-killed though the main process ended by itself.
     PartialKill,
+    /// It said itself that an allocation was refused.
+    RefusedAllocation,
     /// It took longer than [`Step::time_limit`].
     TimeLimit,
     /// A budget that it shares with others ended it to make room for them; it is
@@ -84,6 +86,7 @@ impl Ending {
             Ending::MachineOom => "machine-oom",
             Ending::KilledByOther => "killed-by-other",
             Ending::PartialKill => "partial-kill",
+            Ending::RefusedAllocation => "refused-allocation",
             Ending::TimeLimit => "time-limit",
             Ending::Requeued => "requeued",
             Ending::Interrupted => "interrupted",
@@ -104,6 +107,7 @@ impl fmt::Display for Ending {
             Ending::MachineOom => f.write_str("was ended because the machine ran out of memory"),
             Ending::KilledByOther => f.write_str("was killed by another program"),
             Ending::PartialKill => f.write_str("lost one of its processes to the memory limit"),
+            Ending::RefusedAllocation => f.write_str("was refused memory"),
             Ending::TimeLimit => f.write_str("took longer than its time limit"),
             Ending::Requeued => f.write_str("made room for others"),
             Ending::Interrupted => f.write_str("was interrupted"),
@@ -170,4 +174,54 @@ pub trait Runner {
     /// but an [`Ending`].
     fn run(&mut self, step: &Step, watch: &mut dyn FnMut(Usage))
     -> Result<StepReport, RunnerError>;
+
+    /// Starts a step that goes on for as long as it is needed and is talked to.
+    /// Its standard input and output are the channel: [`Step::stdout`] is not
+    /// used. [`Step::time_limit`] holds for the whole. The user's request to
+    /// stop ends it as it ends a running step.
+    ///
+    /// # Errors
+    /// When it could not be supervised.
+    fn start(&mut self, step: &Step) -> Result<Box<dyn Session>, RunnerError>;
+}
+
+/// A step that goes on, and is talked to a line at a time. Dropping it ends its
+/// tree.
+pub trait Session {
+    /// Sends a line, given without its end. A program that is gone hears
+    /// nothing, and [`Session::hear`] tells of its end.
+    fn send(&mut self, line: &str);
+
+    /// Waits for the next line until `deadline`, without end where there is
+    /// none, telling `watch` now and then how much memory its tree holds, and
+    /// once more when the line has come.
+    ///
+    /// # Errors
+    /// When supervision fails.
+    fn hear(
+        &mut self,
+        deadline: Option<Instant>,
+        watch: &mut dyn FnMut(Usage),
+    ) -> Result<Heard, RunnerError>;
+
+    /// What the looks count, where known.
+    fn accounting(&self) -> Option<Accounting>;
+
+    /// Ends its tree and waits until it is gone. How it had ended before; `None`
+    /// where it ran until now.
+    ///
+    /// # Errors
+    /// When supervision fails.
+    fn end(self: Box<Self>) -> Result<Option<Ending>, RunnerError>;
+}
+
+/// What a wait for a line brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// A line, without its end.
+    Line(Vec<u8>),
+    /// Its tree is gone, and every line has been told.
+    Ended,
+    /// Nothing before the deadline.
+    Nothing,
 }

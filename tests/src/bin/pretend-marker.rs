@@ -23,8 +23,9 @@ fn main() {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let status = match value_of(&words, "--output_dir") {
-        None => inspect(&words),
         Some(output) => convert(&words, Path::new(&output)),
+        None if is_worker(&words) => refuse_to_stay(),
+        None => inspect(&words),
     };
     std::process::exit(status);
 }
@@ -32,6 +33,21 @@ fn main() {
 fn value_of(words: &[String], option: &str) -> Option<String> {
     let place = words.iter().position(|word| word == option)?;
     words.get(place + 1).cloned()
+}
+
+/// Whether the interpreter is to run memcap's worker.
+fn is_worker(words: &[String]) -> bool {
+    words.iter().any(|word| word.contains("create_model_dict"))
+}
+
+/// Has memcap start a process for every chunk.
+fn refuse_to_stay() -> i32 {
+    let reason = "it only pretends";
+    println!(
+        "{}",
+        json!({"protocol": 1, "number": 0, "kind": "unsupported", "reason": reason})
+    );
+    0
 }
 
 /// The answer to memcap's inspecting program.

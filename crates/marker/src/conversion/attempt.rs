@@ -53,6 +53,11 @@ impl Queue {
         }
     }
 
+    /// Whether none is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next attempt; while `is_hopeless` holds for it, the next step of the
     /// ladder is taken without trying. The last step is always tried.
     pub(super) fn next(&mut self, is_hopeless: impl Fn(&Attempt) -> bool) -> Option<Attempt> {

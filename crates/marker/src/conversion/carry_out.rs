@@ -31,6 +31,7 @@ impl Conversion<'_> {
             pages: &attempt.pages,
             effort: attempt.effort,
             paths: self.paths(&attempt.pages, output.clone()),
+            more_follow: !self.queue.is_empty(),
         };
         let ran = driver.drive(assignment, runner, &mut |usage| tell(Event::Usage(usage)))?;
         self.marker_time += ran.report.wall;

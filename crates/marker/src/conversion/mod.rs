@@ -19,7 +19,7 @@ pub use outcome::{Outcome, Placeholder, Status};
 
 use attempt::{Attempt, Queue};
 
-use crate::drive::{Driver, Fresh};
+use crate::drive::{Driver, driver};
 use crate::events::Event;
 use crate::input::Input;
 use crate::journal::{Journal, Progress};
@@ -47,7 +47,12 @@ impl Plan {
         if conversion.is_published() {
             return Ok(conversion.outcome(Status::AlreadyDone));
         }
-        if conversion.work_off(&mut Fresh, runner, tell)? == Flow::Stop {
+        let worker_log = conversion.folder.worker_log();
+        let mut driver = driver(self.drive, self.marker.version, worker_log);
+        let flow = conversion.work_off(driver.as_mut(), runner, tell)?;
+        // Its worker holds memory that the merge may need.
+        drop(driver);
+        if flow == Flow::Stop {
             return Ok(conversion.outcome(Status::Interrupted));
         }
         conversion.finish(tell)

@@ -9,6 +9,7 @@ use memcap_linux::ByteSize;
 
 use super::*;
 use crate::chunks::Chunking;
+use crate::drive::Drive;
 use crate::format::OutputFormat;
 use crate::plan::{Request, plan};
 use crate::publish::PublishError;
@@ -151,7 +152,7 @@ fn the_command_line_is_marker_s() {
     request.pages = Some("2-".parse().unwrap());
     request.marker_args = vec!["--force_ocr".into()];
     convert(&machine, &request, &mut runner).0.unwrap();
-    let step = &runner.steps[0];
+    let step = &runner.steps()[0];
     assert_eq!(step.program, machine.path().join("bin/marker_single"));
     assert_eq!(step.memory, ByteSize::from_gib(8));
     let args: Vec<_> = step.args.iter().map(|arg| arg.to_str().unwrap()).collect();
@@ -513,6 +514,116 @@ fn a_chunk_that_had_to_make_room_is_no_failure() {
     assert_eq!(outcome.unwrap().status, Status::Complete);
     assert_eq!(runner.runs(), ["1-10", "1-10", "1-10", "11-20"]);
     assert_eq!(events[..2], ["done 1-10", "done 11-20"]);
+}
+
+/// In chunks of ten, by a worker or without.
+fn driven(machine: &Machine, pages: u32, drive: Drive) -> Request {
+    Request {
+        drive,
+        chunk_time: Some(Duration::from_millis(10)),
+        ..in_tens(machine.request("book.pdf", pages))
+    }
+}
+
+#[test]
+fn a_worker_converts_many_chunks_and_does_so_where_it_pays() {
+    let cases = [
+        (Drive::Auto, 26, 1),
+        (Drive::Auto, 9, 0),
+        (Drive::Warm, 9, 1),
+        (Drive::Fresh, 26, 0),
+    ];
+    for (drive, pages, workers) in cases {
+        let machine = Machine::new();
+        let mut runner = FakeMarker::new();
+        let request = driven(&machine, pages, drive);
+        let (outcome, _) = convert(&machine, &request, &mut runner);
+        assert_eq!(outcome.unwrap().status, Status::Complete);
+        assert_eq!(runner.workers(), workers, "{drive:?} {pages}");
+        assert_eq!(text(&machine, "book"), expected_text(1..=pages));
+    }
+}
+
+#[test]
+fn a_marker_that_cannot_be_kept_is_driven_fresh() {
+    let machine = Machine::new();
+    let mut old = FakeMarker::of_version("1.1.0");
+    let request = driven(&machine, 26, Drive::Warm);
+    convert(&machine, &request, &mut old).0.unwrap();
+    assert_eq!((old.workers(), old.runs().len()), (0, 3));
+
+    // One that turns out to is asked once.
+    let machine = Machine::new();
+    let mut odd = FakeMarker {
+        is_unsupported: true,
+        ..FakeMarker::new()
+    };
+    let request = driven(&machine, 26, Drive::Warm);
+    convert(&machine, &request, &mut odd).0.unwrap();
+    assert_eq!((odd.workers(), odd.runs().len()), (1, 3));
+    assert_eq!(text(&machine, "book"), expected_text(1..=26));
+}
+
+#[test]
+fn a_worker_that_grows_is_replaced() {
+    let machine = Machine::new();
+    let mut runner = FakeMarker {
+        floors: vec![900, 1000, 1100, 1200],
+        ..FakeMarker::new()
+    };
+    let request = driven(&machine, 70, Drive::Warm);
+    convert(&machine, &request, &mut runner).0.unwrap();
+    // Three chunks each: 1100 is more than 15 % above 900.
+    assert_eq!((runner.workers(), runner.runs().len()), (3, 7));
+}
+
+#[test]
+fn whatever_a_worker_meets_recovery_goes_on_with_a_new_one() {
+    let finished = |exit_code| Ending::Finished { exit_code };
+    let cases = [
+        (Scene::Ends(Ending::MemoryLimit, ""), "memory-limit", 4),
+        (
+            Scene::Says("memory", "MemoryError"),
+            "refused-allocation",
+            4,
+        ),
+        (Scene::Ends(Ending::PartialKill, ""), "partial-kill", 4),
+        (Scene::Says("crash", "KeyError: 1"), "finished", 3),
+        (Scene::Ends(finished(0), ""), "finished", 3),
+        (Scene::Ends(Ending::KilledByOther, ""), "killed-by-other", 3),
+        (Scene::Hangs, "time-limit", 3),
+    ];
+    for (scene, ending, runs) in cases {
+        let machine = Machine::new();
+        let mut runner = FakeMarker::with_scenes([Scene::Converts, scene]);
+        let request = driven(&machine, 20, Drive::Warm);
+        let (outcome, events) = convert(&machine, &request, &mut runner);
+        assert_eq!(outcome.unwrap().status, Status::Complete, "{ending}");
+        assert_eq!(events[1], format!("failed 11-20 {ending}"));
+        assert_eq!(
+            (runner.workers(), runner.runs().len()),
+            (2, runs),
+            "{ending}"
+        );
+        assert_eq!(text(&machine, "book"), expected_text(1..=20));
+    }
+}
+
+#[test]
+fn a_worker_is_interrupted_and_makes_room_like_any_run() {
+    let machine = Machine::new();
+    let request = driven(&machine, 26, Drive::Warm);
+    let requeued = Scene::Ends(Ending::Requeued, "");
+    let mut runner = FakeMarker::with_scenes([requeued, Scene::Converts, interrupted()]);
+    let (outcome, events) = convert(&machine, &request, &mut runner);
+    assert_eq!(outcome.unwrap().status, Status::Interrupted);
+    assert_eq!(events, ["done 1-10"]);
+    assert_eq!(runner.workers(), 2);
+
+    let usage = Scene::Says("usage", "Error: No such option '--force_orc'.\n");
+    let (outcome, _) = convert(&machine, &request, &mut FakeMarker::with_scenes([usage]));
+    let message = "marker ended with exit code 2: Error: No such option '--force_orc'.";
+    assert_eq!(outcome.unwrap_err().to_string(), message);
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! A fresh process for every chunk: `marker_single`, as a user would start it.
 
 use super::{Assignment, Driver, Ran};
-use crate::command;
-use crate::conversion::{ConversionError, log, wrap};
-use crate::runner::{Runner, Usage};
+use crate::conversion::{ConversionError, log};
+use crate::runner::{Runner, Step, Usage};
 
 /// Starts `marker_single` for every attempt.
-pub(crate) struct Fresh;
+pub(super) struct Fresh;
 
 impl Driver for Fresh {
     fn drive(
@@ -15,19 +14,20 @@ impl Driver for Fresh {
         runner: &mut dyn Runner,
         watch: &mut dyn FnMut(Usage),
     ) -> Result<Ran, ConversionError> {
-        let Assignment {
-            plan,
-            pages,
-            effort,
-            paths,
-        } = assignment;
-        let config = paths.config.clone();
-        let step = command::step(plan, pages, effort, paths).map_err(wrap("write", &config))?;
-        let report = runner.run(&step, watch)?;
-        Ok(Ran {
-            report,
-            errors: log::tail(&step.stderr),
-            log: step.stderr,
-        })
+        run(assignment.step()?, runner, watch)
     }
+}
+
+/// Runs `marker_single` once.
+pub(super) fn run(
+    step: Step,
+    runner: &mut dyn Runner,
+    watch: &mut dyn FnMut(Usage),
+) -> Result<Ran, ConversionError> {
+    let report = runner.run(&step, watch)?;
+    Ok(Ran {
+        report,
+        errors: log::tail(&step.stderr),
+        log: step.stderr,
+    })
 }

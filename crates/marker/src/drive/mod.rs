@@ -2,17 +2,64 @@
 //! what an end means; a driver gets one attempt carried out.
 
 mod fresh;
+mod meter;
+mod warm;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-pub(crate) use fresh::Fresh;
+use serde::Serialize;
 
-use crate::command::Paths;
-use crate::conversion::ConversionError;
+use fresh::Fresh;
+use warm::Warm;
+
+use crate::command::{self, Paths};
+use crate::conversion::{ConversionError, wrap};
 use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::recovery::Effort;
-use crate::runner::{Runner, StepReport, Usage};
+use crate::runner::{Runner, Step, StepReport, Usage};
+use crate::version::Version;
+
+/// How marker is run for the chunks of a document. The result is the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Drive {
+    /// [`Drive::Warm`] where it pays (more than one chunk) and the installed
+    /// version can, else [`Drive::Fresh`].
+    #[default]
+    Auto,
+    /// A process for every chunk: nothing is kept in memory between them.
+    Fresh,
+    /// One process that loads the models once and converts chunk after chunk.
+    /// A version that cannot is driven fresh all the same.
+    Warm,
+}
+
+/// A word that names no way to run marker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no way to run marker")]
+pub struct ParseDriveError(String);
+
+impl ParseDriveError {
+    /// What to write instead.
+    pub fn hint(&self) -> &'static str {
+        "write auto, fresh or warm"
+    }
+}
+
+impl FromStr for Drive {
+    type Err = ParseDriveError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Drive::Auto),
+            "fresh" => Ok(Drive::Fresh),
+            "warm" => Ok(Drive::Warm),
+            other => Err(ParseDriveError(other.to_owned())),
+        }
+    }
+}
 
 /// What marker is to do in one attempt.
 pub(crate) struct Assignment<'a> {
@@ -21,6 +68,17 @@ pub(crate) struct Assignment<'a> {
     /// What the attempt may cost.
     pub(crate) effort: Effort,
     pub(crate) paths: Paths,
+    /// Whether other attempts are waiting.
+    pub(crate) more_follow: bool,
+}
+
+impl Assignment<'_> {
+    /// As a run of `marker_single`.
+    fn step(self) -> Result<Step, ConversionError> {
+        let config = self.paths.config.clone();
+        command::step(self.plan, self.pages, self.effort, self.paths)
+            .map_err(wrap("write", &config))
+    }
 }
 
 /// How an attempt went, before it is judged.
@@ -32,7 +90,8 @@ pub(crate) struct Ran {
     pub(crate) log: PathBuf,
 }
 
-/// Gets attempts carried out, one after the other.
+/// Gets attempts carried out, one after the other. What it keeps running ends
+/// when it is dropped.
 pub(crate) trait Driver {
     /// Carries out one attempt, telling `watch` what its tree holds.
     ///
@@ -44,4 +103,15 @@ pub(crate) trait Driver {
         runner: &mut dyn Runner,
         watch: &mut dyn FnMut(Usage),
     ) -> Result<Ran, ConversionError>;
+}
+
+/// The driver for what was asked for; `log` is for what a worker writes before
+/// its first chunk.
+pub(crate) fn driver(drive: Drive, version: Version, log: PathBuf) -> Box<dyn Driver> {
+    let can_be_warm = version.capabilities().warm;
+    match drive {
+        Drive::Auto if can_be_warm => Box::new(Warm::where_it_pays(log)),
+        Drive::Warm if can_be_warm => Box::new(Warm::always(log)),
+        Drive::Auto | Drive::Fresh | Drive::Warm => Box::new(Fresh),
+    }
 }

@@ -266,6 +266,6 @@ mod tests {
             error.to_string(),
             "`/no/such/python` is not an executable file"
         );
-        assert_eq!(runner.steps.len(), 0);
+        assert_eq!(runner.steps().len(), 0);
     }
 }

@@ -8,7 +8,7 @@ use memcap_linux::ByteSize;
 
 use super::FakeMarker;
 use crate::pages::PageSet;
-use crate::runner::{Ending, Runner, RunnerError, Step, StepReport, Usage};
+use crate::runner::{Ending, Runner, RunnerError, Session, Step, StepReport, Usage};
 
 /// An early marker.
 pub(crate) struct EarlyMarker {
@@ -60,6 +60,10 @@ impl Runner for EarlyMarker {
             accounting: None,
             wall: Duration::from_secs(20),
         })
+    }
+
+    fn start(&mut self, step: &Step) -> Result<Box<dyn Session>, RunnerError> {
+        panic!("these releases cannot be kept: {step:?}")
     }
 }
 

@@ -1,16 +1,21 @@
 //! A runner that plays marker by a script.
 
+use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use memcap_linux::ByteSize;
 
 use crate::format::OutputFormat;
 use crate::pages::{PageSelection, PageSet};
-use crate::runner::{Ending, Runner, RunnerError, Step, StepReport, Usage};
+use crate::runner::{
+    Accounting, Ending, Heard, Runner, RunnerError, Session, Step, StepReport, Usage,
+};
 
 /// What happens in one run of marker.
 #[derive(Debug, Clone)]
@@ -19,25 +24,40 @@ pub(crate) enum Scene {
     Ends(Ending, &'static str),
     /// It converts.
     Converts,
+    /// A worker says this in place of converting. Nothing that a run of
+    /// marker_single could meet.
+    Says(&'static str, &'static str),
+    /// It hangs.
+    Hangs,
 }
 
 /// Marker, as scripted. Runs for which no scene is left convert, but for
 /// pages that are too many or poisonous.
+#[derive(Clone)]
 pub(crate) struct FakeMarker {
     /// What the interpreter says is installed.
     pub(crate) version: Option<String>,
     /// What PDFium says; `None` counts `/Type /Page ` in the file.
     pub(crate) document: Option<serde_json::Value>,
-    /// The next runs.
-    pub(crate) scenes: VecDeque<Scene>,
     /// More pages than this reach the memory limit.
     pub(crate) max_pages: usize,
     /// Pages, counted from 0, that reach the memory limit by themselves.
     pub(crate) too_large: Vec<u32>,
     /// Pages, counted from 0, that crash marker.
     pub(crate) poison: Vec<u32>,
-    /// All steps that were run, but for inspections.
-    pub(crate) steps: Vec<Step>,
+    /// What a worker's floor is after each chunk, in MiB; its last value stays.
+    pub(crate) floors: Vec<u64>,
+    /// Whether a worker finds that it cannot be one.
+    pub(crate) is_unsupported: bool,
+    /// What happens and has happened, in all workers together.
+    pub(crate) history: Rc<RefCell<History>>,
+}
+
+#[derive(Default)]
+pub(crate) struct History {
+    scenes: VecDeque<Scene>,
+    steps: Vec<Step>,
+    workers: Vec<Step>,
 }
 
 impl FakeMarker {
@@ -49,11 +69,12 @@ impl FakeMarker {
         FakeMarker {
             version: Some(version.to_owned()),
             document: None,
-            scenes: VecDeque::new(),
             max_pages: usize::MAX,
             too_large: Vec::new(),
             poison: Vec::new(),
-            steps: Vec::new(),
+            floors: vec![900],
+            is_unsupported: false,
+            history: Rc::default(),
         }
     }
 
@@ -65,15 +86,25 @@ impl FakeMarker {
     }
 
     pub(crate) fn with_scenes(scenes: impl IntoIterator<Item = Scene>) -> Self {
-        FakeMarker {
-            scenes: scenes.into_iter().collect(),
-            ..FakeMarker::new()
-        }
+        let marker = FakeMarker::new();
+        marker.history.borrow_mut().scenes.extend(scenes);
+        marker
+    }
+
+    /// All steps that were run, but for inspections; what a worker was asked
+    /// for counts as a run of marker_single.
+    pub(crate) fn steps(&self) -> Ref<'_, [Step]> {
+        Ref::map(self.history.borrow(), |history| history.steps.as_slice())
+    }
+
+    /// All workers that were started.
+    pub(crate) fn workers(&self) -> usize {
+        self.history.borrow().workers.len()
     }
 
     /// The pages of each run, counted from 1.
     pub(crate) fn runs(&self) -> Vec<String> {
-        self.steps
+        self.steps()
             .iter()
             .map(|step| pages_of(step).to_string())
             .collect()
@@ -100,25 +131,27 @@ impl FakeMarker {
         std::fs::write(&step.stdout, facts.to_string()).unwrap();
     }
 
-    fn convert(&mut self, step: &Step) -> Ending {
-        self.steps.push(step.clone());
-        let pages = pages_of(step);
-        let crash = (
-            Ending::Finished { exit_code: 1 },
-            "Traceback\nKeyError: 'page'\n",
-        );
-        let scene = match self.scenes.pop_front() {
+    /// What happens in a run of these pages.
+    fn scene(&self, step: &Step, pages: &PageSet) -> Scene {
+        let mut history = self.history.borrow_mut();
+        history.steps.push(step.clone());
+        let crash = Ending::Finished { exit_code: 1 };
+        match history.scenes.pop_front() {
             Some(scene) => scene,
             None if pages.len() > self.max_pages => Scene::Ends(Ending::MemoryLimit, ""),
             None if self.too_large.iter().any(|page| pages.contains(*page)) => {
                 Scene::Ends(Ending::MemoryLimit, "")
             }
             None if self.poison.iter().any(|page| pages.contains(*page)) => {
-                Scene::Ends(crash.0, crash.1)
+                Scene::Ends(crash, "Traceback\nKeyError: 'page'\n")
             }
             None => Scene::Converts,
-        };
-        match scene {
+        }
+    }
+
+    fn convert(&self, step: &Step) -> Ending {
+        let pages = pages_of(step);
+        match self.scene(step, &pages) {
             Scene::Ends(ending, errors) => {
                 std::fs::write(&step.stderr, errors).unwrap();
                 ending
@@ -127,9 +160,20 @@ impl FakeMarker {
                 write_result(step, &pages);
                 Ending::Finished { exit_code: 0 }
             }
+            Scene::Hangs => {
+                assert!(step.time_limit.is_some(), "it hangs without end");
+                Ending::TimeLimit
+            }
+            Scene::Says(..) => panic!("only a worker says something"),
         }
     }
 }
+
+/// What every run takes.
+const PEAK: Usage = Usage {
+    current: ByteSize::from_mib(1500),
+    peak: ByteSize::from_mib(1500),
+};
 
 impl Runner for FakeMarker {
     fn run(
@@ -137,11 +181,7 @@ impl Runner for FakeMarker {
         step: &Step,
         watch: &mut dyn FnMut(Usage),
     ) -> Result<StepReport, RunnerError> {
-        let peak = ByteSize::from_mib(1500);
-        watch(Usage {
-            current: peak,
-            peak,
-        });
+        watch(PEAK);
         let ending = if value_of(step, "--output_dir").is_some() {
             self.convert(step)
         } else {
@@ -150,11 +190,129 @@ impl Runner for FakeMarker {
         };
         Ok(StepReport {
             ending,
-            peak: Some(peak),
+            peak: Some(PEAK.peak),
             accounting: None,
             wall: Duration::from_secs(20),
         })
     }
+
+    fn start(&mut self, step: &Step) -> Result<Box<dyn Session>, RunnerError> {
+        self.history.borrow_mut().workers.push(step.clone());
+        std::fs::write(&step.stderr, "").unwrap();
+        let first = if self.is_unsupported {
+            r#"{"protocol": 1, "number": 0, "kind": "unsupported", "reason": "by script"}"#
+        } else {
+            r#"{"protocol": 1, "number": 0, "kind": "ready"}"#
+        };
+        Ok(Box::new(FakeWorker {
+            marker: self.clone(),
+            start: step.clone(),
+            // A library that greets.
+            lines: ["Loading models", first].map(str::to_owned).into(),
+            ended: None,
+            chunks: 0,
+        }))
+    }
+}
+
+/// A worker, as scripted.
+struct FakeWorker {
+    marker: FakeMarker,
+    start: Step,
+    lines: VecDeque<String>,
+    ended: Option<Ending>,
+    chunks: usize,
+}
+
+impl FakeWorker {
+    fn work(&mut self, number: u64, step: &Step) {
+        let pages = pages_of(step);
+        std::fs::write(&step.stderr, "").unwrap();
+        match self.marker.scene(step, &pages) {
+            Scene::Ends(ending, errors) => {
+                std::fs::write(&step.stderr, errors).unwrap();
+                if let Ending::Finished { exit_code } = ending {
+                    self.say(number, if exit_code == 2 { "usage" } else { "crash" }, "");
+                }
+                self.ended = Some(ending);
+            }
+            Scene::Converts => {
+                write_result(step, &pages);
+                let last = self.marker.floors.len() - 1;
+                let floor = self.marker.floors[self.chunks.min(last)] << 20;
+                self.chunks += 1;
+                // Late words about an earlier question mean nothing.
+                self.say(number - 1, "crash", "");
+                self.say(
+                    number,
+                    "done",
+                    &format!(r#", "floor_bytes": {floor}, "peak_bytes": null"#),
+                );
+            }
+            Scene::Says(kind, errors) => {
+                std::fs::write(&step.stderr, errors).unwrap();
+                self.say(number, kind, "");
+                self.ended = Some(Ending::Finished { exit_code: 1 });
+            }
+            Scene::Hangs => {}
+        }
+    }
+
+    fn say(&mut self, number: u64, kind: &str, more: &str) {
+        self.lines.push_back(format!(
+            r#"{{"protocol": 1, "number": {number}, "kind": "{kind}"{more}}}"#
+        ));
+    }
+}
+
+impl Session for FakeWorker {
+    fn send(&mut self, line: &str) {
+        if self.ended.is_some() {
+            return;
+        }
+        let question: serde_json::Value = serde_json::from_str(line).unwrap();
+        let words = question["arguments"].as_array().unwrap();
+        let step = Step {
+            args: words.iter().map(word).collect(),
+            stdout: word(&question["stdout"]).into(),
+            stderr: word(&question["stderr"]).into(),
+            ..self.start.clone()
+        };
+        self.work(question["number"].as_u64().unwrap(), &step);
+    }
+
+    fn hear(
+        &mut self,
+        deadline: Option<Instant>,
+        watch: &mut dyn FnMut(Usage),
+    ) -> Result<Heard, RunnerError> {
+        watch(PEAK);
+        Ok(match (self.lines.pop_front(), &self.ended) {
+            (Some(line), _) => Heard::Line(line.into_bytes()),
+            (None, Some(_)) => Heard::Ended,
+            (None, None) => {
+                assert!(deadline.is_some(), "it hangs without end");
+                Heard::Nothing
+            }
+        })
+    }
+
+    fn accounting(&self) -> Option<Accounting> {
+        None
+    }
+
+    fn end(self: Box<Self>) -> Result<Option<Ending>, RunnerError> {
+        Ok(self.ended)
+    }
+}
+
+/// A word of a question: the characters have the bytes' numbers.
+fn word(value: &serde_json::Value) -> OsString {
+    let text = value.as_str().unwrap();
+    let bytes = text
+        .chars()
+        .map(|character| u8::try_from(character).unwrap());
+    OsString::from_vec(bytes.collect())
 }
 
 fn value_of<'a>(step: &'a Step, option: &str) -> Option<&'a OsStr> {

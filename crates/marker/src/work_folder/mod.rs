@@ -129,6 +129,11 @@ impl WorkFolder {
             .join(format!("{}.{stream}", chunk_name(pages)))
     }
 
+    /// Where a worker writes before its first chunk.
+    pub fn worker_log(&self) -> PathBuf {
+        self.path.join("logs").join("worker.err")
+    }
+
     /// Moves the running chunk's result to its place and waits until that is
     /// on the disk.
     ///

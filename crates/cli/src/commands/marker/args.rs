@@ -155,6 +155,16 @@ pub(super) struct SettingArgs {
         help_heading = "Marker"
     )]
     pub(super) chunk_time: Option<String>,
+    /// How marker is run for the chunks: fresh (a process for each), warm (one
+    /// that loads the models once) or auto (warm for more than one chunk, where
+    /// the version can).
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "auto",
+        help_heading = "Marker"
+    )]
+    pub(super) drive: String,
     /// Threads of the numerical libraries.
     #[arg(
         long,

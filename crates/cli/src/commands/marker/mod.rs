@@ -75,6 +75,7 @@ pub(crate) fn run_drop_in(words: impl IntoIterator<Item = OsString>) -> Result<u
         format: memcap_marker::OutputFormat::default(),
         chunking,
         chunk_time: None,
+        drive: memcap_marker::Drive::default(),
         tuning,
         python,
         drop_caches: false,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use memcap_linux::{ByteSize, ParseSizeError, SizeSpec};
 use memcap_marker::many::{Jobs, JobsError};
 use memcap_marker::{
-    Chunking, FormatError, Multiplier, MultiplierError, OutputFormat, PageSelection, PagesError,
-    Preset, PresetError, Request, TuningRequest,
+    Chunking, Drive, FormatError, Multiplier, MultiplierError, OutputFormat, PageSelection,
+    PagesError, ParseDriveError, Preset, PresetError, Request, TuningRequest,
 };
 use memcap_supervisor::MechanismChoice;
 
@@ -27,6 +27,7 @@ pub(super) struct Wish {
     pub(super) format: OutputFormat,
     pub(super) chunking: Chunking,
     pub(super) chunk_time: Option<Duration>,
+    pub(super) drive: Drive,
     pub(super) tuning: TuningRequest,
     pub(super) python: Option<PathBuf>,
     pub(super) drop_caches: bool,
@@ -66,6 +67,9 @@ impl Wish {
             })?,
             chunking,
             chunk_time: args.chunk_time.as_deref().map(chunk_time).transpose()?,
+            drive: value("--drive", &args.drive, |error: &ParseDriveError| {
+                error.hint().to_owned()
+            })?,
             tuning: TuningRequest {
                 multiplier,
                 threads: args.threads.as_deref().map(threads).transpose()?,
@@ -90,6 +94,7 @@ impl Wish {
             chunking: self.chunking,
             tuning: self.tuning.clone(),
             chunk_time: self.chunk_time,
+            drive: self.drive,
             force: self.force,
             marker_args: self.marker_args.clone(),
             ..Request::new(document, output, memory)

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::many::{Tally, Verdict};
-use crate::runner::{Ending, Step, StepReport, Usage};
+use crate::runner::{Ending, Session, Step, StepReport, Usage};
 use crate::testing::{FakeMarker, Machine, Scene};
 
 type Make<'a> = dyn Fn() -> FakeMarker + Sync + 'a;
@@ -128,6 +128,10 @@ impl Runner for Stops<'static> {
             report.ending = Ending::Interrupted;
         }
         Ok(report)
+    }
+
+    fn start(&mut self, step: &Step) -> Result<Box<dyn Session>, RunnerError> {
+        self.marker.start(step)
     }
 }
 

@@ -1,0 +1,197 @@
+"""Converts one range of pages after the other, with models that are loaded once.
+
+Run by marker's own interpreter. It does what `marker_single` does, through the
+same command, so that every option means the same; only the loading of models is
+remembered from one call to the next.
+
+One JSON object a line: questions come on standard input, answers leave on
+standard output. Libraries write there too, so both are taken away before
+anything else is imported. An attempt that fails is answered, and then this
+process ends, as marker_single would have: what an exception left behind is
+nothing to go on with. The program that asked starts another.
+"""
+
+import sys
+
+# The current folder, which `-c` puts first on the module path, is taken off it.
+sys.path[:] = [entry for entry in sys.path if entry]
+sys.argv[0] = "marker_single"
+
+import copy
+import ctypes
+import errno
+import gc
+import json
+import os
+import traceback
+from importlib import import_module
+
+PROTOCOL = 1
+CRASHED = 1
+USAGE = 2
+
+
+class Channel:
+    """The private ends of what were standard input and output."""
+
+    def __init__(self):
+        self.questions = os.fdopen(os.dup(0), "rb")
+        self.answers = os.fdopen(os.dup(1), "wb", buffering=0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
+
+    def answer(self, number, kind, **details):
+        line = json.dumps({"protocol": PROTOCOL, "number": number, "kind": kind, **details})
+        self.answers.write(line.encode() + b"\n")
+
+
+class Unsupported(Exception):
+    """This release has no way to load its models once."""
+
+
+def main():
+    channel = Channel()
+    try:
+        command = find_command()
+    except Unsupported as reason:
+        channel.answer(0, "unsupported", reason=str(reason))
+        return 0
+    except BaseException as error:
+        return fail(channel, 0, error)
+    channel.answer(0, "ready")
+    for line in channel.questions:
+        question = json.loads(line)
+        number = question["number"]
+        peak_is_new = begin(question)
+        try:
+            convert(command, [path_of(word) for word in question["arguments"]])
+            tidy()
+            peak = peak_bytes() if peak_is_new else None
+        except BaseException as error:
+            return fail(channel, number, error)
+        channel.answer(number, "done", floor_bytes=anonymous_bytes(), peak_bytes=peak)
+    return 0
+
+
+def find_command():
+    """The command behind `marker_single`, which will load its models once."""
+    from importlib.metadata import entry_points
+
+    scripts = list(entry_points(group="console_scripts", name="marker_single"))
+    if not scripts:
+        raise Unsupported("marker has no command marker_single")
+    command = scripts[0].load()
+    module = import_module(scripts[0].value.partition(":")[0])
+    if not hasattr(command, "make_context"):
+        raise Unsupported("marker_single is no command of click's")
+    if not hasattr(module, "create_model_dict"):
+        raise Unsupported("marker_single does not load its models by create_model_dict")
+    module.create_model_dict = loads_once(module.create_model_dict)
+    return command
+
+
+def loads_once(load):
+    loaded = {}
+
+    def models(*arguments, **options):
+        key = repr((arguments, sorted(options.items())))
+        if key not in loaded:
+            loaded[key] = load(*arguments, **options)
+        # A converter adds to its dictionary.
+        return dict(loaded[key])
+
+    return models
+
+
+def convert(command, arguments):
+    # The command adds an option to itself for every setting, each time.
+    command = copy.copy(command)
+    command.params = list(command.params)
+    command.main(args=arguments, prog_name="marker_single", standalone_mode=False)
+
+
+def begin(question):
+    """Gives the attempt logs of its own; whether peaks are counted anew."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for stream, name in ((1, "stdout"), (2, "stderr")):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        log = os.open(path_of(question[name]), flags, 0o600)
+        os.dup2(log, stream)
+        os.close(log)
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        return False
+    return True
+
+
+def path_of(word):
+    """The bytes of a word travel as the characters of the same numbers."""
+    return os.fsdecode(word.encode("latin-1"))
+
+
+def tidy():
+    """Gives back what the attempt took."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def anonymous_bytes():
+    """What this process holds that no file backs; None where it is not told."""
+    status = memory_status()
+    parts = [status.get(name) for name in ("RssAnon", "RssShmem", "VmSwap")]
+    return None if None in parts else sum(parts)
+
+
+def peak_bytes():
+    """The most that it held of that; None where it is not told."""
+    status = memory_status()
+    parts = [status.get(name) for name in ("VmHWM", "RssFile")]
+    return None if None in parts else max(0, parts[0] - parts[1])
+
+
+def memory_status():
+    try:
+        with open("/proc/self/status") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return {}
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if words[-1] == "kB"}
+
+
+def fail(channel, number, error):
+    """Tells what went wrong, in the log and to whoever asked."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        kind, code = "usage", USAGE
+    else:
+        traceback.print_exception(type(error), error, error.__traceback__)
+        kind, code = "memory" if is_of_memory(error) else "crash", CRASHED
+    sys.stderr.flush()
+    channel.answer(number, kind)
+    return code
+
+
+def is_of_memory(error):
+    """Whether it, or what led to it, is an allocation that was refused."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+sys.exit(main())
