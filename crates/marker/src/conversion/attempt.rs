@@ -55,7 +55,7 @@ impl Queue {
 
     /// Whether none is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.attempts.is_empty()
     }
 
     /// The next attempt; while `is_hopeless` holds for it, the next step of the

@@ -419,7 +419,8 @@ fn what_is_no_pdf_is_converted_in_one_piece() {
         let mut runner = FakeMarker::new();
         let (outcome, _) = convert(&machine, &request, &mut runner);
         assert_eq!(outcome.unwrap().status, Status::Complete, "{name}");
-        let args: Vec<_> = runner.steps[0].args.iter().collect();
+        let step = runner.steps()[0].clone();
+        let args: Vec<_> = step.args.iter().collect();
         assert!(!args.contains(&&"--page_range".into()), "{args:?}");
         let stem = name.split('.').next().unwrap();
         let file = format!("{stem}/{stem}.{}", format.extension());
