@@ -10,6 +10,7 @@
 //! memcap does around marker is tested with one that pretends (`pretend`).
 
 mod bad_input;
+mod compare;
 mod comparison;
 mod conversion;
 mod drop_in;

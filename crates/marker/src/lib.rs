@@ -17,6 +17,7 @@
 
 mod chunks;
 mod command;
+pub mod compare;
 mod conversion;
 mod device;
 mod document;

@@ -5,7 +5,8 @@
 //! What goes wrong is said by variables: `PRETEND_POISON=3,7` pages (counted
 //! from 1) that crash it, `PRETEND_MOST=5` pages beyond which memory runs out,
 //! `PRETEND_REFUSE=1` for options that it does not know, `PRETEND_HOLD=4` a page
-//! at which it goes on until it is ended. A document's text is that of its
+//! at which it goes on until it is ended, `PRETEND_HOLD_BATCH=3` the same at a
+//! size of layout batches. A document's text is that of its
 //! batch size, so that settings make a difference.
 
 use std::path::{Path, PathBuf};
@@ -99,6 +100,9 @@ fn convert(words: &[String], output: &Path) -> i32 {
     }
     let document = words.last().map(PathBuf::from).unwrap_or_default();
     let batch = value_of(words, "--layout_batch_size").unwrap_or_default();
+    if variable("PRETEND_HOLD_BATCH").is_some_and(|held: String| held == batch) {
+        hold(FOREVER);
+    }
     match write(&document, output, &pages, &batch) {
         Ok(()) => 0,
         Err(error) => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::conversion::{ConversionError, Outcome};
+use crate::conversion::{ConversionError, Outcome, Status};
 use crate::many::Attempts;
 use crate::plan::{Plan, PlanError};
 use crate::work_folder::WorkFolderError;
@@ -35,6 +35,24 @@ pub enum End {
     NotBegun,
     /// Another document's failure concerned this one too.
     Pointless,
+}
+
+impl End {
+    /// In one word, as reports spell it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            End::Ran(outcome) => match outcome.status {
+                Status::Complete => "complete",
+                Status::AlreadyDone => "already-done",
+                Status::Partial => "partial",
+                Status::Nothing => "nothing",
+                Status::Interrupted => "interrupted",
+            },
+            End::Failed(_) => "failed",
+            End::NotBegun => "not-begun",
+            End::Pointless => "not-tried",
+        }
+    }
 }
 
 /// Why a document has no result.

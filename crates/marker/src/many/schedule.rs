@@ -42,6 +42,8 @@ pub struct Pool<'a> {
     pub runner: &'a MakeRunner<'a>,
     /// Whether the user wants to stop.
     pub is_stopped: &'a (dyn Fn() -> bool + Sync),
+    /// Whether the rest is tried even after a failure that concerns all.
+    pub tries_all: bool,
 }
 
 /// Told, with the document's index, what happens.
@@ -163,7 +165,7 @@ impl Shared<'_> {
         self.tell(index, DocumentEvent::Ended(&result));
         let mut state = locked(&self.state);
         if let End::Failed(failure) = &result.end {
-            state.is_pointless |= failure.concerns_all();
+            state.is_pointless |= failure.concerns_all() && !self.pool.tries_all;
         }
         state.results.push((index, result));
     }

@@ -33,6 +33,7 @@ Examples:
   memcap marker book.pdf -o out --memory 8G
   memcap marker papers/ -o out --memory 16G --jobs auto --report report.json
   memcap marker plan book.pdf -o out --memory 8G
+  memcap marker compare book.pdf --pages 1-20 --multipliers 1.0,0.5,0.25
   memcap marker scan.pdf -o out -- --force_ocr
 
 The guide is docs/marker.md.";
@@ -41,6 +42,9 @@ The guide is docs/marker.md.";
 pub(super) enum MarkerCommand {
     /// Show settings, chunks and their estimates without converting anything.
     Plan(PlanArgs),
+    /// Convert one document at several settings, and compare time, memory and
+    /// text.
+    Compare(CompareArgs),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +83,36 @@ pub(super) struct PlanArgs {
     /// Print the plan as JSON.
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
+    /// Further options for marker itself.
+    #[arg(last = true, value_name = "MARKER OPTIONS", help_heading = "Marker")]
+    pub(super) marker_args: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// The document.
+    #[arg(value_name = "INPUT")]
+    pub(super) input: PathBuf,
+    /// Folder for the results and differences of all settings; the same
+    /// command again goes on there. Without it they are thrown away.
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: Option<PathBuf>,
+    /// Batch multipliers to try, such as 1.0,0.5,0.25. The first setting is
+    /// what the others are compared with.
+    #[arg(long, value_name = "X,Y,…", help_heading = "Compared")]
+    pub(super) multipliers: Option<String>,
+    /// Pages in a chunk to try, such as fit,10,50; each together with each
+    /// multiplier.
+    #[arg(long, value_name = "N,M,…", help_heading = "Compared")]
+    pub(super) chunk_sizes: Option<String>,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs,
+    /// Print the comparison as JSON.
+    #[arg(long, help_heading = "Output")]
+    pub(super) json: bool,
+    /// Print nothing but the comparison and errors.
+    #[arg(short, long, help_heading = "Output")]
+    pub(super) quiet: bool,
     /// Further options for marker itself.
     #[arg(last = true, value_name = "MARKER OPTIONS", help_heading = "Marker")]
     pub(super) marker_args: Vec<OsString>,

@@ -12,7 +12,7 @@ use memcap_marker::runner::Runner;
 use memcap_marker::{ConversionError, Event, Request, World};
 
 use super::args::{ConvertArgs, TellingArgs};
-use super::display::Display;
+use super::display::{self, Display};
 use super::drop_caches::DropCaches;
 use super::json_events::{self, JsonEvents};
 use super::report::{Frame, report};
@@ -155,16 +155,13 @@ impl Ready {
 
     fn run_all(&mut self, world: &World) -> Vec<DocumentResult> {
         let pages = self.requests.first().and_then(|one| one.pages.as_ref());
-        let expected: Vec<(&Path, Option<usize>)> = self
-            .requests
-            .iter()
-            .map(|request| {
-                let path = request.document.as_path();
-                (path, expected_pages(path, pages))
-            })
-            .collect();
+        let documents = self.requests.iter().map(|request| {
+            let path = request.document.as_path();
+            (display::name(path), expected_pages(path, pages))
+        });
+        let documents = documents.collect();
         let quiet = self.telling.quiet;
-        let mut display = Display::new(&expected, self.jobs.share, quiet);
+        let mut display = Display::new(documents, self.jobs.share, quiet);
         let alone = self.requests.len() == 1;
         let (runner, caches, events) = (&self.runner, &self.caches, &mut self.events);
         let make_runner = || {
@@ -175,6 +172,7 @@ impl Ready {
             jobs: self.jobs.jobs,
             runner: &make_runner,
             is_stopped: &|| runner.was_interrupted(),
+            tries_all: false,
         };
         convert_all(&self.requests, world, &pool, &mut |index, event| {
             if let (DocumentEvent::Planned(plan), true, false) = (&event, alone, quiet) {
@@ -248,7 +246,7 @@ fn tell_the_end(
                 ..
             },
         ] if inputs.skipped.is_empty() => Err(CliError::new(
-            super::display::words::failure(failure),
+            display::words::failure(failure),
             failure.hint(),
             exit_code,
         )),

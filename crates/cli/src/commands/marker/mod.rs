@@ -9,6 +9,7 @@
 
 mod args;
 mod before_start;
+mod compare;
 mod convert;
 mod display;
 mod drop_caches;
@@ -46,6 +47,7 @@ pub(crate) fn run(args: MarkerArgs) -> Result<u8, CliError> {
     let world = world()?;
     match args.command {
         Some(MarkerCommand::Plan(args)) => plan::run(args, &world),
+        Some(MarkerCommand::Compare(args)) => compare::run(args, &world),
         None => Task::of(args.convert)?.run(&world),
     }
 }

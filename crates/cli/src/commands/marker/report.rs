@@ -8,8 +8,7 @@ use std::time::Duration;
 use memcap_linux::ByteSize;
 use memcap_marker::many::{AttemptRecord, DocumentResult, End, Skipped, Tally, Verdict};
 use memcap_marker::{
-    Chunk, DeviceFinding, Installation, MemoryModel, PageSet, Placeholder, Plan, Status, Tuning,
-    path_text,
+    Chunk, DeviceFinding, Installation, MemoryModel, PageSet, Placeholder, Plan, Tuning, path_text,
 };
 use serde::Serialize;
 
@@ -113,7 +112,7 @@ fn document<'a>(result: &'a DocumentResult) -> DocumentReport<'a> {
     };
     DocumentReport {
         document: path_text(&result.document),
-        status: status(&result.end),
+        status: result.end.word(),
         result: outcome.and_then(|outcome| outcome.result.as_deref().map(path_text)),
         error: failure.map(|failure| memcap_linux::one_line(failure)),
         hint: failure.and_then(|failure| failure.hint()),
@@ -141,21 +140,5 @@ fn plan(plan: &Plan) -> PlanReport<'_> {
         settings: &plan.settings,
         chunks: &plan.chunks,
         warnings: &plan.warnings,
-    }
-}
-
-/// How the work on a document ended, as reports spell it.
-pub(super) fn status(end: &End) -> &'static str {
-    match end {
-        End::Ran(outcome) => match outcome.status {
-            Status::Complete => "complete",
-            Status::AlreadyDone => "already-done",
-            Status::Partial => "partial",
-            Status::Nothing => "nothing",
-            Status::Interrupted => "interrupted",
-        },
-        End::Failed(_) => "failed",
-        End::NotBegun => "not-begun",
-        End::Pointless => "not-tried",
     }
 }

@@ -13,6 +13,7 @@ fn run(jobs: usize, requests: &[Request], machine: &Machine, make: &Make<'_>) ->
         jobs: NonZeroUsize::new(jobs).unwrap(),
         runner: &make_runner,
         is_stopped: &|| false,
+        tries_all: false,
     };
     let results = convert_all(requests, &machine.world(), &pool, &mut |_, _| {});
     results.iter().map(told).collect()
@@ -78,6 +79,7 @@ fn events_carry_the_document_they_belong_to() {
         jobs: NonZeroUsize::MIN,
         runner: &make_runner,
         is_stopped: &|| false,
+        tries_all: false,
     };
     let mut seen = Vec::new();
     let results = convert_all(&requests, &machine.world(), &pool, &mut |index, event| {
@@ -152,6 +154,7 @@ fn a_stop_keeps_what_is_done_and_begins_nothing_new() {
         jobs: NonZeroUsize::MIN,
         runner: &make_runner,
         is_stopped: &|| STOPPED.load(Ordering::SeqCst),
+        tries_all: false,
     };
     let results = convert_all(&requests, &machine.world(), &pool, &mut |_, _| {});
     let ended: Vec<String> = results.iter().map(told).collect();

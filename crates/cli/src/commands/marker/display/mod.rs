@@ -38,10 +38,10 @@ pub(super) struct Display {
 }
 
 impl Display {
-    /// A display for these documents, each with the pages that it seems to
-    /// have.
+    /// A display for documents of these names, each with the pages that it seems
+    /// to have.
     pub(super) fn new(
-        documents: &[(&Path, Option<usize>)],
+        documents: Vec<(String, Option<usize>)>,
         limit: ByteSize,
         quiet: bool,
     ) -> Display {
@@ -50,14 +50,15 @@ impl Display {
             Some(_) => Place::AboveBar,
             None => Place::Log,
         };
-        let document = |(path, pages): &(&Path, Option<usize>)| Document {
-            name: name(path),
-            pages: *pages,
+        let document = |(name, pages)| Document {
+            name,
+            pages,
             ..Document::default()
         };
+        let documents: Vec<Document> = documents.into_iter().map(document).collect();
         Display {
-            state: State::new(documents.iter().map(document).collect(), limit),
             lines: Lines::new(place, documents.len()),
+            state: State::new(documents, limit),
             bar,
             quiet,
             began: Instant::now(),
@@ -134,7 +135,7 @@ fn draw_nothing_yet() -> ProgressBar {
 }
 
 /// The name of a document for people.
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     printable(&name.to_string_lossy())
 }
