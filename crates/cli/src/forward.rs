@@ -7,19 +7,29 @@
 //! SIGTSTP is taken over too: a program that tidies the terminal up before it
 //! stops (an editor, a pager) must have done so before the shell takes the
 //! terminal back, which it does as soon as we stop. So we stop when the job has
-//! (`Supervisor::mirrors_stops`).
+//! (`Supervisor::mirrors_stops`), and what asks for it is held back for a while
+//! (`held`).
 
+mod held;
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use memcap_linux::proc::{Stat, is_ours};
 use memcap_supervisor::{Control, Moment};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{getpgrp, getpid};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
+
+use self::held::{Heard, Latest, PassOn, Requests};
 
 const FORWARDED: [i32; 8] = [
     SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT,
@@ -27,8 +37,11 @@ const FORWARDED: [i32; 8] = [
 
 /// Handlers that are in place before the job starts, so that no signal is lost.
 pub(crate) struct Forwarder {
-    signals: SignalsInfo<WithOrigin>,
+    signals: SignalDelivery<UnixStream, WithOrigin>,
     seen: Seen,
+    /// The last of SIGTSTP and SIGCONT whose handler has run. Neither is ever
+    /// pending beside the other (signal(7)), so this is the order of sending.
+    latest: Arc<AtomicUsize>,
 }
 
 /// Which signals have come, known from the moment their handler has run: the
@@ -63,29 +76,49 @@ impl Forwarder {
             signal_hook::flag::register(*signal, Arc::clone(&came))?;
             Ok((*signal, came))
         });
+        let seen = Seen(seen.collect::<std::io::Result<_>>()?);
+        let latest = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGTSTP, SIGCONT] {
+            if wanted.contains(&signal) {
+                // Signals are small numbers.
+                let word = signal.unsigned_abs() as usize;
+                signal_hook::flag::register_usize(signal, Arc::clone(&latest), word)?;
+            }
+        }
+        let (read, write) = UnixStream::pair()?;
         Ok(Forwarder {
-            seen: Seen(seen.collect::<std::io::Result<_>>()?),
-            signals: SignalsInfo::new(wanted)?,
+            seen,
+            signals: SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted)?,
+            latest,
         })
     }
 
     /// Passes signals on for the rest of this process's life; an error when no
     /// thread can be made.
     pub(crate) fn start(self, control: Control) -> (Seen, std::io::Result<()>) {
-        let mut signals = self.signals;
+        let (mut signals, latest) = (self.signals, self.latest);
         let pass_on = move || {
+            let mut requests = Requests::default();
             loop {
-                let pending = signals.wait();
-                // Before they are looked at: should we be stopped from here on,
-                // the keeper knows by this that a SIGTSTP is from before; and had
-                // we been stopped earlier, the SIGCONT is among them.
-                let seen = Moment::now();
-                for origin in still_valid(pending.collect()) {
+                wait(signals.get_read(), requests.due());
+                let mut heard = Heard::default();
+                for origin in signals.pending() {
+                    heard.continued |= origin.signal == SIGCONT;
                     match origin.signal {
                         signal if has_reached_the_job(&origin) => control.note(signal),
-                        signal @ (SIGTSTP | SIGCONT) => control.job_control(signal, seen),
+                        SIGTSTP => heard.stop = true,
+                        SIGCONT => heard.go_on |= !is_from_keeper(&origin),
                         signal => control.signal(signal),
                     }
+                }
+                // Before it is asked which came last: should we be stopped from here
+                // on, the keeper knows by this that the request is from before.
+                let now = (Instant::now(), Moment::now());
+                let last = Latest::of(latest.load(Ordering::SeqCst));
+                match requests.hear(heard, last, now) {
+                    Some(PassOn::Stop { went_on }) => control.suspend(went_on),
+                    Some(PassOn::Continue) => control.resume(now.1),
+                    None => {}
                 }
             }
         };
@@ -97,6 +130,14 @@ impl Forwarder {
     }
 }
 
+/// Waits for a signal, at the longest until then.
+fn wait(signals: &UnixStream, due: Option<Instant>) {
+    let longest = due.map(|due| due.saturating_duration_since(Instant::now()));
+    let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    // Woken early, or by the handler itself: what is there is taken anyway.
+    let _ = ppoll(&mut fds, longest.map(TimeSpec::from), None);
+}
+
 /// Lets the handlers of SIGTSTP and SIGCONT run on the thread that passes them on
 /// alone: when it goes on after a stop, that of SIGCONT comes first.
 fn leave_job_control_to_others() {
@@ -105,21 +146,6 @@ fn leave_job_control_to_others() {
     signals.add(Signal::SIGCONT);
     // Cannot fail: the set is a set of signals.
     let _ = signals.thread_block();
-}
-
-/// Of signals that are there together, those that count: SIGCONT discards a
-/// SIGTSTP that is pending, as it does in the kernel (signal(7)). The order in
-/// which they came is not known. The keeper's own SIGCONT, which follows that of
-/// the job, is no word of anybody's.
-fn still_valid(mut origins: Vec<Origin>) -> Vec<Origin> {
-    origins.retain(|origin| {
-        let sender = origin.process.as_ref();
-        origin.signal != SIGCONT || !sender.is_some_and(|sender| is_keeper(sender.pid))
-    });
-    if origins.iter().any(|origin| origin.signal == SIGCONT) {
-        origins.retain(|origin| origin.signal != SIGTSTP);
-    }
-    origins
 }
 
 /// Whether the job has got it by itself. SIGCONT is passed on all the same: the
@@ -142,9 +168,12 @@ fn is_of_job_in_our_group(pid: i32) -> bool {
         && is_descendant(pid)
 }
 
-/// Whether it is the only child that we have.
-fn is_keeper(pid: i32) -> bool {
-    is_ours() && Stat::read(pid).is_ok_and(|stat| stat.ppid == getpid().as_raw())
+/// Whether the keeper sent it, the only child that we have: that SIGCONT follows
+/// the job's and is no word of anybody's.
+fn is_from_keeper(origin: &Origin) -> bool {
+    let is_child = |pid| Stat::read(pid).is_ok_and(|stat| stat.ppid == getpid().as_raw());
+    let sender = origin.process.as_ref();
+    sender.is_some_and(|sender| is_ours() && is_child(sender.pid))
 }
 
 fn is_descendant(pid: i32) -> bool {

@@ -1,6 +1,8 @@
 //! /proc/PID as the sampler needs it: who is whose child, and how much memory
 //! each process holds. Parsers take text; buffers are kept between looks.
 
+mod stops;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use nix::unistd::SysconfVar;
 
+pub use self::stops::is_stopped_or_about_to;
 use crate::file::{self, FileError};
 use crate::{ByteSize, ProcessId};
 

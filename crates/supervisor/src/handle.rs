@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use memcap_linux::ByteSize;
+use nix::sys::signal::Signal;
 
 use crate::conversation::{Conversation, Heard};
 use crate::stream::OwnEnds;
@@ -127,15 +128,23 @@ impl Control {
         self.tell(&ToKeeper::Signal(signal));
     }
 
-    /// Passes SIGTSTP or SIGCONT to the job's main process, as
-    /// [`Control::signal`] does, for a request that was `seen` at this moment at
-    /// the latest. Where both this process and the job have been stopped since
-    /// ([`crate::Supervisor::mirrors_stops`]) it is obsolete, and nothing happens: who
-    /// stops or continues a whole process group sends the job a copy of its own,
-    /// and what is passed on must not come when the next one has arrived.
-    pub fn job_control(&self, signal: i32, seen: Moment) {
-        self.note(signal);
-        self.tell(&ToKeeper::JobControl { signal, seen });
+    /// Passes SIGTSTP to the job's main process. `went_on` is when this process was
+    /// last continued, if it was. Where both this process and the job have been
+    /// stopped since ([`crate::Supervisor::mirrors_stops`]), that has fulfilled the
+    /// request, and nothing happens: who stops a whole process group sends the job a
+    /// copy of its own, and what is passed on must not come when the job goes on again.
+    pub fn suspend(&self, went_on: Option<Moment>) {
+        self.note(Signal::SIGTSTP as i32);
+        self.tell(&ToKeeper::StopAsked { went_on });
+    }
+
+    /// Passes SIGCONT to the job's main process where that may be stopped, for a
+    /// request `seen` at this moment at the latest. Nothing happens where both have
+    /// been stopped since. What [`Control::suspend`] has passed on before is undone
+    /// in any case.
+    pub fn resume(&self, seen: Moment) {
+        self.note(Signal::SIGCONT as i32);
+        self.tell(&ToKeeper::ContinueAsked { seen });
     }
 
     /// Notes a signal that the job has got by itself, since it is in our

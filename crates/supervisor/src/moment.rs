@@ -17,3 +17,11 @@ impl Moment {
         Moment(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from))
     }
 }
+
+impl Moment {
+    /// So long after the clock's beginning.
+    #[cfg(test)]
+    pub(crate) fn from_start(duration: Duration) -> Moment {
+        Moment(duration)
+    }
+}

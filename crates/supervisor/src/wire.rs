@@ -154,9 +154,11 @@ pub(crate) enum ToKeeper {
     Start(Box<Spec>),
     /// Pass a signal to the main process.
     Signal(i32),
-    /// Stop (SIGTSTP) or continue (SIGCONT) the main process, unless both have
-    /// been stopped since this was seen.
-    JobControl { signal: i32, seen: Moment },
+    /// Pass SIGTSTP to the main process, unless both have been stopped since this
+    /// process last went on, if it did.
+    StopAsked { went_on: Option<Moment> },
+    /// Let the main process go on, unless both have been stopped since.
+    ContinueAsked { seen: Moment },
     /// End the job: SIGTERM, grace, SIGKILL.
     Stop,
     /// End the tree at once.

@@ -1,6 +1,7 @@
 //! Job control: a shell on a terminal sees of memcap what it would see of the
 //! job, and the terminal is as it was after a kill.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use integration_tests::each_setting;
@@ -17,6 +18,8 @@ each_setting!(
     a_stopped_job_is_not_out_of_time,
     a_stopped_job_can_be_told_to_end,
     a_group_that_is_stopped_and_continued_goes_on,
+    a_group_that_is_continued_at_once_goes_on,
+    a_group_that_is_stopped_again_at_once_stays_stopped,
     a_memcap_that_is_stopped_and_continued_takes_the_job_along,
     what_a_job_sends_its_group_comes_once,
     modes_are_as_before_after_a_kill,
@@ -147,32 +150,97 @@ fn a_memcap_that_is_stopped_and_continued_takes_the_job_along(scene: &Scene) {
 
 /// Stops and continues a job, by `signal`, which tells it to whom it should.
 fn in_turns<'scene>(scene: &'scene Scene, turns: usize, signal: impl Fn(&Running<'scene>, Signal)) {
-    let heard = scene.path("heard");
-    // Without a child, since a shell that waits for its child's `exec` is not
-    // stopped when that one is, and without a wait, before which a signal could
-    // come unheeded.
-    let script = format!(
-        "trap 'echo >>{0}' USR1; trap 'exit 5' TERM; echo >{0}; while :; do :; done",
-        heard.display()
-    );
-    let running = memcap(scene).shell(&script).start();
-    let lines = || std::fs::read(&heard).map_or(0, |text| text.len());
-    wait_until("the job is ready", || lines() == 1);
-    for turn in 2..2 + turns {
-        signal(&running, Signal::SIGTSTP);
-        wait_until("memcap stops with the job", || is_stopped(running.pid()));
-        signal(&running, Signal::SIGCONT);
-        running.signal(Signal::SIGUSR1);
-        wait_until("the job goes on", || lines() == turn);
-        // Nobody stops again what was continued less than a millisecond ago.
-        wait_until("memcap and its keeper have done their part", || {
-            let memcap = Process::of(running.pid());
-            running.keeper().state == 'S' && memcap.is_some_and(|memcap| memcap.state == 'S')
-        });
+    let job = Counting::start(scene);
+    for _ in 0..turns {
+        signal(&job.running, Signal::SIGTSTP);
+        job.wait_until_stopped();
+        signal(&job.running, Signal::SIGCONT);
+        job.wait_until_it_hears();
     }
-    running.signal(Signal::SIGTERM);
-    running.wait().expect_code(5);
-    scene.assert_nothing_left();
+    job.end();
+}
+
+/// As a script does that does not look what has come of it.
+fn a_group_that_is_continued_at_once_goes_on(scene: &Scene) {
+    let job = Counting::start(scene);
+    for _ in 0..20 {
+        job.running.signal_group(Signal::SIGTSTP);
+        job.running.signal_group(Signal::SIGCONT);
+        job.wait_until_it_hears();
+    }
+    let stopped = poll_until(A_WHILE, || is_stopped(job.running.pid()).then_some(()));
+    assert_eq!(stopped, None, "nobody has asked for it since");
+    job.end();
+}
+
+fn a_group_that_is_stopped_again_at_once_stays_stopped(scene: &Scene) {
+    let job = Counting::start(scene);
+    job.running.signal_group(Signal::SIGTSTP);
+    for _ in 0..20 {
+        job.wait_until_stopped();
+        job.running.signal_group(Signal::SIGCONT);
+        job.running.signal_group(Signal::SIGTSTP);
+    }
+    job.wait_until_stopped();
+    let pid = job.running.pid();
+    let goes_on = poll_until(A_WHILE, || (!is_stopped(pid)).then_some(()));
+    assert_eq!(goes_on, None, "nobody has asked for it since");
+    job.running.signal_group(Signal::SIGCONT);
+    job.wait_until_it_hears();
+    job.end();
+}
+
+/// Longer than what is passed on late could take.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+/// A job that counts the SIGUSR1 it gets.
+struct Counting<'scene> {
+    scene: &'scene Scene,
+    running: Running<'scene>,
+    heard: PathBuf,
+}
+
+impl<'scene> Counting<'scene> {
+    fn start(scene: &'scene Scene) -> Counting<'scene> {
+        let heard = scene.path("heard");
+        // Without a child, since a shell that waits for its child's `exec` is not
+        // stopped when that one is, and without a wait, before which a signal could
+        // come unheeded.
+        let script = format!(
+            "trap 'echo >>{0}' USR1; trap 'exit 5' TERM; echo >{0}; while :; do :; done",
+            heard.display()
+        );
+        let running = memcap(scene).shell(&script).start();
+        let job = Counting {
+            scene,
+            running,
+            heard,
+        };
+        wait_until("the job is ready", || job.lines() == 1);
+        job
+    }
+
+    fn lines(&self) -> usize {
+        std::fs::read(&self.heard).map_or(0, |text| text.len())
+    }
+
+    fn wait_until_stopped(&self) {
+        let pid = self.running.pid();
+        wait_until("memcap stops with the job", || is_stopped(pid));
+    }
+
+    /// What memcap passes on reaches the job, and the job runs.
+    fn wait_until_it_hears(&self) {
+        let before = self.lines();
+        self.running.signal(Signal::SIGUSR1);
+        wait_until("the job goes on", || self.lines() == before + 1);
+    }
+
+    fn end(self) {
+        self.running.signal(Signal::SIGTERM);
+        self.running.wait().expect_code(5);
+        self.scene.assert_nothing_left();
+    }
 }
 
 fn what_a_job_sends_its_group_comes_once(scene: &Scene) {

@@ -17,6 +17,7 @@ mod beside;
 mod enclosure;
 mod home;
 mod hook;
+mod job_control;
 mod members;
 mod names;
 mod not_executed;

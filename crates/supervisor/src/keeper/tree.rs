@@ -45,8 +45,6 @@ pub(super) struct Reaped {
     /// Stops (with their signal) and continuations of the main process that
     /// nobody has taken note of yet.
     pub(super) turns: Vec<Turn>,
-    /// Whether the main process is stopped now.
-    pub(super) main_is_stopped: bool,
 }
 
 /// A job that job control has taken hold of.
@@ -110,15 +108,11 @@ impl Reaped {
             ChildChange::Exited(code) => self.main = Some(JobEnd::Exited(code)),
             ChildChange::Signaled(signal) => self.main = Some(JobEnd::Signaled(signal)),
             ChildChange::Stopped(signal) => {
-                self.main_is_stopped = true;
                 // Only standard signals stop.
                 let signal = Signal::try_from(signal).unwrap_or(Signal::SIGSTOP);
                 self.turns.push(Turn::Stopped(signal));
             }
-            ChildChange::Continued => {
-                self.main_is_stopped = false;
-                self.turns.push(Turn::Continued);
-            }
+            ChildChange::Continued => self.turns.push(Turn::Continued),
         }
     }
 }
@@ -300,6 +294,6 @@ mod tests {
             reaped.note(7, 7, of_another);
         }
         assert_eq!(reaped.main, Some(JobEnd::Signaled(term)));
-        assert_eq!((reaped.main_is_stopped, reaped.turns.len()), (false, 2));
+        assert_eq!(reaped.turns.len(), 2);
     }
 }

@@ -34,7 +34,6 @@ use super::home::Home;
 use super::sampler::Sampler;
 use super::seat::Seat;
 use super::tree::{self, Family};
-use crate::Moment;
 use crate::evidence::Evidence;
 use crate::governor::Action;
 use crate::plan::{Placement, Rejected};
@@ -92,7 +91,6 @@ pub(crate) fn in_a_thread(
                 inbox: Inbox::default(),
                 role: Role::Thread(hands),
                 host: None,
-                host_stopped_at: None,
                 seat: None,
             };
             // A channel that closes without a last word says it.
@@ -105,8 +103,6 @@ struct Keeper {
     inbox: Inbox,
     role: Role,
     host: Option<PidFd>,
-    /// When the embedding program was last stopped with the job.
-    host_stopped_at: Option<Moment>,
     /// At the table of a budget, until the job is watched.
     seat: Option<Seat>,
 }
@@ -169,7 +165,6 @@ impl Keeper {
             inbox: Inbox::default(),
             role: Role::Process(children),
             host: None,
-            host_stopped_at: None,
             seat: None,
         })
     }
@@ -293,7 +288,12 @@ impl Keeper {
             match self.inbox.take()? {
                 Some(ToKeeper::Start(spec)) => return Ok(Some(*spec)),
                 Some(ToKeeper::Stop | ToKeeper::Kill) => return Ok(None),
-                Some(ToKeeper::Signal(_) | ToKeeper::JobControl { .. } | ToKeeper::Look) => {}
+                Some(
+                    ToKeeper::Signal(_)
+                    | ToKeeper::StopAsked { .. }
+                    | ToKeeper::ContinueAsked { .. }
+                    | ToKeeper::Look,
+                ) => {}
                 None if self.inbox.is_closed() => return Ok(None),
                 None => self.inbox.fill(&self.stream)?,
             }
@@ -361,7 +361,9 @@ impl Keeper {
                         }
                         watch.signal_main(Signal::SIGTERM as i32);
                         // A stopped one could not hear it.
-                        watch.continue_main();
+                        if watch.job_control.main_may_be_stopped() {
+                            watch.continue_main();
+                        }
                     }
                     Action::EndTree => return Ok(()),
                 }

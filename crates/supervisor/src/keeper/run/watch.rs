@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use memcap_linux::ByteSize;
+use memcap_linux::proc::{self, Stat};
 use memcap_linux::spawn::Spawned;
 use nix::sys::signal::Signal;
 
@@ -12,6 +13,7 @@ use crate::evidence::{Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Rules};
 use crate::keeper::beside::{self, Beside};
 use crate::keeper::enclosure::Enclosure;
+use crate::keeper::job_control::JobControl;
 use crate::keeper::recorder::Recorder;
 use crate::keeper::roll_call::RollCall;
 use crate::keeper::sampler::Sampler;
@@ -38,6 +40,7 @@ pub(super) struct Watch<'a> {
     pub(super) main: &'a Spawned,
     pub(super) family: Family,
     pub(super) reaped: Reaped,
+    pub(super) job_control: JobControl,
     pub(super) started: Instant,
     pub(super) current: ByteSize,
     pub(super) peak: ByteSize,
@@ -92,6 +95,8 @@ impl<'a> Watch<'a> {
             main: job,
             family,
             reaped: Reaped::default(),
+            // A thread is not told of stops.
+            job_control: JobControl::new(family == Family::Descendants),
             started: Instant::now(),
             current: ByteSize::ZERO,
             peak: ByteSize::ZERO,
@@ -163,15 +168,20 @@ impl<'a> Watch<'a> {
         };
     }
 
+    /// Whether nobody has continued the main process since its stop was told of, as
+    /// far as can be known. What continues a group has continued it already, and a
+    /// SIGCONT of ours would discard the next SIGTSTP on its way to it.
+    pub(super) fn main_is_still_stopped(&self) -> bool {
+        !proc::is_ours() || Stat::read(self.main.pid).is_ok_and(|stat| stat.state == 'T')
+    }
+
     /// Lets a stopped main process go on. Where it shares the embedding
     /// program's process group, whoever continued that has done so already and
     /// it may have stopped anew; where it has made a group of its own (an
     /// interactive shell), nobody else does.
     pub(super) fn continue_main(&self) {
         use nix::unistd::{Pid, getpgid};
-        // A thread is not told of stops.
-        let may_be_stopped = self.reaped.main_is_stopped || self.family == Family::OfMain;
-        if !may_be_stopped || self.reaped.main.is_some() {
+        if self.reaped.main.is_some() {
             return;
         }
         let main = Pid::from_raw(self.main.pid);

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use memcap_linux::proc;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 
@@ -11,6 +12,7 @@ use super::watch::Watch;
 use super::{Keeper, rest, timespec};
 use crate::Moment;
 use crate::governor::Input;
+use crate::keeper::job_control::{Act, Event};
 use crate::keeper::seat::Seat;
 use crate::keeper::tree::{self, Turn};
 use crate::wire::{FromKeeper, ToKeeper};
@@ -90,16 +92,7 @@ impl Keeper {
         }
         if woken.children {
             self.role.acknowledge();
-            tree::reap(watch.family, watch.main, &mut watch.reaped);
-            for turn in std::mem::take(&mut watch.reaped.turns) {
-                if watch.spec.mirrors_stops {
-                    self.mirror(turn);
-                }
-                inputs.push(match turn {
-                    Turn::Stopped(_) => Input::MainStopped,
-                    Turn::Continued => Input::MainContinued,
-                });
-            }
+            self.take_turns(watch, inputs);
             if watch.reaped.main.is_some() || watch.reaped.childless {
                 inputs.push(Input::MainEnded);
             }
@@ -111,13 +104,16 @@ impl Keeper {
             self.inbox.fill(&self.stream)?;
             while let Some(message) = self.inbox.take()? {
                 match message {
-                    ToKeeper::Signal(nix::libc::SIGCONT) => watch.continue_main(),
-                    ToKeeper::JobControl { seen, .. } if self.host_stopped_at > Some(seen) => {}
-                    ToKeeper::JobControl {
-                        signal: nix::libc::SIGCONT,
-                        ..
-                    } => watch.continue_main(),
-                    ToKeeper::JobControl { signal, .. } => watch.signal_main(signal),
+                    ToKeeper::Signal(nix::libc::SIGCONT) => {
+                        let seen = Moment::now();
+                        self.request(watch, Event::ContinueAsked { seen }, inputs);
+                    }
+                    ToKeeper::ContinueAsked { seen } => {
+                        self.request(watch, Event::ContinueAsked { seen }, inputs);
+                    }
+                    ToKeeper::StopAsked { went_on } => {
+                        self.request(watch, Event::StopAsked { went_on }, inputs);
+                    }
                     ToKeeper::Signal(signal) => watch.signal_main(signal),
                     ToKeeper::Stop => inputs.push(Input::StopAsked),
                     ToKeeper::Kill => inputs.push(Input::KillAsked),
@@ -157,21 +153,64 @@ impl Keeper {
         Ok(())
     }
 
-    /// Stops the embedding program when the job stops, so that the shell that
-    /// waits for it takes the terminal back; continues it with the job.
-    pub(super) fn mirror(&mut self, turn: Turn) {
-        let Some(host) = &self.host else { return };
-        let signal = match turn {
-            // What the shell is told of: a background job wants the terminal.
-            Turn::Stopped(signal @ (Signal::SIGTTIN | Signal::SIGTTOU)) => signal,
-            // The others may be caught, as SIGTSTP is in order to be passed on.
-            Turn::Stopped(_) => Signal::SIGSTOP,
-            Turn::Continued => Signal::SIGCONT,
-        };
-        // Gone is noticed by the poll.
-        let _ = host.send(signal as i32);
-        if let Turn::Stopped(_) = turn {
-            self.host_stopped_at = Some(Moment::now());
+    /// Takes note of what has become of the main process.
+    fn take_turns(&self, watch: &mut Watch<'_>, inputs: &mut Vec<Input>) {
+        tree::reap(watch.family, watch.main, &mut watch.reaped);
+        for turn in std::mem::take(&mut watch.reaped.turns) {
+            let (event, input) = match turn {
+                Turn::Stopped(signal) => (Event::MainStopped(signal), Input::MainStopped),
+                Turn::Continued => (Event::MainContinued, Input::MainContinued),
+            };
+            self.control(watch, event);
+            inputs.push(input);
         }
+    }
+
+    /// A request of the front's, held against what the main process does by now.
+    /// (Should it end meanwhile, the loop is woken by that all the same.)
+    fn request(&self, watch: &mut Watch<'_>, event: Event, inputs: &mut Vec<Input>) {
+        self.take_turns(watch, inputs);
+        self.control(watch, event);
+    }
+
+    /// Does what a step of job control asks for.
+    fn control(&self, watch: &mut Watch<'_>, event: Event) {
+        match watch.job_control.on(event) {
+            Act::Nothing => {}
+            Act::StopMain => watch.signal_main(Signal::SIGTSTP as i32),
+            Act::ContinueMain => {
+                if watch.main_is_still_stopped() {
+                    watch.continue_main();
+                }
+            }
+            Act::TakeBack => watch.continue_main(),
+            Act::StopFront(signal) => {
+                let at = Moment::now();
+                if self.signal_front(watch, signal) {
+                    watch.job_control.on(Event::FrontStopped { at });
+                }
+            }
+            Act::ContinueFront => {
+                if self.front_is_to_be_continued(watch) {
+                    self.signal_front(watch, Signal::SIGCONT);
+                }
+            }
+        }
+    }
+
+    /// Who continues a group has continued the front too, and a SIGCONT that comes
+    /// after would discard a SIGTSTP on its way to it.
+    fn front_is_to_be_continued(&self, watch: &Watch<'_>) -> bool {
+        let front = watch.spec.host.filter(|_| proc::is_ours());
+        front.is_none_or(|front| proc::is_stopped_or_about_to(front.pid).unwrap_or(true))
+    }
+
+    /// Stops the embedding program when the job stops, so that the shell that
+    /// waits for it takes the terminal back; continues it with the job. Whether
+    /// there is one that wants it.
+    fn signal_front(&self, watch: &Watch<'_>, signal: Signal) -> bool {
+        let host = self.host.as_ref().filter(|_| watch.spec.mirrors_stops);
+        // Gone is noticed by the poll.
+        host.is_some_and(|host| host.send(signal as i32).is_ok())
     }
 }
