@@ -9,8 +9,9 @@ use std::num::NonZeroU32;
 use memcap_linux::ByteSize;
 use serde::Serialize;
 
-use crate::estimate::{MemoryModel, PER_LETTER_PAGE, PLANNED_SHARE, page_cost};
+use crate::estimate::MemoryModel;
 use crate::install::PageSize;
+use crate::page_count::Pages;
 use crate::pages::PageSet;
 use crate::recovery::Effort;
 
@@ -62,14 +63,16 @@ pub struct Cutting<'a> {
     pub model: &'a MemoryModel,
     /// What it may take.
     pub limit: ByteSize,
-    /// Sizes of pages, counted from 0.
-    pub page_size: &'a dyn Fn(u32) -> PageSize,
+    /// How large the pages are.
+    pub sizes: &'a Pages,
 }
 
 impl Cutting<'_> {
     /// A chunk of these pages.
     pub fn chunk(&self, pages: PageSet) -> Chunk {
-        let estimate = self.model.run(&pages, Effort::Usual, self.page_size);
+        let estimate = self
+            .model
+            .run(&pages, Effort::Usual, |page| self.sizes.size(page));
         Chunk { pages, estimate }
     }
 
@@ -97,18 +100,20 @@ impl Cutting<'_> {
     fn fit(&self, pages: &PageSet) -> Vec<PageSet> {
         let costs: Vec<(u32, u64)> = pages
             .iter()
-            .map(|page| (page, page_cost((self.page_size)(page)).bytes()))
+            .map(|page| {
+                let cost = self.model.page_cost(self.sizes.size(page), Effort::Usual);
+                (page, cost.bytes())
+            })
             .collect();
-        let room = self.limit.percent(PLANNED_SHARE);
+        let room = self.limit.percent(self.model.planned_share());
         let room = room.saturating_sub(self.model.fixed(pages.len(), Effort::Usual));
         // Where the estimate leaves no room for a single page it is no guide;
         // a usual chunk shows how far it is off.
-        let room = if room < PER_LETTER_PAGE {
-            usual_chunk()
-        } else {
-            room
-        }
-        .bytes();
+        let letter = self.model.page_cost(PageSize::LETTER, Effort::Usual);
+        let room = match room < letter {
+            true => letter.bytes().saturating_mul(FEW_PAGES),
+            false => room.bytes(),
+        };
         let fewest = fill(&costs, room).len();
         let (mut low, mut high) = (0, room);
         while low < high {
@@ -123,11 +128,9 @@ impl Cutting<'_> {
     }
 }
 
-/// What ten letter pages add to a run: the least that marker's heuristics work
-/// well with.
-fn usual_chunk() -> ByteSize {
-    ByteSize::from_bytes(PER_LETTER_PAGE.bytes().saturating_mul(10))
-}
+/// Fewer pages than this leave marker little to tell headings and repeated
+/// headers by.
+pub const FEW_PAGES: u64 = 10;
 
 /// Fills chunks one after the other up to `room`; a page that needs more
 /// stands alone.
@@ -182,30 +185,46 @@ fn open_stretches(selected: &PageSet, done: &[PageSet]) -> Vec<PageSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::BASELINE;
+    use crate::estimate::Conditions;
+    use crate::version::Version;
     use crate::weights::Weights;
     use proptest::prelude::*;
+
+    fn model() -> MemoryModel {
+        let weights = Weights::Measured {
+            bytes: ByteSize::from_mib(40),
+        };
+        let conditions = Conditions {
+            layout_batch: 6,
+            ..Conditions::least(Version::new(1, 10, 2), weights)
+        };
+        MemoryModel::new(conditions, &[])
+    }
+
+    /// A document of 80 pages of these sizes.
+    fn pages_of(size: impl Fn(u32) -> PageSize) -> Pages {
+        Pages {
+            count: 80,
+            sizes: (0..80).map(size).collect(),
+            warning: None,
+        }
+    }
 
     fn cut_with(
         chunking: Chunking,
         limit_mib: u64,
-        page_size: &dyn Fn(u32) -> PageSize,
+        page_size: impl Fn(u32) -> PageSize,
         selected: &PageSet,
         done: &[PageSet],
     ) -> Vec<String> {
-        let model = MemoryModel {
-            baseline: BASELINE,
-            weights: Weights::Measured {
-                bytes: ByteSize::from_mib(40),
-            },
-            layout_batch: 6,
-        };
+        let model = model();
         let limit = ByteSize::from_mib(limit_mib);
+        let pages = pages_of(page_size);
         let cutting = Cutting {
             chunking,
             model: &model,
             limit,
-            page_size,
+            sizes: &pages,
         };
         cutting
             .cut(selected, done)
@@ -218,7 +237,7 @@ mod tests {
         cut_with(
             chunking,
             limit_mib,
-            &|_| PageSize::LETTER,
+            |_| PageSize::LETTER,
             &PageSet::all(pages),
             &[],
         )
@@ -229,7 +248,7 @@ mod tests {
         assert_eq!(cut(Chunking::Fit, 8192, 100), ["1-100"]);
         assert_eq!(cut(Chunking::Fit, 2048, 26), ["1-13", "14-26"]);
         assert_eq!(cut(Chunking::Fit, 2048, 50), ["1-17", "18-34", "35-50"]);
-        assert_eq!(cut(Chunking::Fit, 1380, 3), ["1-2", "3"]);
+        assert_eq!(cut(Chunking::Fit, 1350, 3), ["1-2", "3"]);
         // Where the estimate leaves no room at all, it is not believed.
         assert_eq!(cut(Chunking::Fit, 1024, 20), ["1-10", "11-20"]);
     }
@@ -260,7 +279,7 @@ mod tests {
             }
         };
         let pages = PageSet::all(6);
-        let cut = cut_with(Chunking::Fit, 1700, &sizes, &pages, &[]);
+        let cut = cut_with(Chunking::Fit, 1700, sizes, &pages, &[]);
         assert_eq!(cut, ["1-2", "3", "4-6"]);
     }
 
@@ -270,7 +289,7 @@ mod tests {
         let letter = |_| PageSize::LETTER;
         let cut = |selected: &str, done: &[&str]| {
             let done: Vec<_> = done.iter().map(|text| pages(text)).collect();
-            cut_with(Chunking::Whole, 8192, &letter, &pages(selected), &done)
+            cut_with(Chunking::Whole, 8192, letter, &pages(selected), &done)
         };
         assert_eq!(cut("1-30", &["11-20"]), ["1-10", "21-30"]);
         assert_eq!(cut("1-30", &["1-10", "11-20"]), ["21-30"]);
@@ -287,20 +306,18 @@ mod tests {
         ) {
             let selected = PageSet::from_pages(pages.iter().copied());
             let sizes = move |page: u32| PageSize(side, 100 + 40 * (page % 60));
-            let model = MemoryModel {
-                baseline: BASELINE,
-                weights: Weights::Measured { bytes: ByteSize::ZERO },
-                layout_batch: 6,
-            };
+            let model = model();
             let limit = ByteSize::from_mib(limit);
-            let cutting = Cutting { chunking: Chunking::Fit, model: &model, limit, page_size: &sizes };
+            let cutting = Cutting { chunking: Chunking::Fit, model: &model, limit, sizes: &pages_of(sizes) };
             let chunks = cutting.cut(&selected, &[]);
             let all: Vec<u32> = chunks.iter().flat_map(|chunk| chunk.pages.iter()).collect();
             prop_assert_eq!(all, pages.into_iter().collect::<Vec<_>>());
             for chunk in chunks {
-                let fits = chunk.estimate <= limit.percent(PLANNED_SHARE);
-                let room = limit.percent(PLANNED_SHARE).saturating_sub(model.fixed(6, Effort::Usual));
-                let hopeless = room < PER_LETTER_PAGE;
+                let room = limit.percent(model.planned_share());
+                // Parts are rounded to bytes before they are added.
+                let fits = chunk.estimate.bytes() <= room.bytes() + 100;
+                let room = room.saturating_sub(model.fixed(6, Effort::Usual));
+                let hopeless = room < model.page_cost(PageSize::LETTER, Effort::Usual);
                 prop_assert!(fits || chunk.pages.len() == 1 || hopeless);
             }
         }

@@ -1,12 +1,12 @@
 //! The device that PyTorch will compute on, told without starting PyTorch
 //! (which takes seconds and half a gigabyte).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::environment::World;
 
 /// Where the models run. Marker's batch sizes depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Device {
     /// The processor.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use memcap_linux::ByteSize;
 
+use crate::chunks::Chunk;
 use crate::merge::Merged;
 use crate::pages::PageSet;
 use crate::recovery::{Action, Effort};
@@ -29,6 +30,11 @@ pub enum Event<'a> {
         effort: Effort,
         /// What the run is estimated to take.
         estimate: ByteSize,
+    },
+    /// What earlier chunks took has shown that the rest is to be cut otherwise.
+    Recut {
+        /// The chunks that are left.
+        chunks: &'a [Chunk],
     },
     /// What the running chunk holds.
     Usage(Usage),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::FileRecord;
 use crate::pages::PageSet;
-use crate::recovery::Effort;
+use crate::recovery::{Action, Effort};
 use crate::text::path_text;
 
 /// One line.
@@ -69,6 +69,12 @@ pub enum Record {
         /// What the attempt was allowed to cost.
         #[serde(default)]
         effort: Effort,
+        /// Whether it was a second attempt after a crash, or part of one.
+        #[serde(default)]
+        retried: bool,
+        /// What was to follow.
+        #[serde(default)]
+        then: Option<Action>,
     },
     /// Nothing more will be tried for these pages in this run.
     GaveUp {
@@ -191,109 +197,6 @@ fn parse(content: &[u8]) -> (Vec<Record>, u64) {
     (records, whole)
 }
 
-/// What a journal amounts to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Chunks whose results are there, by the journal.
-    pub done: Vec<DoneChunk>,
-    /// Attempts that ran out of memory.
-    pub too_large: Vec<TooLarge>,
-    /// The last result that was put in place, with the pages missing in it.
-    pub published: Option<(Vec<FileRecord>, PageSet)>,
-}
-
-/// An attempt that ran out of memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TooLarge {
-    /// Its pages.
-    pub pages: PageSet,
-    /// What it was allowed to cost.
-    pub effort: Effort,
-    /// The limit that it had.
-    pub limit: ByteSize,
-}
-
-/// A chunk that was converted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DoneChunk {
-    /// Its pages.
-    pub pages: PageSet,
-    /// Its files, below its folder.
-    pub files: Vec<FileRecord>,
-    /// What it was allowed to cost.
-    pub effort: Effort,
-    /// Its peak, where measured.
-    pub peak: Option<ByteSize>,
-}
-
-impl Progress {
-    /// Replays a journal.
-    pub fn of(records: &[Record]) -> Progress {
-        let mut progress = Progress::default();
-        let mut publishing: &[FileRecord] = &[];
-        for record in records {
-            match record {
-                Record::Opened { .. } | Record::Started { .. } | Record::GaveUp { .. } => {}
-                Record::Done {
-                    pages,
-                    files,
-                    effort,
-                    peak_bytes,
-                    ..
-                } => {
-                    progress.forget(pages);
-                    progress.done.push(DoneChunk {
-                        pages: pages.clone(),
-                        files: files.clone(),
-                        effort: *effort,
-                        peak: *peak_bytes,
-                    });
-                }
-                Record::Failed {
-                    pages,
-                    memory,
-                    limit_bytes,
-                    effort,
-                    ..
-                } => {
-                    if *memory {
-                        progress.too_large.push(TooLarge {
-                            pages: pages.clone(),
-                            effort: *effort,
-                            limit: *limit_bytes,
-                        });
-                    }
-                }
-                Record::Discarded { pages } => progress.forget(pages),
-                Record::Publishing { files, .. } => publishing = files,
-                Record::Published { missing } => {
-                    progress.published = Some((publishing.to_vec(), missing.clone()));
-                }
-            }
-        }
-        progress
-    }
-
-    /// Whether a whole result is in `folder` as it was put there.
-    pub fn is_published(&self, folder: &Path) -> bool {
-        self.published.as_ref().is_some_and(|(files, missing)| {
-            missing.is_empty() && files.iter().all(|file| file.matches(folder))
-        })
-    }
-
-    /// Whether these pages, in one run of this effort under `limit`, are known
-    /// to be too many.
-    pub fn is_too_large(&self, pages: &PageSet, effort: Effort, limit: ByteSize) -> bool {
-        self.too_large.iter().any(|failed| {
-            failed.limit >= limit && effort <= failed.effort && pages.contains_all(&failed.pages)
-        })
-    }
-
-    fn forget(&mut self, pages: &PageSet) {
-        self.done.retain(|chunk| chunk.pages != *pages);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,55 +233,5 @@ mod tests {
             assert_eq!(read(&path).unwrap().len(), before + 1);
             assert_eq!(read(&path).unwrap().last(), Some(&done(3)));
         }
-    }
-
-    #[test]
-    fn replaying_keeps_what_still_counts() {
-        let failed = |pages, memory, mib| Record::Failed {
-            pages: PageSet::all(pages),
-            ending: "memory-limit".into(),
-            memory,
-            limit_bytes: ByteSize::from_mib(mib),
-            effort: Effort::SmallBatches,
-        };
-        let discarded = Record::Discarded {
-            pages: PageSet::all(1),
-        };
-        let records = [
-            done(1),
-            done(2),
-            failed(5, true, 2000),
-            failed(7, false, 2000),
-            discarded,
-        ];
-        let progress = Progress::of(&records);
-        assert_eq!(progress.done.len(), 1);
-        let at = |effort, pages, mib| {
-            progress.is_too_large(&PageSet::all(pages), effort, ByteSize::from_mib(mib))
-        };
-        let too_large = |pages, mib| at(Effort::SmallBatches, pages, mib);
-        assert!(too_large(5, 2000) && too_large(9, 1000));
-        assert!(!too_large(4, 2000) && !too_large(5, 2001));
-        // What costs more fails too; what costs less may not.
-        assert!(at(Effort::Usual, 5, 2000) && !at(Effort::LowResolution, 5, 2000));
-        assert_eq!(progress.published, None);
-    }
-
-    #[test]
-    fn a_result_counts_as_published_when_it_is_in_place() {
-        let folder = || "book".to_owned();
-        let publishing = Record::Publishing {
-            folder: folder(),
-            files: Vec::new(),
-        };
-        assert_eq!(
-            Progress::of(std::slice::from_ref(&publishing)).published,
-            None
-        );
-        let published = Record::Published {
-            missing: PageSet::default(),
-        };
-        let progress = Progress::of(&[publishing, published]);
-        assert_eq!(progress.published, Some((Vec::new(), PageSet::default())));
     }
 }

@@ -183,6 +183,12 @@ impl PageSet {
         other.iter().all(|page| self.contains(page))
     }
 
+    /// The pages that are not in `other`.
+    pub fn without(&self, other: &PageSet) -> PageSet {
+        let kept = self.iter().filter(|page| !other.contains(*page));
+        PageSet(kept.collect())
+    }
+
     /// The lower and the upper half, the lower one larger by one where the
     /// number is odd; `None` for fewer than two pages.
     pub fn halves(&self) -> Option<(PageSet, PageSet)> {

@@ -3,27 +3,31 @@
 //! marker and the document.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
 use serde::Serialize;
 
-use crate::chunks::{Chunk, Chunking, Cutting};
+use crate::chunks::{Chunk, Chunking, Cutting, FEW_PAGES};
 use crate::command::main_files;
+use crate::conversion::attempt::{Attempt, Pending};
 use crate::device::{self, DeviceFinding};
 use crate::document::{Document, DocumentError};
 use crate::drive::Drive;
 use crate::environment::World;
-use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
+use crate::estimate::{Conditions, MemoryModel, is_measured};
+use crate::fitting::{self, Choice, Fit, Wanted};
 use crate::format::OutputFormat;
 use crate::install::{self, InstallError, Installation, PdfFacts};
-use crate::journal::Progress;
 use crate::key::Identity;
 use crate::kind::DocumentKind;
+use crate::learned::{Lessons, Store, Subject};
 use crate::marker_args::{MarkerArgError, check_marker_args};
 use crate::page_count::Pages;
 use crate::pages::{PageSelection, PageSet, PagesError};
+use crate::progress::Progress;
 use crate::publish::{Place, PublishError};
 use crate::recovery::Effort;
 use crate::runner::Runner;
@@ -52,9 +56,12 @@ pub struct Request {
     pub chunking: Chunking,
     /// Settings for marker.
     pub tuning: TuningRequest,
-    /// What marker takes without weights and pages; `None` for
-    /// [`BASELINE`].
+    /// What marker takes without weights and pages; `None` for what is known
+    /// of the version, or was learned on this machine.
     pub baseline: Option<ByteSize>,
+    /// Processors of the machine, which decide how much is done at once;
+    /// `None` where that is not known.
+    pub processors: Option<NonZeroUsize>,
     /// How long a chunk may take; `None` is without end.
     pub chunk_time: Option<Duration>,
     /// How marker is run for the chunks.
@@ -78,6 +85,7 @@ impl Request {
             chunking: Chunking::Fit,
             tuning: TuningRequest::default(),
             baseline: None,
+            processors: None,
             chunk_time: None,
             drive: Drive::default(),
             force: false,
@@ -119,6 +127,11 @@ pub struct Plan {
     pub marker_options: Vec<String>,
     /// How marker is run for the chunks.
     pub drive: Drive,
+    /// What memcap has chosen to stay under the limit, and why.
+    pub chosen: Vec<Choice>,
+    /// Chunks, or documents like this one, that could run at once within the
+    /// limit.
+    pub jobs: NonZeroUsize,
     /// What is still to be converted.
     pub chunks: Vec<Chunk>,
     /// Pages that an earlier run has converted.
@@ -133,6 +146,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     #[serde(skip)]
     pub(crate) source: Document,
+    #[serde(skip)]
+    pub(crate) lessons: Lessons,
     #[serde(skip)]
     pub(crate) sizes: Pages,
     #[serde(skip)]
@@ -280,16 +295,56 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         is_pdf: source.kind == DocumentKind::Pdf,
         world,
     };
-    let mut settings = tuning::tune(&request.tuning, &target);
-    let marker_args = settings
-        .take_by_hand(&request.marker_args, marker.version)
-        .map_err(MarkerArgError::from)?;
-    let memory_model = MemoryModel {
-        baseline: request.baseline.unwrap_or(BASELINE),
-        weights: weights::find(world),
-        layout_batch: settings.layout_batch(),
+    let tune = |tuning: &TuningRequest| {
+        let mut settings = tuning::tune(tuning, &target);
+        let rest = settings.take_by_hand(&request.marker_args, marker.version);
+        rest.map(|marker_args| (settings, marker_args))
+            .map_err(MarkerArgError::from)
     };
-    check_limit(request, &marker, &memory_model, &pages, &sizes)?;
+    let (settings, marker_args) = tune(&request.tuning)?;
+    let weights = weights::find(world);
+    let subject = Subject {
+        marker: marker.version.to_string(),
+        device: device.device,
+        weights: weights.bytes(),
+        accounting: runner.accounting(),
+        drive: request.drive,
+        settings: settings.deciding_memory(&marker_args),
+    };
+    let (lessons, unlearned) = Lessons::recall(Store::of(world), subject);
+    let wanted = Wanted {
+        pages: &pages,
+        sizes: &sizes,
+        limit: request.memory,
+        chunking: match choice {
+            PageChoice::FromTheFirst => Chunking::Whole,
+            PageChoice::Any | PageChoice::Contiguous => request.chunking.for_file(source.bytes),
+        },
+        processors: request.processors,
+    };
+    let Fit {
+        tuning,
+        model: memory_model,
+        jobs,
+        choices: chosen,
+    } = fitting::fit(&request.tuning, &wanted, |tuning| {
+        let (settings, _) = tune(tuning)?;
+        let accounting = runner.accounting();
+        let conditions = Conditions {
+            baseline: request.baseline,
+            ..Conditions::of(&settings, marker.version, weights.clone(), accounting)
+        };
+        Ok::<_, MarkerArgError>(MemoryModel::new(conditions, lessons.samples()))
+    })?;
+    let (settings, marker_args) = tune(&tuning)?;
+    if request.memory < memory_model.floor() {
+        return Err(PlanError::LimitTooSmall {
+            limit: request.memory,
+            version: marker.version,
+            needed: wanted.needed_for_one(&memory_model),
+        });
+    }
+    let chunking = wanted.chunking;
     let mut deciding = marker_args.clone();
     deciding.extend(settings.deciding().map(OsString::from));
     let identity = Identity {
@@ -321,10 +376,10 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         result: output.join(&source.stem),
         work_folder: WorkFolder::place(&output, &key),
         warnings: Vec::new(),
-        chunking: match choice {
-            PageChoice::FromTheFirst => Chunking::Whole,
-            PageChoice::Any | PageChoice::Contiguous => request.chunking.for_file(source.bytes),
-        },
+        jobs,
+        chosen,
+        chunking,
+        lessons,
         source,
         sizes,
         key,
@@ -338,8 +393,9 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     plan.place().check(&plan.published_names())?;
     let progress = WorkFolder::peek(&plan.output, &plan.key, &plan.result);
     plan.done = pages_of(&progress);
-    plan.chunks = plan.remaining(&progress);
+    plan.chunks = plan.to_come(&progress);
     plan.warnings = warnings(&plan);
+    plan.warnings.extend(unlearned);
     Ok(plan)
 }
 
@@ -377,28 +433,13 @@ impl Plan {
         self.document_kind == DocumentKind::Pdf
     }
 
-    /// The chunks that `progress` leaves to do. Page sets that are known to
+    /// The chunks that `progress` leaves and that were not tried. Page sets that
+    /// are known to
     /// run out of memory are halved beforehand.
     pub(crate) fn remaining(&self, progress: &Progress) -> Vec<Chunk> {
-        let page_size = |page| self.sizes.size(page);
-        let cutting = Cutting {
-            chunking: self.chunking,
-            model: &self.memory_model,
-            limit: self.limit,
-            page_size: &page_size,
-        };
-        let done: Vec<PageSet> = progress
-            .done
-            .iter()
-            .map(|chunk| chunk.pages.clone())
-            .collect();
+        let others = progress.settled(self.limit);
         let choice = self.marker.version.capabilities().pages;
-        let mut open: Vec<Chunk> = cutting
-            .cut(&self.pages, &done)
-            .iter()
-            .flat_map(|chunk| choice.parts(&chunk.pages))
-            .map(|pages| cutting.chunk(pages))
-            .collect();
+        let mut open = self.cut(&self.memory_model, &others);
         open.reverse();
         let mut chunks = Vec::new();
         while let Some(chunk) = open.pop() {
@@ -406,7 +447,8 @@ impl Plan {
                 Some((low, high))
                     if progress.is_too_large(&chunk.pages, Effort::Usual, self.limit) =>
                 {
-                    open.extend([cutting.chunk(high), cutting.chunk(low)]);
+                    let chunk = |pages| self.cutting(&self.memory_model).chunk(pages);
+                    open.extend([chunk(high), chunk(low)]);
                 }
                 _ => chunks.push(chunk),
             }
@@ -414,15 +456,68 @@ impl Plan {
         chunks
     }
 
-    /// The estimated peak of a run over these pages.
-    pub fn estimate(&self, pages: &PageSet, effort: Effort) -> ByteSize {
-        self.memory_model
-            .run(pages, effort, |page| self.sizes.size(page))
+    /// All that is to be tried, in its order: what follows failures of an earlier
+    /// run comes before the chunks that were not tried, or behind them.
+    fn to_come(&self, progress: &Progress) -> Vec<Chunk> {
+        let pending = progress.pending(self.limit);
+        let of = |pending: &Pending| {
+            let Attempt { pages, effort, .. } = &pending.attempt;
+            Chunk {
+                pages: pages.clone(),
+                estimate: self.estimate(&self.memory_model, pages, *effort),
+            }
+        };
+        let now = pending.iter().filter(|pending| !pending.last).map(of);
+        let last = pending.iter().filter(|pending| pending.last).map(of);
+        now.chain(self.remaining(progress)).chain(last).collect()
+    }
+
+    /// Chunks of all pages but those of `others`, across which none reaches.
+    pub(crate) fn cut(&self, model: &MemoryModel, others: &[PageSet]) -> Vec<Chunk> {
+        let cutting = self.cutting(model);
+        let choice = self.marker.version.capabilities().pages;
+        cutting
+            .cut(&self.pages, others)
+            .iter()
+            .flat_map(|chunk| choice.parts(&chunk.pages))
+            .map(|pages| cutting.chunk(pages))
+            .collect()
+    }
+
+    fn cutting<'a>(&'a self, model: &'a MemoryModel) -> Cutting<'a> {
+        Cutting {
+            chunking: self.chunking,
+            model,
+            limit: self.limit,
+            sizes: &self.sizes,
+        }
+    }
+
+    /// The peak of a run over these pages, as `model` has it.
+    pub(crate) fn estimate(
+        &self,
+        model: &MemoryModel,
+        pages: &PageSet,
+        effort: Effort,
+    ) -> ByteSize {
+        model.run(pages, effort, |page| self.sizes.size(page))
     }
 
     /// The settings for an attempt of this effort.
     pub fn settings_at(&self, effort: Effort) -> Tuning {
         self.settings.at(effort)
+    }
+
+    /// The smallest limit that leaves room for each page by itself.
+    fn needed_for_one(&self) -> ByteSize {
+        let wanted = Wanted {
+            pages: &self.pages,
+            sizes: &self.sizes,
+            limit: self.limit,
+            chunking: self.chunking,
+            processors: None,
+        };
+        wanted.needed_for_one(&self.memory_model)
     }
 
     /// Where the result goes.
@@ -443,44 +538,6 @@ impl Plan {
 fn pages_of(progress: &Progress) -> PageSet {
     PageSet::from_pages(progress.done.iter().flat_map(|chunk| chunk.pages.iter()))
 }
-
-/// A limit under which not even an empty page can be converted is refused; one
-/// that is merely below the estimate is tried.
-fn check_limit(
-    request: &Request,
-    marker: &Installation,
-    model: &MemoryModel,
-    pages: &PageSet,
-    sizes: &Pages,
-) -> Result<(), PlanError> {
-    let floor = FLOOR.min(request.baseline.unwrap_or(FLOOR));
-    if request.memory >= floor {
-        return Ok(());
-    }
-    let needed = needed_for_one(model, pages, sizes);
-    Err(PlanError::LimitTooSmall {
-        limit: request.memory,
-        version: marker.version,
-        needed,
-    })
-}
-
-/// The smallest limit that leaves room for each page by itself.
-fn needed_for_one(model: &MemoryModel, pages: &PageSet, sizes: &Pages) -> ByteSize {
-    let largest = pages
-        .iter()
-        .map(|page| {
-            let page = PageSet::from_pages([page]);
-            model.run(&page, Effort::Usual, |page| sizes.size(page))
-        })
-        .max()
-        .unwrap_or_default();
-    ByteSize::from_mib(largest.mib().saturating_mul(100) / u64::from(PLANNED_SHARE) + 1).max(FLOOR)
-}
-
-/// Fewer pages than this leave marker little to tell headings and repeated
-/// headers by.
-const FEW_PAGES: usize = 10;
 
 /// Without page ranges there are no chunks: memory is all or nothing.
 fn whole_warning(version: Version) -> Option<String> {
@@ -536,12 +593,20 @@ fn warnings(plan: &Plan) -> Vec<String> {
     warnings.extend(whole_warning(plan.marker.version));
     warnings.extend(container_warning(plan));
     warnings.extend(kind_warning(plan.document_kind));
+    let taught = plan.memory_model.samples() > 0;
+    if !is_measured(plan.marker.version) && !taught {
+        warnings.push(format!(
+            "the memory of marker {} was not measured; its first chunks show how far off the \
+             estimate is",
+            plan.marker.version
+        ));
+    }
     if let Weights::Assumed { bytes } = plan.memory_model.weights {
         warnings.push(format!(
             "no model checkpoint was found on disk; {bytes} are assumed for the weights"
         ));
     }
-    let needed = needed_for_one(&plan.memory_model, &plan.pages, &plan.sizes);
+    let needed = plan.needed_for_one();
     let largest = plan.chunks.iter().max_by_key(|chunk| chunk.estimate);
     match largest {
         Some(chunk) if chunk.estimate > plan.limit && needed > plan.limit => {
@@ -562,7 +627,7 @@ fn warnings(plan: &Plan) -> Vec<String> {
         && plan
             .chunks
             .iter()
-            .any(|chunk| chunk.pages.len() < FEW_PAGES)
+            .any(|chunk| (chunk.pages.len() as u64) < FEW_PAGES)
     {
         warnings.push(format!(
             "some chunks have fewer than {FEW_PAGES} pages: marker has little to tell headings and \

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::device::{self, DeviceFinding};
 use crate::environment::World;
-use crate::estimate::{BASELINE, MemoryModel};
+use crate::estimate::{Conditions, MemoryModel};
 use crate::install::{self, InstallError, Installation, PageSize};
 use crate::pages::PageSet;
 use crate::recovery::Effort;
@@ -35,11 +35,11 @@ pub struct Readiness {
 pub fn readiness(world: &World, runner: &mut dyn Runner) -> Result<Readiness, InstallError> {
     let (marker, _) = install::find(None, None, world, runner)?;
     let weights = weights::find(world);
-    let model = MemoryModel {
-        baseline: BASELINE,
-        weights: weights.clone(),
-        layout_batch: 1,
+    let conditions = Conditions {
+        accounting: runner.accounting(),
+        ..Conditions::least(marker.version, weights.clone())
     };
+    let model = MemoryModel::new(conditions, &[]);
     Ok(Readiness {
         device: device::find(world, marker.torch.as_deref()),
         marker,

@@ -142,7 +142,8 @@ impl fmt::Display for Effort {
 }
 
 /// What to do after a failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// The same pages once more.
     Retry,
@@ -164,8 +165,8 @@ pub struct Recovery {
     /// How pages may be divided.
     choice: PageChoice,
     converted: bool,
-    /// Page sets that ran out of memory, with their estimates.
-    out_of_memory: Vec<(PageSet, ByteSize)>,
+    /// Page sets that ran out of memory, and what that was allowed to cost.
+    out_of_memory: Vec<(PageSet, Effort)>,
     /// Single pages that ran out of memory.
     too_large: Vec<PageSet>,
     /// Chunks that crashed for good, with their last words.
@@ -186,18 +187,24 @@ impl Recovery {
         self.converted = true;
     }
 
-    /// Remembers that these pages, estimated to take so much, ran out of memory
-    /// under this limit.
-    pub fn note_out_of_memory(&mut self, pages: &PageSet, estimate: ByteSize) {
-        self.out_of_memory.push((pages.clone(), estimate));
+    /// Remembers that these pages ran out of memory under this limit.
+    pub fn note_out_of_memory(&mut self, pages: &PageSet, effort: Effort) {
+        self.out_of_memory.push((pages.clone(), effort));
     }
 
-    /// Whether a chunk with this estimate must be expected to run out of memory.
-    pub fn expects_failure(&self, estimate: ByteSize) -> bool {
+    /// Whether an attempt must be expected to run out of memory, by what is
+    /// estimated for it and for those that did.
+    pub fn expects_failure(
+        &self,
+        pages: &PageSet,
+        effort: Effort,
+        estimate: impl Fn(&PageSet, Effort) -> ByteSize,
+    ) -> bool {
+        let expected = estimate(pages, effort);
         let alike: Vec<_> = self
             .out_of_memory
             .iter()
-            .filter(|(_, failed)| *failed <= estimate)
+            .filter(|(pages, effort)| estimate(pages, *effort) <= expected)
             .collect();
         alike.iter().any(|(pages, _)| {
             alike
@@ -348,13 +355,17 @@ mod tests {
     #[test]
     fn two_chunks_that_did_not_fit_tell_of_the_others() {
         let mut recovery = Recovery::default();
-        let mib = ByteSize::from_mib;
-        recovery.note_out_of_memory(&pages(0, 9), mib(900));
-        recovery.note_out_of_memory(&pages(0, 4), mib(700));
-        assert!(!recovery.expects_failure(mib(900)));
-        recovery.note_out_of_memory(&pages(10, 19), mib(910));
-        assert!(!recovery.expects_failure(mib(909)));
-        assert!(recovery.expects_failure(mib(910)));
+        let mut fail = |pages: &PageSet| recovery.note_out_of_memory(pages, Effort::Usual);
+        fail(&pages(0, 9));
+        fail(&pages(0, 4));
+        let by_number = |pages: &PageSet, _| ByteSize::from_mib(100 * pages.len() as u64);
+        let expects = |recovery: &Recovery, pages: &PageSet| {
+            recovery.expects_failure(pages, Effort::Usual, by_number)
+        };
+        assert!(!expects(&recovery, &pages(30, 39)));
+        recovery.note_out_of_memory(&pages(10, 20), Effort::Usual);
+        assert!(!expects(&recovery, &pages(30, 39)));
+        assert!(expects(&recovery, &pages(30, 40)));
     }
 
     #[test]

@@ -175,6 +175,11 @@ pub trait Runner {
     fn run(&mut self, step: &Step, watch: &mut dyn FnMut(Usage))
     -> Result<StepReport, RunnerError>;
 
+    /// What the peaks of its steps will count, as far as the steps so far tell.
+    fn accounting(&self) -> Option<Accounting> {
+        None
+    }
+
     /// Starts a step that goes on for as long as it is needed and is talked to.
     /// Its standard input and output are the channel: [`Step::stdout`] is not
     /// used. [`Step::time_limit`] holds for the whole. The user's request to

@@ -37,6 +37,8 @@ pub(crate) struct SupervisedRunner {
     mechanism: MechanismChoice,
     interruption: Arc<Interruption>,
     shared: Option<(Budget, Turn)>,
+    /// What the peak of the last step counted.
+    accounting: Option<Accounting>,
 }
 
 /// One total for the runners of several documents. Copies mean the same.
@@ -72,6 +74,7 @@ impl SupervisedRunner {
             mechanism,
             interruption: Interruption::listening()?,
             shared: None,
+            accounting: None,
         })
     }
 
@@ -83,6 +86,7 @@ impl SupervisedRunner {
             mechanism: self.mechanism,
             interruption: Arc::clone(&self.interruption),
             shared: None,
+            accounting: self.accounting,
         }
     }
 
@@ -197,12 +201,17 @@ impl Runner for SupervisedRunner {
             ending(&outcome)
         };
         let wall = outcome.wall.unwrap_or_default();
+        self.accounting = Some(accounting(outcome.plan.mechanism));
         Ok(StepReport {
             ending,
             peak: outcome.peak,
-            accounting: Some(accounting(outcome.plan.mechanism)),
+            accounting: self.accounting,
             wall,
         })
+    }
+
+    fn accounting(&self) -> Option<Accounting> {
+        self.accounting
     }
 
     fn start(&mut self, step: &Step) -> Result<Box<dyn Session>, RunnerError> {

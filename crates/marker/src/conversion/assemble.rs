@@ -9,10 +9,11 @@ use super::{Conversion, ConversionError, Outcome, Status, wrap};
 use crate::command::main_files;
 use crate::events::Event;
 use crate::install::PageSize;
-use crate::journal::{DoneChunk, Record};
+use crate::journal::Record;
 use crate::manifest;
 use crate::merge::{ChunkOutput, Merged, Part, UnconvertedPage, merge};
 use crate::pages::PageSet;
+use crate::progress::DoneChunk;
 use crate::publish::folder_name;
 
 impl Conversion<'_> {

@@ -27,6 +27,34 @@ impl Attempt {
         }
     }
 
+    /// The attempts that take this one's place after it has failed.
+    pub(crate) fn followed_by(&self, action: &Action) -> Vec<Pending> {
+        let now = |attempt| Pending {
+            attempt,
+            last: false,
+        };
+        match action {
+            Action::Retry => vec![now(Attempt {
+                retried: true,
+                ..self.clone()
+            })],
+            Action::Less(effort) => vec![now(Attempt {
+                effort: *effort,
+                ..self.clone()
+            })],
+            Action::HalvesNext(low, high) => {
+                [low, high].map(|half| now(self.at(half.clone()))).into()
+            }
+            Action::HalvesLast(low, high) => [low, high]
+                .map(|half| Pending {
+                    attempt: self.at(half.clone()),
+                    last: true,
+                })
+                .into(),
+            Action::GiveUp | Action::Abort => Vec::new(),
+        }
+    }
+
     /// Another attempt, at some of the pages.
     fn at(&self, pages: PageSet) -> Attempt {
         Attempt {
@@ -36,10 +64,24 @@ impl Attempt {
     }
 }
 
-/// The attempts that are to come.
+/// An attempt that follows a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) attempt: Attempt,
+    /// Whether it comes after everything else.
+    pub(crate) last: bool,
+}
+
+/// The attempts that are to come, in three lines that are worked off one after
+/// the other.
 #[derive(Debug)]
 pub(super) struct Queue {
-    attempts: VecDeque<Attempt>,
+    /// What follows a failure, and cannot wait.
+    now: VecDeque<Attempt>,
+    /// Chunks that were not tried yet; they may be cut anew.
+    planned: VecDeque<PageSet>,
+    /// What follows a crash.
+    last: VecDeque<Attempt>,
     /// How pages may be divided.
     choice: PageChoice,
 }
@@ -48,21 +90,43 @@ impl Queue {
     /// First attempts, in this order.
     pub(super) fn of(chunks: impl IntoIterator<Item = PageSet>, choice: PageChoice) -> Queue {
         Queue {
-            attempts: chunks.into_iter().map(Attempt::first).collect(),
+            now: VecDeque::new(),
+            planned: chunks.into_iter().collect(),
+            last: VecDeque::new(),
             choice,
         }
     }
 
     /// Whether none is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.attempts.is_empty()
+        self.now.is_empty() && self.planned.is_empty() && self.last.is_empty()
+    }
+
+    /// Takes up what was to follow the failures of an earlier run.
+    pub(super) fn resume(&mut self, pending: &[Pending]) {
+        for Pending { attempt, last } in pending {
+            match last {
+                true => self.last.push_back(attempt.clone()),
+                false => self.now.push_back(attempt.clone()),
+            }
+        }
+    }
+
+    /// The chunks that were not tried yet.
+    pub(super) fn planned(&self) -> Vec<PageSet> {
+        self.planned.iter().cloned().collect()
+    }
+
+    /// Puts other chunks of the same pages in their place.
+    pub(super) fn replan(&mut self, chunks: impl IntoIterator<Item = PageSet>) {
+        self.planned = chunks.into_iter().collect();
     }
 
     /// The next attempt; while `is_hopeless` holds for it, the next step of the
     /// ladder is taken without trying. The last step is always tried.
     pub(super) fn next(&mut self, is_hopeless: impl Fn(&Attempt) -> bool) -> Option<Attempt> {
         loop {
-            let attempt = self.attempts.pop_front()?;
+            let attempt = self.pop()?;
             if !is_hopeless(&attempt) {
                 return Some(attempt);
             }
@@ -73,31 +137,28 @@ impl Queue {
         }
     }
 
+    fn pop(&mut self) -> Option<Attempt> {
+        self.now
+            .pop_front()
+            .or_else(|| self.planned.pop_front().map(Attempt::first))
+            .or_else(|| self.last.pop_front())
+    }
+
     /// Puts an attempt that was not its pages' fault before all others.
     pub(super) fn again(&mut self, attempt: Attempt) {
-        self.attempts.push_front(attempt);
+        self.now.push_front(attempt);
     }
 
     /// Puts what follows a failure into its place.
     pub(super) fn follow(&mut self, attempt: &Attempt, action: &Action) {
-        match action {
-            Action::Retry => self.attempts.push_front(Attempt {
-                retried: true,
-                ..attempt.clone()
-            }),
-            Action::Less(effort) => self.attempts.push_front(Attempt {
-                effort: *effort,
-                ..attempt.clone()
-            }),
-            Action::HalvesNext(low, high) => {
-                self.attempts.push_front(attempt.at(high.clone()));
-                self.attempts.push_front(attempt.at(low.clone()));
-            }
-            Action::HalvesLast(low, high) => {
-                self.attempts
-                    .extend([attempt.at(low.clone()), attempt.at(high.clone())]);
-            }
-            Action::GiveUp | Action::Abort => {}
+        let (last, now): (Vec<_>, Vec<_>) = attempt
+            .followed_by(action)
+            .into_iter()
+            .partition(|pending| pending.last);
+        for pending in now.into_iter().rev() {
+            self.now.push_front(pending.attempt);
         }
+        self.last
+            .extend(last.into_iter().map(|pending| pending.attempt));
     }
 }

@@ -9,9 +9,10 @@ use super::{Conversion, ConversionError, Flow, wrap};
 use crate::command::Paths;
 use crate::drive::{Assignment, Driver, Ran};
 use crate::events::Event;
-use crate::journal::{DoneChunk, Record};
+use crate::journal::Record;
 use crate::manifest;
 use crate::pages::PageSet;
+use crate::progress::DoneChunk;
 use crate::recovery::{Action, Failure, Judgement, judge};
 use crate::runner::{Runner, StepReport};
 use crate::text::last_line;
@@ -39,13 +40,14 @@ impl Conversion<'_> {
         let complete = is_complete(&output, &self.input.stem, self.plan.format, pages);
         match judge(&ran.report.ending, complete, &ran.errors) {
             Judgement::Converted => {
-                self.keep(attempt, &output, &ran.report)?;
+                self.keep(attempt.clone(), &output, &ran.report)?;
                 if let Some(chunk) = self.progress.done.last() {
                     tell(Event::ChunkDone {
                         pages: &chunk.pages,
                         report: &ran.report,
                     });
                 }
+                self.learn(&attempt, &ran.report, tell);
                 Ok(Flow::Go)
             }
             Judgement::Stopped => Ok(Flow::Stop),
@@ -88,7 +90,7 @@ impl Conversion<'_> {
             pages: &attempt.pages,
             again: attempt.retried,
             effort: attempt.effort,
-            estimate: self.plan.estimate(&attempt.pages, attempt.effort),
+            estimate: self.estimate(&attempt.pages, attempt.effort),
         });
         Ok(output)
     }
@@ -143,16 +145,9 @@ impl Conversion<'_> {
             log,
         } = ran;
         let last_words = self.last_words(&errors);
-        self.journal.append(&Record::Failed {
-            pages: attempt.pages.clone(),
-            ending: report.ending.kind().to_owned(),
-            memory: failure == Failure::Memory,
-            limit_bytes: self.plan.limit,
-            effort: attempt.effort,
-        })?;
         if failure == Failure::Memory {
-            let estimate = self.plan.estimate(&attempt.pages, attempt.effort);
-            self.recovery.note_out_of_memory(&attempt.pages, estimate);
+            self.recovery
+                .note_out_of_memory(&attempt.pages, attempt.effort);
         }
         let action = self.recovery.next(
             &attempt.pages,
@@ -161,6 +156,15 @@ impl Conversion<'_> {
             attempt.retried,
             last_words.as_deref(),
         );
+        self.journal.append(&Record::Failed {
+            pages: attempt.pages.clone(),
+            ending: report.ending.kind().to_owned(),
+            memory: failure == Failure::Memory,
+            limit_bytes: self.plan.limit,
+            effort: attempt.effort,
+            retried: attempt.retried,
+            then: Some(action.clone()),
+        })?;
         tell(Event::ChunkFailed {
             pages: &attempt.pages,
             report: &report,
@@ -169,6 +173,7 @@ impl Conversion<'_> {
             action: &action,
         });
         self.queue.follow(attempt, &action);
+        self.learn(attempt, &report, tell);
         match action {
             Action::Retry | Action::Less(_) | Action::HalvesNext(..) | Action::HalvesLast(..) => {}
             Action::GiveUp => self.give_up(Placeholder::new(
@@ -202,7 +207,7 @@ impl Conversion<'_> {
         match failure {
             Failure::Memory => ConversionError::LimitTooSmall {
                 limit: self.plan.limit,
-                estimate: self.plan.estimate(&attempt.pages, attempt.effort),
+                estimate: self.estimate(&attempt.pages, attempt.effort),
             },
             Failure::Crash => ConversionError::FailsAlways {
                 ending: report.ending,

@@ -2,10 +2,11 @@
 //! in the journal, and at last the parts are joined.
 
 mod assemble;
-mod attempt;
+pub(crate) mod attempt;
 mod carry_out;
 mod completeness;
 mod error;
+mod learning;
 pub(crate) mod log;
 mod outcome;
 mod resume;
@@ -18,14 +19,18 @@ pub use error::ConversionError;
 pub use outcome::{Outcome, Placeholder, Status};
 
 use attempt::{Attempt, Queue};
+use memcap_linux::ByteSize;
 
 use crate::drive::{Driver, driver};
+use crate::estimate::MemoryModel;
 use crate::events::Event;
 use crate::input::Input;
-use crate::journal::{Journal, Progress};
+use crate::journal::Journal;
+use crate::learned::Lessons;
 use crate::pages::PageSet;
 use crate::plan::Plan;
-use crate::recovery::Recovery;
+use crate::progress::Progress;
+use crate::recovery::{Effort, Recovery};
 use crate::runner::Runner;
 use crate::work_folder::WorkFolder;
 
@@ -73,6 +78,9 @@ struct Conversion<'a> {
     progress: Progress,
     queue: Queue,
     recovery: Recovery,
+    /// What runs take, corrected by those of this conversion.
+    model: MemoryModel,
+    lessons: Lessons,
     chunks_kept: usize,
     placeholders: Vec<Placeholder>,
     marker_time: Duration,
@@ -87,11 +95,11 @@ impl Conversion<'_> {
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ConversionError> {
         loop {
+            let estimate = |pages: &PageSet, effort| self.plan.estimate(&self.model, pages, effort);
             let is_hopeless = |attempt: &Attempt| {
                 let Attempt { pages, effort, .. } = attempt;
-                let estimate = self.plan.estimate(pages, *effort);
                 self.progress.is_too_large(pages, *effort, self.plan.limit)
-                    || self.recovery.expects_failure(estimate)
+                    || self.recovery.expects_failure(pages, *effort, estimate)
             };
             let Some(attempt) = self.queue.next(is_hopeless) else {
                 return Ok(Flow::Go);
@@ -102,6 +110,10 @@ impl Conversion<'_> {
         }
     }
 
+    fn estimate(&self, pages: &PageSet, effort: Effort) -> ByteSize {
+        self.plan.estimate(&self.model, pages, effort)
+    }
+
     fn converted(&self) -> PageSet {
         PageSet::from_pages(
             self.progress
@@ -109,6 +121,19 @@ impl Conversion<'_> {
                 .iter()
                 .flat_map(|chunk| chunk.pages.iter()),
         )
+    }
+
+    /// Pages whose images and recognised text are worse than marker's own.
+    fn low_resolution(&self) -> PageSet {
+        let low = self
+            .progress
+            .done
+            .iter()
+            .filter(|chunk| match chunk.effort {
+                Effort::Usual | Effort::SmallBatches => false,
+                Effort::LowResolution => true,
+            });
+        PageSet::from_pages(low.flat_map(|chunk| chunk.pages.iter()))
     }
 
     fn missing(&self) -> PageSet {
@@ -140,6 +165,7 @@ impl Conversion<'_> {
             placeholders: self.placeholders.clone(),
             chunks_run: self.progress.done.len().saturating_sub(self.chunks_kept),
             chunks_kept: self.chunks_kept,
+            low_resolution: self.low_resolution(),
             peak: self
                 .progress
                 .done

@@ -24,6 +24,9 @@ pub struct Outcome {
     /// Why pages are missing that were given up: each is a visible placeholder
     /// in the result. In the order in which they were given up.
     pub placeholders: Vec<Placeholder>,
+    /// Pages that could only be converted at half the resolution: their images
+    /// are smaller, and recognised text may be worse.
+    pub low_resolution: PageSet,
     /// Chunks that this run converted.
     pub chunks_run: usize,
     /// Chunks that an earlier run had converted.

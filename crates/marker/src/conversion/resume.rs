@@ -6,10 +6,12 @@ use super::attempt::Queue;
 use super::{Conversion, ConversionError};
 use crate::events::Event;
 use crate::input::Input;
-use crate::journal::{DoneChunk, Journal, Progress, Record};
+use crate::journal::{Journal, Record};
 use crate::pages::PageSet;
 use crate::plan::Plan;
+use crate::progress::{DoneChunk, Progress};
 use crate::recovery::Recovery;
+use crate::version::PageChoice;
 use crate::work_folder::WorkFolder;
 
 impl<'a> Conversion<'a> {
@@ -31,6 +33,8 @@ impl<'a> Conversion<'a> {
             progress: Progress::of(&records),
             queue: Queue::of([], choice),
             recovery: Recovery::new(choice),
+            model: plan.memory_model.clone(),
+            lessons: plan.lessons.clone(),
             chunks_kept: 0,
             placeholders: Vec::new(),
             marker_time: Duration::ZERO,
@@ -48,14 +52,12 @@ impl<'a> Conversion<'a> {
         })?;
         for failed in &conversion.progress.too_large {
             if failed.limit >= plan.limit {
-                let estimate = plan.estimate(&failed.pages, failed.effort);
                 conversion
                     .recovery
-                    .note_out_of_memory(&failed.pages, estimate);
+                    .note_out_of_memory(&failed.pages, failed.effort);
             }
         }
-        let chunks = plan.remaining(&conversion.progress);
-        conversion.queue = Queue::of(chunks.into_iter().map(|chunk| chunk.pages), choice);
+        conversion.take_up(choice);
         if conversion.chunks_kept > 0 || !discarded.is_empty() {
             let kept = conversion.converted();
             tell(Event::Resumed {
@@ -64,6 +66,16 @@ impl<'a> Conversion<'a> {
             });
         }
         Ok(conversion)
+    }
+
+    /// What was to follow the failures of an earlier run comes before and
+    /// behind the chunks that were not tried; what was given up stays so.
+    fn take_up(&mut self, choice: PageChoice) {
+        let progress = &self.progress;
+        let chunks = self.plan.remaining(progress);
+        self.queue = Queue::of(chunks.into_iter().map(|chunk| chunk.pages), choice);
+        self.queue.resume(&progress.pending(self.plan.limit));
+        self.placeholders = progress.given_up(self.plan.limit);
     }
 
     /// Whether the whole result is in its place, unchanged.

@@ -37,6 +37,7 @@ fn words(event: &Event<'_>) -> Option<String> {
         Event::ChunkFailed { pages, report, .. } => {
             Some(format!("failed {pages} {}", report.ending.kind()))
         }
+        Event::Recut { chunks } => Some(format!("recut {}", chunks.len())),
         Event::Merging { chunks } => Some(format!("merging {chunks}")),
         Event::Published { .. } => Some("published".to_owned()),
     }

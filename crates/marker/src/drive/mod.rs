@@ -8,7 +8,7 @@ mod warm;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use fresh::Fresh;
 use warm::Warm;
@@ -22,7 +22,7 @@ use crate::runner::{Runner, Step, StepReport, Usage};
 use crate::version::Version;
 
 /// How marker is run for the chunks of a document. The result is the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Drive {
     /// [`Drive::Warm`] where it pays (more than one chunk) and the installed

@@ -111,6 +111,7 @@ impl Attempts {
                 ..
             } => self.end(pages, report, *last_words, Then::from(*action)),
             Event::Usage(_)
+            | Event::Recut { .. }
             | Event::Merging { .. }
             | Event::Merged(_)
             | Event::Published { .. } => {}

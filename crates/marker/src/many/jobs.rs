@@ -11,10 +11,11 @@ use memcap_linux::ByteSize;
 use serde::Serialize;
 
 use crate::environment::World;
-use crate::estimate::{BASELINE, FLOOR, MemoryModel, PLANNED_SHARE};
+use crate::estimate::{Conditions, FLOOR, MemoryModel};
 use crate::install::PageSize;
 use crate::pages::PageSet;
 use crate::recovery::Effort;
+use crate::version::Version;
 use crate::weights;
 
 /// How many documents are to be converted at the same time.
@@ -130,15 +131,12 @@ const USUAL_PAGES: u32 = 10;
 /// The limit that a chunk of ten letter pages needs with the models that are
 /// on this machine.
 pub fn usual_need(world: &World) -> ByteSize {
-    let model = MemoryModel {
-        baseline: BASELINE,
-        weights: weights::find(world),
-        layout_batch: 1,
-    };
+    let conditions = Conditions::least(Version::new(1, 10, 2), weights::find(world));
+    let model = MemoryModel::new(conditions, &[]);
     let run = model.run(&PageSet::all(USUAL_PAGES), Effort::Usual, |_| {
         PageSize::LETTER
     });
-    ByteSize::from_bytes(run.bytes().saturating_mul(100) / u64::from(PLANNED_SHARE))
+    model.limit_for(run)
 }
 
 #[cfg(test)]

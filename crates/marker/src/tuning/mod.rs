@@ -35,6 +35,7 @@ pub use preset::{Preset, PresetError};
 
 use crate::device::Device;
 use crate::environment::World;
+use crate::secrets::without_secrets;
 use crate::version::Version;
 
 /// The settings that a user may ask for.
@@ -130,10 +131,46 @@ impl Tuning {
             .unwrap_or(1)
     }
 
+    /// Processes that extract text, at most; 1 for marker's own.
+    pub fn text_workers(&self) -> u32 {
+        self.levers
+            .iter()
+            .find(|lever| lever.kind == LeverKind::TextWorkers)
+            .and_then(|lever| lever.value.parse().ok())
+            .unwrap_or(1)
+    }
+
     /// What runs the text recognition beside marker; `None` where marker does
     /// it itself, and where the user named something unknown.
     pub fn ocr_backend(&self) -> Option<OcrBackend> {
         models::backend(&self.levers)
+    }
+
+    /// A hash over what changes the memory of a run and is no feature of an
+    /// estimate: which models run, what is left out, and the options handed on
+    /// to marker, secrets aside.
+    pub fn deciding_memory(&self, marker_args: &[OsString]) -> String {
+        let mut hasher = blake3::Hasher::new_derive_key("memcap 2026 memory of marker 1");
+        let mut add = |text: &str| {
+            hasher.update(text.as_bytes());
+            hasher.update(&[0]);
+        };
+        for lever in &self.levers {
+            match lever.kind {
+                LeverKind::Models | LeverKind::Content | LeverKind::Precision => {
+                    add(&format!("{}={}", lever.name, lever.value));
+                }
+                LeverKind::BatchSize
+                | LeverKind::Resolution
+                | LeverKind::TextWorkers
+                | LeverKind::Threads
+                | LeverKind::CudaAllocator
+                | LeverKind::Heap
+                | LeverKind::Environment => {}
+            }
+        }
+        without_secrets(marker_args).iter().for_each(|arg| add(arg));
+        hasher.finalize().to_hex()[..16].to_owned()
     }
 
     fn passed(&self) -> impl Iterator<Item = &Lever> {

@@ -20,9 +20,10 @@ use std::path::{Path, PathBuf};
 
 pub use error::WorkFolderError;
 
-use crate::journal::{self, Progress};
+use crate::journal;
 use crate::manifest::sync_folder;
 use crate::pages::PageSet;
+use crate::progress::Progress;
 
 /// What every folder's name begins with.
 pub const PREFIX: &str = ".memcap-";

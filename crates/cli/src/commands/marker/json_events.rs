@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use memcap_linux::ByteSize;
 use memcap_marker::many::{DocumentEvent, DocumentResult, End, Skipped, Tally, Then, Verdict};
 use memcap_marker::runner::StepReport;
-use memcap_marker::{Effort, Event, PageSet, Placeholder, Status, path_text};
+use memcap_marker::{Chunk, Effort, Event, PageSet, Placeholder, Status, path_text};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -81,6 +81,9 @@ enum What<'a> {
         last_words: Option<&'a str>,
         log: String,
         then: Then,
+    },
+    Recut {
+        chunks: &'a [Chunk],
     },
     Merging {
         chunks: usize,
@@ -285,6 +288,7 @@ fn conversion<'a>(event: &'a Event<'a>) -> What<'a> {
             log: path_text(log),
             then: Then::from(*action),
         },
+        Event::Recut { chunks } => What::Recut { chunks },
         Event::Merging { chunks } => What::Merging { chunks: *chunks },
         Event::Merged(merged) => What::Merged {
             pages: merged.pages.len(),

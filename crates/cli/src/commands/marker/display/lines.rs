@@ -122,6 +122,7 @@ impl Lines {
                 }
                 lines
             }
+            Event::Recut { chunks } => vec![words::recut(chunks)],
             Event::Merged(merged) => merged
                 .dropped_metadata
                 .iter()
@@ -186,6 +187,7 @@ impl Lines {
             | Event::Usage(_)
             | Event::Resumed { .. }
             | Event::ChunkFailed { .. }
+            | Event::Recut { .. }
             | Event::Merged(_)
             | Event::Published { .. } => None,
         }

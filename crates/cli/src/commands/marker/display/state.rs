@@ -113,7 +113,7 @@ impl State {
             Event::Merging { chunks } => {
                 self.begin(index, words::joining(*chunks), 0, now);
             }
-            Event::Merged(_) | Event::Published { .. } => {}
+            Event::Recut { .. } | Event::Merged(_) | Event::Published { .. } => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use memcap_marker::many::Failure;
 use memcap_marker::runner::StepReport;
-use memcap_marker::{Action, Effort, Outcome, PageSet, Status};
+use memcap_marker::{Action, Chunk, Effort, Outcome, PageSet, Status};
 
 use crate::render::printable;
 
@@ -33,6 +33,16 @@ pub(in super::super) fn counted(number: usize, what: &str) -> String {
         1 => format!("1 {what}"),
         _ => format!("{number} {what}s"),
     }
+}
+
+/// The rest in other chunks than planned.
+pub(super) fn recut(chunks: &[Chunk]) -> String {
+    let largest = chunks.iter().map(|chunk| chunk.estimate).max();
+    format!(
+        "by what was measured, the rest is {}, about {} each at most",
+        counted(chunks.len(), "chunk"),
+        largest.unwrap_or_default()
+    )
 }
 
 pub(super) fn joining(chunks: usize) -> String {

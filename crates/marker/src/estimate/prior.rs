@@ -1,0 +1,103 @@
+//! What is known of marker's memory before this machine has taught anything.
+//!
+//! The numbers are peaks of real runs, as the proportional set size of the
+//! whole tree, on letter pages; each names its runs. Releases that were not
+//! measured are taken to be like the nearest that was.
+
+use crate::learned::{Coefficients, Prior};
+use crate::runner::Accounting;
+use crate::version::{Family, Version};
+use crate::weights::Weights;
+
+/// Interpreter, libraries and one-time buffers of marker 1.10.2 without any
+/// weights or pages, in MiB. Toy models, one page: 1072 MiB in all.
+const BASE: f64 = 1040.0;
+
+/// What a letter page adds in marker 1.x, in MiB. Toy models, 100 pages: 4048
+/// MiB in all; by the code 3.3 + 13.1 MiB for the two renderings and 9.9 MiB
+/// for the layout stage's input, all of which grow with the page's area. So
+/// does nearly all of the rest: at half the resolution 100 pages took 1870 MiB.
+const AREA: f64 = 28.5;
+const PAGE: f64 = 1.0;
+
+/// What a picture more in the layout batch adds, whatever the models, in MiB:
+/// toy models, 100 pages, batch 24 against 6: 446 MiB more.
+const IMAGE: f64 = 25.0;
+
+/// Activations for each picture in the layout batch, as a share of the
+/// weights. With two random models of 620 million parameters and 8 pages,
+/// batch 8 took 640 MiB more than batch 1: about 90 MiB a picture.
+const ACTIVATIONS: f64 = 0.04;
+
+/// marker 2.0.0 in its fast mode with both servers, in MiB; layout model of
+/// real size, toy OCR error model. One page took 2017 to 2050 MiB, five 2345 to
+/// 2391, twenty 2685 to 2823; twenty with `FAST_LAYOUT_SERVER_MAX_BATCH=1` 2196.
+const SERVERS: Coefficients = Coefficients {
+    base: 1950.0,
+    area: 4.5,
+    page: 0.0,
+    image: 79.0,
+};
+
+/// The weights that [`SERVERS`] holds already: 34 million parameters.
+const LAYOUT_SERVER_WEIGHTS: f64 = 130.0;
+
+/// The OCR error model of real size (DistilBERT, 135 million parameters), where
+/// no checkpoint tells.
+const ERROR_SERVER_WEIGHTS: f64 = 520.0;
+
+/// Page cache is in a group's peak and not in that of the processes: a step of
+/// ten pages took 1.32 GiB in a group and 1.01 GiB as a watchdog counts, where
+/// the proportional set size would have been about 1.3 GiB (toy models).
+const FILES: f64 = 300.0;
+
+/// What a worker that extracts text takes, in MiB: 200 to 315.
+pub const WORKER: f64 = 315.0;
+
+/// The constants for a release, with how far each may be off.
+pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>) -> Prior {
+    let weights_mib = weights.bytes().bytes() as f64 / f64::from(1 << 20);
+    let (expected, models) = match version.family() {
+        Family::Servers => {
+            let models = match weights {
+                Weights::Measured { .. } => (weights_mib - LAYOUT_SERVER_WEIGHTS).max(0.0),
+                Weights::Assumed { .. } => ERROR_SERVER_WEIGHTS,
+            };
+            (SERVERS, models)
+        }
+        Family::BeforePageRanges | Family::ConfigFile | Family::Flags => {
+            let usual = Coefficients {
+                base: BASE,
+                area: AREA,
+                page: PAGE,
+                image: IMAGE + ACTIVATIONS * weights_mib,
+            };
+            (usual, weights_mib)
+        }
+    };
+    let files = match accounting {
+        Some(Accounting::Processes) => FILES,
+        Some(Accounting::Group) | None => 0.0,
+    };
+    let own = expected.base - files;
+    Prior {
+        expected: Coefficients {
+            base: own + models,
+            ..expected
+        },
+        // Weights that are mapped and not changed count for nothing in a
+        // process, and may be shared between runs in a group.
+        deviation: Coefficients {
+            base: 0.2 * own + 0.5 * models,
+            area: 0.3 * expected.area,
+            page: 3.0,
+            image: 0.5 * expected.image,
+        },
+    }
+}
+
+/// Whether the constants were measured on releases like this one.
+pub fn is_measured(version: Version) -> bool {
+    let relatives = (version.major, version.minor);
+    relatives == (1, 10) || relatives == (2, 0)
+}

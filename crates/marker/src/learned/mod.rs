@@ -1,0 +1,20 @@
+//! What the peaks of finished chunks teach about the next ones.
+//!
+//! ```text
+//! constants --prior--+
+//!                    +--fit--> coefficients, spread --> estimates
+//! [Sample] ----------+
+//!     |  ^
+//!     v  |   one file for the machine
+//!     store
+//! ```
+
+mod fit;
+mod lessons;
+mod sample;
+mod store;
+
+pub use fit::{Coefficients, Prior, fit};
+pub use lessons::Lessons;
+pub use sample::{Sample, Seen};
+pub use store::{Store, Subject};
