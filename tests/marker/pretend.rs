@@ -51,14 +51,18 @@ pub fn folder(scene: &Scene, documents: &[(&str, usize)]) -> PathBuf {
     folder
 }
 
-/// `memcap marker WORDS… --python PRETEND`, in the scene's folder.
+/// `memcap marker WORDS… --python PRETEND`, in the scene's folder; a process for
+/// every chunk, since the pretender keeps nothing loaded.
 pub fn marker<'scene>(scene: &'scene Scene, words: &[&str]) -> Invocation<'scene> {
     let mut all: Vec<OsString> = vec!["marker".into()];
     all.extend(words.iter().map(OsString::from));
     let behind = all.iter().position(|word| word == "--");
     let behind = behind.unwrap_or(all.len());
     let python = scene.job("pretend-marker").into();
-    all.splice(behind..behind, ["--python".into(), python]);
+    all.splice(
+        behind..behind,
+        ["--drive".into(), "fresh".into(), "--python".into(), python],
+    );
     let invocation = scene.plain().command(memcap_binary(), &all);
     invocation.directory(scene.path("."))
 }
