@@ -74,6 +74,12 @@ pub enum DocumentError {
         /// As given.
         path: PathBuf,
     },
+    /// The password that was given is none of its own.
+    #[error("`{}` does not open with the password that was given", path_text(.path))]
+    WrongPassword {
+        /// As given.
+        path: PathBuf,
+    },
     /// PDFium, and with it marker, cannot open it.
     #[error("`{}` is damaged: {reason}", path_text(.path))]
     Malformed {
@@ -95,8 +101,12 @@ impl DocumentError {
     pub fn hint(&self) -> Option<String> {
         match self {
             DocumentError::Password { .. } => {
-                Some("decrypt it first: qpdf --decrypt --password=… in.pdf out.pdf".to_owned())
+                Some("give it by --password, or in a file by --password-file FILE".to_owned())
             }
+            DocumentError::WrongPassword { .. } => Some(
+                "check it; either of its two passwords will do, and their letters' case counts"
+                    .to_owned(),
+            ),
             DocumentError::Malformed { .. } | DocumentError::NoPages { .. } => {
                 Some("qpdf in.pdf out.pdf repairs many damaged files".to_owned())
             }

@@ -9,8 +9,13 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use crate::conversion::ConversionError;
 use crate::document::Document;
+use crate::password::Password;
+use crate::plan::Plan;
+use crate::runner::Runner;
 use crate::text::path_text;
+use crate::unlock::{UnlockedCopy, unlock};
 use crate::version::Capabilities;
 use crate::work_folder::{WorkFolder, WorkFolderError};
 
@@ -21,9 +26,31 @@ pub struct Input {
     pub path: PathBuf,
     /// The name that marker derives from it for its files.
     pub stem: OsString,
+    /// Held until the end, if this is a copy without a password.
+    _unlocked: Option<UnlockedCopy>,
 }
 
 impl Input {
+    /// A copy without the document's password; `None` where the user wants to
+    /// stop.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn unlocked(
+        plan: &Plan,
+        password: &Password,
+        folder: &WorkFolder,
+        runner: &mut dyn Runner,
+    ) -> Result<Option<Input>, ConversionError> {
+        let path = folder.fresh_input()?.join("document.pdf");
+        let copy = unlock(plan, password, &path, runner)?;
+        Ok(copy.map(|copy| Input {
+            path,
+            stem: "document".into(),
+            _unlocked: Some(copy),
+        }))
+    }
+
     /// The document itself, or its second name; `marker` tells whether dots
     /// in a name matter.
     ///
@@ -40,6 +67,7 @@ impl Input {
             return Ok(Input {
                 path: document.path.clone(),
                 stem: document.stem.clone(),
+                _unlocked: None,
             });
         }
         // With the ending, by which marker may tell what it is.
@@ -66,6 +94,7 @@ impl Input {
         Ok(Input {
             path,
             stem: "document".into(),
+            _unlocked: None,
         })
     }
 }

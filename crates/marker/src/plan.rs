@@ -27,6 +27,7 @@ use crate::learned::{Lessons, Store, Subject};
 use crate::marker_args::{MarkerArgError, check_marker_args};
 use crate::page_count::Pages;
 use crate::pages::{PageSelection, PageSet, PagesError};
+use crate::password::Password;
 use crate::progress::Progress;
 use crate::publish::{Place, PublishError};
 use crate::recovery::Effort;
@@ -48,6 +49,8 @@ pub struct Request {
     pub memory: ByteSize,
     /// Marker's interpreter, where it is not to be searched for.
     pub python: Option<PathBuf>,
+    /// The password of the document, where it may need one.
+    pub password: Option<Password>,
     /// The pages to convert; `None` for all.
     pub pages: Option<PageSelection>,
     /// What to convert it to.
@@ -80,6 +83,7 @@ impl Request {
             output: output.into(),
             memory,
             python: None,
+            password: None,
             pages: None,
             format: OutputFormat::default(),
             chunking: Chunking::Fit,
@@ -144,6 +148,9 @@ pub struct Plan {
     pub work_folder: PathBuf,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// The password that opens the document, if it needs one.
+    #[serde(skip)]
+    pub(crate) password: Option<Password>,
     #[serde(skip)]
     pub(crate) source: Document,
     #[serde(skip)]
@@ -274,6 +281,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
             version: marker.version,
         });
     }
+    let (pdf, password) = unlocked(request, &source, &marker, pdf, runner)?;
     let sizes = pages_of_source(&source, pdf)?;
     let pages = match &request.pages {
         Some(selection) => selection.resolve(sizes.count)?,
@@ -380,6 +388,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         chosen,
         chunking,
         lessons,
+        password,
         source,
         sizes,
         key,
@@ -415,6 +424,26 @@ fn check_kind(
         return Err(PlanError::NoPagesToChoose { kind });
     }
     Ok(())
+}
+
+/// What PDFium says, with the password where one is needed and given; and the
+/// password, if it opens the document.
+fn unlocked(
+    request: &Request,
+    source: &Document,
+    marker: &Installation,
+    pdf: Option<PdfFacts>,
+    runner: &mut dyn Runner,
+) -> Result<(Option<PdfFacts>, Option<Password>), PlanError> {
+    let (Some(PdfFacts::Password), Some(password)) = (&pdf, &request.password) else {
+        return Ok((pdf, None));
+    };
+    match install::inspect_with_password(&marker.python, &source.path, password, runner)? {
+        Some(PdfFacts::Password) => Err(PlanError::Document(DocumentError::WrongPassword {
+            path: source.path.clone(),
+        })),
+        facts => Ok((facts, Some(password.clone()))),
+    }
 }
 
 fn pages_of_source(source: &Document, pdf: Option<PdfFacts>) -> Result<Pages, DocumentError> {

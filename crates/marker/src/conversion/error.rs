@@ -47,6 +47,20 @@ pub enum ConversionError {
         /// The document.
         document: PathBuf,
     },
+    /// No copy without its password could be made of the document.
+    #[error(
+        "the password of `{}` cannot be removed: PDFium {ending}{}",
+        path_text(.document),
+        behind_colon(.last_words)
+    )]
+    Locked {
+        /// The document.
+        document: PathBuf,
+        /// How that ended.
+        ending: Ending,
+        /// The last line that it wrote.
+        last_words: Option<String>,
+    },
     /// A file of ours could not be read or written.
     #[error("failed to {operation} `{}`", path_text(.path))]
     Io {
@@ -109,6 +123,10 @@ impl ConversionError {
                 "a single page is estimated to need {estimate}; raise --memory"
             )),
             ConversionError::Merge(error) => error.hint(),
+            ConversionError::Locked { .. } => Some(
+                "decrypt it yourself: qpdf --decrypt --password-file=FILE in.pdf out.pdf"
+                    .to_owned(),
+            ),
             ConversionError::WrongPages { .. }
             | ConversionError::Journal(_)
             | ConversionError::Runner(_)

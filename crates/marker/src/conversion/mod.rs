@@ -52,6 +52,12 @@ impl Plan {
         if conversion.is_published() {
             return Ok(conversion.outcome(Status::AlreadyDone));
         }
+        if let Some(password) = &self.password {
+            match Input::unlocked(self, password, &conversion.folder, runner)? {
+                Some(input) => conversion.input = input,
+                None => return Ok(conversion.outcome(Status::Interrupted)),
+            }
+        }
         let worker_log = conversion.folder.worker_log();
         let mut driver = driver(self.drive, self.marker.version, worker_log);
         let flow = conversion.work_off(driver.as_mut(), runner, tell)?;

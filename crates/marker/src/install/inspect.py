@@ -37,7 +37,7 @@ def page_size(pdf, index):
         return [0, 0]
 
 
-def document(path):
+def document(path, password=None):
     try:
         import pypdfium2
     except Exception as error:
@@ -48,7 +48,7 @@ def document(path):
     except UnicodeEncodeError:
         source = open(os.fsencode(path), "rb")
     try:
-        pdf = pypdfium2.PdfDocument(source)
+        pdf = pypdfium2.PdfDocument(source, password=password)
         count = len(pdf)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
@@ -65,5 +65,10 @@ facts = {
     "packages": {name: version(name) for name in PACKAGES},
 }
 if len(sys.argv) > 1 and facts["packages"]["marker-pdf"]:
-    facts["document"] = document(sys.argv[1])
+    words = None
+    if len(sys.argv) > 2:
+        # A password stands in a file, where no list of processes shows it.
+        with open(sys.argv[2], encoding="utf-8", newline="") as file:
+            words = file.read()
+    facts["document"] = document(sys.argv[1], words)
 json.dump(facts, sys.stdout)

@@ -8,6 +8,7 @@ use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::InstallError;
+use crate::password::Password;
 use crate::runner::{Ending, Runner, Step};
 use crate::text::last_line;
 use crate::version::{ParseVersionError, Version};
@@ -86,6 +87,7 @@ impl Facts {
 pub(super) fn inspect(
     python: &Path,
     document: Option<&Path>,
+    password: Option<&Password>,
     runner: &mut dyn Runner,
 ) -> Result<Facts, InstallError> {
     let wrap_io = |source| InstallError::Scratch {
@@ -96,7 +98,12 @@ pub(super) fn inspect(
         .prefix("memcap-")
         .tempdir()
         .map_err(wrap_io)?;
-    let step = step(python, document, scratch.path());
+    let mut step = step(python, document, scratch.path());
+    if let Some(password) = password {
+        let secret = scratch.path().join("password");
+        password.write(&secret).map_err(wrap_io)?;
+        step.args.push(secret.into());
+    }
     let report = runner.run(&step, &mut |_| ())?;
     match report.ending {
         Ending::Finished { exit_code: 0 } => {}

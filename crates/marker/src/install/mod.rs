@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use inspect::{PageSize, PdfFacts};
+pub use inspect::{INSPECTION_TIME, PageSize, PdfFacts};
 pub use locate::FoundBy;
 
 use crate::environment::World;
+use crate::password::Password;
 use crate::runner::{Ending, Runner, RunnerError};
 use crate::text::path_text;
 use crate::version::Version;
@@ -170,7 +171,7 @@ pub fn find(
     }
     let mut looked_at = Vec::new();
     for candidate in located.candidates {
-        let facts = inspect::inspect(&candidate.python, document, runner)?;
+        let facts = inspect::inspect(&candidate.python, document, None, runner)?;
         if let Some(version) = facts.marker_version() {
             let version = version.map_err(|source| InstallError::Garbled {
                 python: candidate.python.clone(),
@@ -204,6 +205,21 @@ fn accept(
         python_version: facts.python,
     };
     Ok((installation, facts.document))
+}
+
+/// What PDFium in `python`'s environment says about a document, given its
+/// password.
+///
+/// # Errors
+/// As for [`find`].
+pub fn inspect_with_password(
+    python: &Path,
+    document: &Path,
+    password: &Password,
+    runner: &mut dyn Runner,
+) -> Result<Option<PdfFacts>, InstallError> {
+    let facts = inspect::inspect(python, Some(document), Some(password), runner)?;
+    Ok(facts.document)
 }
 
 #[cfg(test)]

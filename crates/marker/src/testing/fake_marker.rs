@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub(crate) struct FakeMarker {
     pub(crate) version: Option<String>,
     /// What PDFium says; `None` counts `/Type /Page ` in the file.
     pub(crate) document: Option<serde_json::Value>,
+    /// The password without which the document stays shut.
+    pub(crate) lock: Option<&'static str>,
     /// More pages than this reach the memory limit.
     pub(crate) max_pages: usize,
     /// Pages, counted from 0, that reach the memory limit by themselves.
@@ -69,6 +72,7 @@ impl FakeMarker {
         FakeMarker {
             version: Some(version.to_owned()),
             document: None,
+            lock: None,
             max_pages: usize::MAX,
             too_large: Vec::new(),
             poison: Vec::new(),
@@ -112,6 +116,13 @@ impl FakeMarker {
 
     fn inspect(&self, step: &Step) {
         let document = step.args.get(2).map(|path| {
+            let key = step
+                .args
+                .get(3)
+                .map(|file| std::fs::read_to_string(file).unwrap());
+            if self.lock.is_some() && key.as_deref() != self.lock {
+                return serde_json::json!({"kind": "password"});
+            }
             self.document.clone().unwrap_or_else(|| {
                 let content = std::fs::read(path).unwrap();
                 let page = b"/Type /Page ";
@@ -129,6 +140,20 @@ impl FakeMarker {
             "document": document,
         });
         std::fs::write(&step.stdout, facts.to_string()).unwrap();
+    }
+
+    /// Writes the copy without its password.
+    fn unlock(&self, step: &Step) -> Ending {
+        let [document, key, copy] = &step.args[2..] else {
+            panic!("{:?}", step.args)
+        };
+        let mode = std::fs::metadata(key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        if std::fs::read_to_string(key).unwrap() != self.lock.unwrap() {
+            return Ending::Finished { exit_code: 1 };
+        }
+        std::fs::copy(document, copy).unwrap();
+        Ending::Finished { exit_code: 0 }
     }
 
     /// What happens in a run of these pages.
@@ -182,7 +207,9 @@ impl Runner for FakeMarker {
         watch: &mut dyn FnMut(Usage),
     ) -> Result<StepReport, RunnerError> {
         watch(PEAK);
-        let ending = if value_of(step, "--output_dir").is_some() {
+        let ending = if step.label.contains("password") {
+            self.unlock(step)
+        } else if value_of(step, "--output_dir").is_some() {
             self.convert(step)
         } else {
             self.inspect(step);

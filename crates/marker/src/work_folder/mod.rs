@@ -169,8 +169,10 @@ impl WorkFolder {
     }
 
     fn clear_leftovers(&self) -> Result<(), WorkFolderError> {
-        remove(&self.path.join("running"))?;
-        remove(&self.path.join("merged"))?;
+        // A copy without its password, too, that a killed run has left.
+        for name in ["running", "merged", "input"] {
+            remove(&self.path.join(name))?;
+        }
         for name in ["chunks", "logs"] {
             let path = self.path.join(name);
             DirBuilder::new()

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::password::PasswordArgs;
+
 /// Convert documents with marker within a memory limit.
 ///
 /// Pages are converted in chunks that fit under the limit and joined into the
@@ -221,6 +223,8 @@ pub(super) struct SettingArgs {
     /// for.
     #[arg(long, value_name = "PATH", help_heading = "Marker")]
     pub(super) python: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) password: PasswordArgs,
     /// Overwrite files in a result's folder that memcap did not write.
     #[arg(long, help_heading = "Output")]
     pub(super) force: bool,

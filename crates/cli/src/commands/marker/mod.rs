@@ -14,6 +14,7 @@ mod convert;
 mod display;
 mod drop_caches;
 mod json_events;
+mod password;
 mod plan;
 mod report;
 mod summary;
@@ -80,6 +81,7 @@ pub(crate) fn run_drop_in(words: impl IntoIterator<Item = OsString>) -> Result<u
         drive: memcap_marker::Drive::default(),
         tuning,
         python,
+        password: None,
         drop_caches: false,
         force,
         marker_args,

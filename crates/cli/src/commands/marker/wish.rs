@@ -1,5 +1,5 @@
-//! The settings of a command line with meaning. Pure: neither the machine nor
-//! a file is looked at.
+//! The settings of a command line with meaning. Neither the machine nor a file
+//! is looked at, but for a password that is in one.
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -10,7 +10,7 @@ use memcap_linux::{ByteSize, ParseSizeError, SizeSpec};
 use memcap_marker::many::{Jobs, JobsError};
 use memcap_marker::{
     Chunking, Drive, FormatError, Multiplier, MultiplierError, OutputFormat, PageSelection,
-    PagesError, ParseDriveError, Preset, PresetError, Request, TuningRequest,
+    PagesError, ParseDriveError, Password, Preset, PresetError, Request, TuningRequest,
 };
 use memcap_supervisor::MechanismChoice;
 
@@ -30,6 +30,7 @@ pub(super) struct Wish {
     pub(super) drive: Drive,
     pub(super) tuning: TuningRequest,
     pub(super) python: Option<PathBuf>,
+    pub(super) password: Option<Password>,
     pub(super) drop_caches: bool,
     pub(super) force: bool,
     pub(super) marker_args: Vec<OsString>,
@@ -79,6 +80,7 @@ impl Wish {
                 ..TuningRequest::default()
             },
             python: args.python,
+            password: args.password.read()?,
             drop_caches: args.drop_caches,
             force: args.force,
             marker_args,
@@ -89,6 +91,7 @@ impl Wish {
     pub(super) fn request(&self, document: PathBuf, output: PathBuf, memory: ByteSize) -> Request {
         Request {
             python: self.python.clone(),
+            password: self.password.clone(),
             pages: self.pages.clone(),
             format: self.format,
             chunking: self.chunking,
