@@ -20,3 +20,4 @@ mod progress;
 mod reference;
 mod result;
 mod support;
+mod usage;

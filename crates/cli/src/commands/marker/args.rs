@@ -187,7 +187,7 @@ pub(super) struct SettingArgs {
     #[arg(
         long,
         value_name = "DURATION",
-        allow_negative_numbers = true,
+        allow_hyphen_values = true,
         help_heading = "Marker"
     )]
     pub(super) chunk_time: Option<String>,

@@ -1,0 +1,169 @@
+//! What is typed behind `memcap marker`: a mistake is told in one line with
+//! what to write instead, before anything is started.
+
+use std::os::unix::fs::PermissionsExt;
+
+use integration_tests::harness::{Account, Mechanism, Scene, Setting};
+
+use super::pretend::{folder, marker, scene};
+
+#[test]
+fn a_mistake_is_told_with_what_to_write_instead() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 3), ("bad.pdf", 0)]);
+    let input = ["in/a.pdf", "-o", "out"];
+    let cases: [(&[&str], &str, &str); 16] = [
+        (&["--memory", "8X"], "--memory: unknown unit `X`", "512M"),
+        (&["--memory", "100M"], "too small for marker", "--memory "),
+        (&["--jobs", "0"], "--jobs: `0`", "auto"),
+        (&["--jobs", "many"], "--jobs: `many`", "auto"),
+        (&["--preset", "tiny"], "--preset: `tiny`", "conservative"),
+        (
+            &["--batch-multiplier", "-1"],
+            "--batch-multiplier: `-1`",
+            "0.5",
+        ),
+        (&["--chunk-size", "0"], "--chunk-size: `0`", "1 or more"),
+        (&["--chunk-time", "-5m"], "--chunk-time: `-5m`", "20m"),
+        (&["--format", "pdf"], "--format: `pdf`", "markdown"),
+        (&["--pages", "9"], "page 9 is asked for", "1-3"),
+        (&["--threads", "0"], "--threads: `0`", "from 1"),
+        (&["--mechanism", "magic"], "--mechanism: ", "watchdog"),
+        (&["--json-events=x"], "--json-events: `x`", "3>FILE"),
+        (&["--report", "/nowhere/r"], "`/nowhere/r`", "written"),
+        (&["--report", "in"], "`in`: is a directory", "written"),
+        (&["--", "--page_range", "1"], "`--page_range`", "--pages"),
+    ];
+    for (words, message, hint) in cases {
+        let finished = marker(&scene, &[&input[..], words].concat()).run();
+        finished.expect_code(2);
+        let text = finished.stderr_text();
+        let [error, advice] = text.lines().collect::<Vec<_>>()[..] else {
+            panic!("{words:?}: {finished}")
+        };
+        assert!(error.contains(message), "{words:?}: {text}");
+        assert!(
+            advice.starts_with("  hint: ") && advice.contains(hint),
+            "{words:?}: {text}"
+        );
+    }
+    assert!(!scene.path("out").exists());
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn documents_that_cannot_be_read_are_told_each_in_its_way() {
+    let scene = scene();
+    let input = folder(&scene, &[("a.pdf", 1), ("bad.pdf", 0)]);
+    std::fs::write(input.join("empty.pdf"), "").expect("a file");
+    std::fs::create_dir(scene.path("nothing")).expect("a folder");
+    let cases = [
+        ("in/no.pdf", "No such file", "path"),
+        ("in/empty.pdf", "is empty", "again"),
+        ("in/bad.pdf", "bad.pdf`", ""),
+        ("nothing", "no document in `nothing`", "empty"),
+        ("/dev/null", "not a file", "name"),
+    ];
+    for (document, message, hint) in cases {
+        let finished = marker(&scene, &[document, "-o", "out", "-m", "2G"]).run();
+        finished.expect_code(2);
+        let text = finished.stderr_text();
+        assert!(
+            text.contains(message) && text.contains(hint),
+            "{document}: {text}"
+        );
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn only_root_drops_caches() {
+    let Some(scene) = Scene::open(Setting {
+        account: Account::Ordinary,
+        mechanism: Mechanism::Watchdog,
+    }) else {
+        return;
+    };
+    folder(&scene, &[("a.pdf", 1)]);
+    let words = ["in/a.pdf", "-o", "out", "-m", "2G", "--drop-caches"];
+    let finished = marker(&scene, &words).run();
+    finished.expect_code(2);
+    let text = finished.stderr_text();
+    assert!(
+        text.contains("--drop-caches: ") && text.contains("leave it away"),
+        "{text}"
+    );
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_written_is_told() {
+    let Some(scene) = Scene::open(Setting {
+        account: Account::Ordinary,
+        mechanism: Mechanism::Watchdog,
+    }) else {
+        return;
+    };
+    folder(&scene, &[("a.pdf", 1)]);
+    let output = scene.path("locked");
+    std::fs::create_dir(&output).expect("a folder");
+    let read_only = std::fs::Permissions::from_mode(0o555);
+    std::fs::set_permissions(&output, read_only).expect("ours");
+    let finished = marker(&scene, &["in/a.pdf", "-o", "locked", "-m", "2G"]).run();
+    let text = finished.stderr_text();
+    assert!(text.contains("locked"), "{text}");
+    assert!(text.contains("hint: "), "{text}");
+    assert_ne!(finished.code(), 0);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_plan_of_one_document_and_of_many() {
+    let scene = scene();
+    folder(
+        &scene,
+        &[("a.pdf", 30), ("b.pdf", 2), ("bad.pdf", 0), ("x.txt", 0)],
+    );
+    let settings = [
+        "-o",
+        "out",
+        "--memory",
+        "8G",
+        "--preset",
+        "minimal",
+        "--precision",
+        "float16",
+        "--chunk-size",
+        "10",
+    ];
+    let one = marker(&scene, &[&["plan", "in/a.pdf"], &settings[..]].concat()).run();
+    one.expect_code(0);
+    let told = String::from_utf8_lossy(&one.stdout).into_owned();
+    for words in [
+        "30 pages",
+        "marker 1.10.2",
+        "float16",
+        "21-30",
+        "limit 8 GiB",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let many = marker(&scene, &[&["plan", "in"], &settings[..]].concat()).run();
+    many.expect_code(3);
+    let told = String::from_utf8_lossy(&many.stdout).into_owned();
+    for words in [
+        "3 documents, 1 at a time",
+        "b.pdf",
+        "bad.pdf",
+        "skipped: in/x.txt",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let json = marker(&scene, &[&["plan", "in", "--json"], &settings[..]].concat()).run();
+    json.expect_code(3);
+    let plans: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(plans["documents"][0]["document_pages"], 30);
+    assert!(plans["documents"][2]["error"].is_string(), "{plans}");
+    assert!(!scene.path("out").exists());
+    scene.assert_nothing_left();
+}
