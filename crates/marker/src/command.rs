@@ -81,7 +81,7 @@ pub fn step(plan: &Plan, pages: &PageSet, effort: Effort, paths: Paths) -> io::R
         env: settings.variables(),
         stdout: paths.stdout,
         stderr: paths.stderr,
-        memory: plan.limit,
+        memory: plan.run_limit(),
         time_limit: plan.chunk_time,
     })
 }

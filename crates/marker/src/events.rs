@@ -58,6 +58,14 @@ pub enum Event<'a> {
         /// What follows.
         action: &'a Action,
     },
+    /// The chunk made room for others that share its total, and is tried again
+    /// when one of them has ended. Not its fault.
+    ChunkRequeued {
+        /// The pages.
+        pages: &'a PageSet,
+        /// How the run went.
+        report: &'a StepReport,
+    },
     /// The parts are being joined.
     Merging {
         /// How many there are.

@@ -45,8 +45,13 @@ pub struct Request {
     pub document: PathBuf,
     /// The folder for the result, which becomes `OUT/<name of the document>/`.
     pub output: PathBuf,
-    /// The limit for each run of marker, its whole process tree together.
+    /// The limit for each run of marker, its whole process tree together, and
+    /// what chunks are cut for.
     pub memory: ByteSize,
+    /// A larger total that it shares with other conversions at the same time,
+    /// where whoever runs the steps holds it: each run may then take that much
+    /// while the others leave it, and chunks are still cut for `memory`.
+    pub total: Option<ByteSize>,
     /// Marker's interpreter, where it is not to be searched for.
     pub python: Option<PathBuf>,
     /// The password of the document, where it may need one.
@@ -82,6 +87,7 @@ impl Request {
             document: document.into(),
             output: output.into(),
             memory,
+            total: None,
             python: None,
             password: None,
             pages: None,
@@ -120,9 +126,13 @@ pub struct Plan {
     pub marker: Installation,
     /// The device that it computes on.
     pub device: DeviceFinding,
-    /// The limit for each run.
+    /// What chunks are cut for, and the limit for each run unless there is a
+    /// larger total.
     #[serde(rename = "limit_bytes")]
     pub limit: ByteSize,
+    /// The total that it shares with others, where it does.
+    #[serde(rename = "total_bytes", skip_serializing_if = "Option::is_none")]
+    pub total: Option<ByteSize>,
     /// What a run takes.
     pub memory_model: MemoryModel,
     /// All settings, with their effect.
@@ -376,6 +386,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         marker,
         device,
         limit: request.memory,
+        total: request.total,
         memory_model,
         settings,
         drive: request.drive,
@@ -547,6 +558,11 @@ impl Plan {
             processors: None,
         };
         wanted.needed_for_one(&self.memory_model)
+    }
+
+    /// What a run of marker may take.
+    pub(crate) fn run_limit(&self) -> ByteSize {
+        self.total.unwrap_or(self.limit)
     }
 
     /// Where the result goes.

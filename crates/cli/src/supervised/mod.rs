@@ -95,7 +95,6 @@ impl SupervisedRunner {
     ///
     /// # Errors
     /// When no mechanism can hold a total.
-    #[expect(dead_code, reason = "for several documents at once")]
     pub(crate) fn budget(&self, total: Limits) -> Result<SharedBudget, SupervisorError> {
         Ok(SharedBudget {
             budget: supervisor().budget(total, self.mechanism)?,
@@ -106,7 +105,6 @@ impl SupervisedRunner {
     /// As [`SupervisedRunner::beside`], with steps that are members of the budget
     /// beside their own limits. A step that has to make room ends with
     /// [`Ending::Requeued`], and the next one waits until another member has ended.
-    #[expect(dead_code, reason = "for several documents at once")]
     pub(crate) fn within(&self, budget: &SharedBudget) -> SupervisedRunner {
         SupervisedRunner {
             // The budget's.

@@ -52,6 +52,10 @@ impl Conversion<'_> {
             }
             Judgement::Stopped => Ok(Flow::Stop),
             Judgement::Requeued => {
+                tell(Event::ChunkRequeued {
+                    pages: &attempt.pages,
+                    report: &ran.report,
+                });
                 self.queue.again(attempt);
                 Ok(Flow::Go)
             }

@@ -20,7 +20,7 @@ impl Conversion<'_> {
         report: &StepReport,
         tell: &mut dyn FnMut(Event<'_>),
     ) {
-        let limit = self.plan.limit;
+        let limit = self.plan.run_limit();
         let seen = match (&report.ending, report.peak) {
             (Ending::Finished { .. }, Some(peak)) => {
                 Seen::in_success(peak, limit, report.accounting)

@@ -38,6 +38,7 @@ fn words(event: &Event<'_>) -> Option<String> {
         Event::ChunkFailed { pages, report, .. } => {
             Some(format!("failed {pages} {}", report.ending.kind()))
         }
+        Event::ChunkRequeued { pages, .. } => Some(format!("requeued {pages}")),
         Event::Recut { chunks } => Some(format!("recut {}", chunks.len())),
         Event::Merging { chunks } => Some(format!("merging {chunks}")),
         Event::Published { .. } => Some("published".to_owned()),
@@ -516,7 +517,9 @@ fn a_chunk_that_had_to_make_room_is_no_failure() {
     let (outcome, events) = convert(&machine, &request, &mut runner);
     assert_eq!(outcome.unwrap().status, Status::Complete);
     assert_eq!(runner.runs(), ["1-10", "1-10", "1-10", "11-20"]);
-    assert_eq!(events[..2], ["done 1-10", "done 11-20"]);
+    let twice = ["requeued 1-10", "requeued 1-10"];
+    assert_eq!(events[..2], twice);
+    assert_eq!(events[2..4], ["done 1-10", "done 11-20"]);
 }
 
 /// In chunks of ten, by a worker or without.
@@ -620,7 +623,7 @@ fn a_worker_is_interrupted_and_makes_room_like_any_run() {
     let mut runner = FakeMarker::with_scenes([requeued, Scene::Converts, interrupted()]);
     let (outcome, events) = convert(&machine, &request, &mut runner);
     assert_eq!(outcome.unwrap().status, Status::Interrupted);
-    assert_eq!(events, ["done 1-10"]);
+    assert_eq!(events, ["requeued 1-10", "done 1-10"]);
     assert_eq!(runner.workers(), 2);
 
     let usage = Scene::Says("usage", "Error: No such option '--force_orc'.\n");

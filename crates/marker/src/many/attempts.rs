@@ -52,6 +52,8 @@ pub struct AttemptRecord {
 pub enum Then {
     /// Its result is part of the whole.
     Kept,
+    /// It made room for others, and the same pages once more; no failure.
+    Requeued,
     /// The same pages once more.
     Retried,
     /// Each half of the pages by itself.
@@ -103,6 +105,9 @@ impl Attempts {
                 then: None,
             }),
             Event::ChunkDone { pages, report } => self.end(pages, report, None, Then::Kept),
+            Event::ChunkRequeued { pages, report } => {
+                self.end(pages, report, None, Then::Requeued);
+            }
             Event::ChunkFailed {
                 pages,
                 report,
@@ -120,7 +125,8 @@ impl Attempts {
 
     /// How many attempts were not kept.
     pub fn failures(&self) -> usize {
-        let failed = |record: &&AttemptRecord| record.then != Some(Then::Kept);
+        let failed =
+            |record: &&AttemptRecord| !matches!(record.then, Some(Then::Kept | Then::Requeued));
         self.records.iter().filter(failed).count()
     }
 

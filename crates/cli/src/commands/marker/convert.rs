@@ -1,15 +1,17 @@
 //! `memcap marker INPUT… -o OUT`: documents are converted.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use memcap_linux::ByteSize;
+use memcap_linux::{ByteSize, SizeSpec};
 use memcap_marker::many::{
     self, DocumentEvent, DocumentResult, End, Failure, Inputs, Jobs, JobsDecision, Pool, Tally,
     Verdict, convert_all, expected_pages,
 };
 use memcap_marker::runner::Runner;
 use memcap_marker::{ConversionError, Event, Request, World};
+use memcap_supervisor::Limits;
 
 use super::args::{ConvertArgs, TellingArgs};
 use super::display::{self, Display};
@@ -21,7 +23,7 @@ use super::{INTERRUPTED, NOTHING, PARTIAL, before_start, limit, refuse, summary}
 use crate::error::{CliError, INTERNAL, USAGE};
 use crate::render::warning;
 use crate::report_file::ReportFile;
-use crate::supervised::SupervisedRunner;
+use crate::supervised::{SharedBudget, SupervisedRunner};
 
 /// What is converted, and how it is told.
 pub(super) struct Task {
@@ -64,6 +66,8 @@ struct Ready {
     total: ByteSize,
     jobs: JobsDecision,
     runner: SupervisedRunner,
+    /// Holds the total where several run at a time.
+    budget: Option<SharedBudget>,
     report: Option<ReportFile>,
     events: Option<JsonEvents>,
     caches: Option<DropCaches>,
@@ -101,13 +105,19 @@ impl Ready {
             .map(JsonEvents::to)
             .transpose()?;
         let runner = SupervisedRunner::new(wish.mechanism).map_err(super::internal)?;
-        let requests = requests(&inputs, &output, &wish, jobs, world);
+        let budget = shared(&runner, jobs, total);
+        let mut requests = requests(&inputs, &output, &wish, jobs, world);
+        for request in &mut requests {
+            request.total = budget.as_ref().map(|_| total);
+            request.tuning.threads = threads(request.tuning.threads, jobs);
+        }
         Ok(Ready {
             inputs,
             requests,
             total,
             jobs,
             runner,
+            budget,
             report,
             events,
             caches,
@@ -161,12 +171,20 @@ impl Ready {
         });
         let documents = documents.collect();
         let quiet = self.telling.quiet;
-        let mut display = Display::new(documents, self.jobs.share, quiet);
+        let limit = match &self.budget {
+            Some(_) => self.total,
+            None => self.jobs.share,
+        };
+        let mut display = Display::new(documents, limit, quiet);
         let alone = self.requests.len() == 1;
         let (runner, caches, events) = (&self.runner, &self.caches, &mut self.events);
+        let budget = self.budget.as_ref();
         let make_runner = || {
-            let runner: Box<dyn Runner> = Box::new(runner.beside());
-            Ok(runner)
+            let runner = match budget {
+                Some(budget) => runner.within(budget),
+                None => runner.beside(),
+            };
+            Ok(Box::new(runner) as Box<dyn Runner>)
         };
         let pool = Pool {
             jobs: self.jobs.jobs,
@@ -213,10 +231,35 @@ pub(super) fn decide(
     total: ByteSize,
     world: &World,
 ) -> Result<JobsDecision, CliError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let need = many::usual_need(world);
-    jobs.decide(documents, total, need, cores)
+    jobs.decide(documents, total, need, cores())
         .map_err(|error| refuse(format!("--jobs: {error}"), &error.hint()))
+}
+
+/// One total for several jobs. Where no mechanism can hold one, each has its
+/// share for itself, and the shares do not exceed the total.
+fn shared(runner: &SupervisedRunner, jobs: JobsDecision, total: ByteSize) -> Option<SharedBudget> {
+    if jobs.jobs.get() == 1 {
+        return None;
+    }
+    let limits = Limits::memory(SizeSpec::Bytes(total)).ok()?;
+    runner.budget(limits).ok()
+}
+
+/// Several jobs share the processors too, unless the user has settled that.
+fn threads(asked: Option<NonZeroU32>, jobs: JobsDecision) -> Option<NonZeroU32> {
+    let at_once = u32::try_from(jobs.jobs.get()).unwrap_or(u32::MAX);
+    match (asked, at_once) {
+        (Some(_), _) | (None, 1) => asked,
+        (None, at_once) => {
+            let each = u32::try_from(cores()).unwrap_or(u32::MAX) / at_once;
+            Some(NonZeroU32::new(each).unwrap_or(NonZeroU32::MIN))
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// One request for each document; with several jobs, each has its share.

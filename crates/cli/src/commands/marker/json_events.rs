@@ -85,6 +85,11 @@ enum What<'a> {
     Recut {
         chunks: &'a [Chunk],
     },
+    ChunkRequeued {
+        pages: &'a PageSet,
+        #[serde(flatten)]
+        run: Run,
+    },
     Merging {
         chunks: usize,
     },
@@ -289,6 +294,10 @@ fn conversion<'a>(event: &'a Event<'a>) -> What<'a> {
             then: Then::from(*action),
         },
         Event::Recut { chunks } => What::Recut { chunks },
+        Event::ChunkRequeued { pages, report } => What::ChunkRequeued {
+            pages,
+            run: run(report),
+        },
         Event::Merging { chunks } => What::Merging { chunks: *chunks },
         Event::Merged(merged) => What::Merged {
             pages: merged.pages.len(),

@@ -65,6 +65,8 @@ struct PlanReport<'a> {
     marker: &'a Installation,
     device: &'a DeviceFinding,
     limit_bytes: ByteSize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_bytes: Option<ByteSize>,
     memory_model: &'a MemoryModel,
     settings: &'a Tuning,
     chunks: &'a [Chunk],
@@ -136,6 +138,7 @@ fn plan(plan: &Plan) -> PlanReport<'_> {
         marker: &plan.marker,
         device: &plan.device,
         limit_bytes: plan.limit,
+        total_bytes: plan.total,
         memory_model: &plan.memory_model,
         settings: &plan.settings,
         chunks: &plan.chunks,

@@ -134,6 +134,7 @@ impl Lines {
             Event::ChunkStarted { .. }
             | Event::Usage(_)
             | Event::ChunkDone { .. }
+            | Event::ChunkRequeued { .. }
             | Event::Merging { .. }
             | Event::Published { .. } => Vec::new(),
         }
@@ -181,6 +182,10 @@ impl Lines {
                     position(state, now)
                 )
             }),
+            Event::ChunkRequeued { pages, .. } => Some(format!(
+                "{} made room for others, and will be tried again",
+                words::of_pages(pages)
+            )),
             Event::Merging { chunks } => Some(words::joining(*chunks)),
             Event::ChunkDone { .. }
             | Event::ChunkStarted { .. }

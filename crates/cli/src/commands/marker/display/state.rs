@@ -113,6 +113,9 @@ impl State {
             Event::Merging { chunks } => {
                 self.begin(index, words::joining(*chunks), 0, now);
             }
+            Event::ChunkRequeued { .. } => {
+                self.begin(index, "waiting for room".to_owned(), 0, now);
+            }
             Event::Recut { .. } | Event::Merged(_) | Event::Published { .. } => {}
         }
     }
