@@ -21,3 +21,4 @@ mod reference;
 mod result;
 mod support;
 mod usage;
+mod versions;

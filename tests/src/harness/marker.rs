@@ -47,6 +47,37 @@ impl MarkerEnvironment {
     }
 }
 
+/// Releases of marker without what they need, and a Python that can ask them
+/// how they understand a command line.
+#[derive(Debug, Clone)]
+pub struct MarkerParsers {
+    folder: PathBuf,
+}
+
+impl MarkerParsers {
+    /// The folder, if it has been made. Looked for once.
+    pub fn find() -> Option<MarkerParsers> {
+        static FOUND: OnceLock<Option<MarkerParsers>> = OnceLock::new();
+        let find = || script("marker-parsers", &["--print"]).map(|folder| MarkerParsers { folder });
+        FOUND.get_or_init(find).clone()
+    }
+
+    /// Its Python interpreter.
+    pub fn python(&self) -> PathBuf {
+        self.folder.join("venv/bin/python")
+    }
+
+    /// The program that asks.
+    pub fn program(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/marker/parse.py")
+    }
+
+    /// The folder of a release.
+    pub fn release(&self, version: &str) -> PathBuf {
+        self.folder.join("releases").join(version)
+    }
+}
+
 /// A real text PDF of 20 pages or more, fetched at the first call on a machine.
 ///
 /// # Panics

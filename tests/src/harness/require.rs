@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use memcap_linux::{ByteSize, meminfo};
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::marker::MarkerEnvironment;
+use super::marker::{MarkerEnvironment, MarkerParsers};
 
 /// What [`Requirement::Terminal`] wants.
 const TERMINAL_PROGRAMS: [&str; 6] = ["bash", "vim", "less", "tmux", "python3", "script"];
@@ -47,6 +47,8 @@ pub enum Requirement {
     Terminal,
     /// The real marker.
     Marker,
+    /// The parsers of all releases of marker.
+    MarkerParsers,
     /// A machine emulator for other kernels.
     Qemu,
 }
@@ -66,6 +68,7 @@ impl Requirement {
             Requirement::Coreutils => "coreutils",
             Requirement::Terminal => "terminal",
             Requirement::Marker => "marker",
+            Requirement::MarkerParsers => "marker-parsers",
             Requirement::Qemu => "qemu",
         }
     }
@@ -105,6 +108,10 @@ impl Requirement {
             Requirement::Marker => match MarkerEnvironment::find() {
                 Some(_) => None,
                 None => Some("marker environment absent (run scripts/marker-env)".to_owned()),
+            },
+            Requirement::MarkerParsers => match MarkerParsers::find() {
+                Some(_) => None,
+                None => Some("marker's parsers absent (run scripts/marker-parsers)".to_owned()),
             },
             Requirement::Qemu => not_on_path("qemu-system-x86_64"),
         }

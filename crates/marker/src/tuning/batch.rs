@@ -134,10 +134,15 @@ type Row = (&'static str, Sizes, &'static str);
 /// 0.2 and 0.3, whose default multiplier of 2 is included here: memcap passes
 /// `--batch_multiplier 1` with these. Tables are not multiplied by marker.
 fn early_rows(version: Version) -> Vec<Row> {
+    let recognition = if version < Version::new(0, 2, 2) {
+        Sizes(64, 64, 128)
+    } else {
+        same(64)
+    };
     let mut rows = vec![
         ("layout", same(12), "LAYOUT_BATCH_SIZE"),
         ("detection", same(8), "DETECTOR_BATCH_SIZE"),
-        ("recognition", same(64), "RECOGNITION_BATCH_SIZE"),
+        ("recognition", recognition, "RECOGNITION_BATCH_SIZE"),
         ("order", same(12), "ORDER_BATCH_SIZE"),
         ("equations", Sizes(4, 12, 12), "TEXIFY_BATCH_SIZE"),
     ];
@@ -167,11 +172,17 @@ fn rows(version: Version) -> Vec<Row> {
             same(usual)
         }
     };
-    let recognition = match (since(9), since(8), since(7)) {
+    // 1.8.2 changed it in the middle of a series, and 1.7.4 the next.
+    let recognition = match (since(9), version >= Version::new(1, 8, 2), since(7)) {
         (true, ..) => Sizes(32, 16, 48),
         (_, true, _) => Sizes(32, 16, 64),
         (_, _, true) => Sizes(32, 32, 64),
         _ => same(32),
+    };
+    let detection = if version < Version::new(1, 7, 4) {
+        bigger_on_cuda(4, 12)
+    } else {
+        bigger_on_cuda(4, 10)
     };
     let layout_key = if since(4) {
         "layout_batch_size"
@@ -180,11 +191,11 @@ fn rows(version: Version) -> Vec<Row> {
     };
     let mut rows = vec![
         ("layout", bigger_on_cuda(6, 12), layout_key),
-        ("detection", bigger_on_cuda(4, 10), "detection_batch_size"),
+        ("detection", detection, "detection_batch_size"),
         ("recognition", recognition, "recognition_batch_size"),
         ("tables", bigger_on_cuda(6, 14), "table_rec_batch_size"),
     ];
-    if !since(5) {
+    if !since(4) {
         rows.push(("table text", same(4), "detector_batch_size"));
     }
     if since(7) {

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::Tuning;
 use super::lever::{Lever, LeverKind, ON, PassedAs, SetBy};
-use super::pages::attribute;
+use super::pages::workers;
 use crate::text::os_text;
 use crate::version::Version;
 
@@ -42,18 +42,19 @@ impl Tuning {
                 rest.push(word.clone());
                 continue;
             };
-            if option == WORKERS {
-                lever.passed_as = attribute(version.family(), WORKERS);
-            } else if option == ONE_WORKER {
-                lever.passed_as = PassedAs::Switch(format!("--{ONE_WORKER}"));
-            }
-            lever.value = match lever.passed_as {
-                PassedAs::Switch(_) => ON.to_owned(),
+            let takes_value = match lever.passed_as {
+                PassedAs::Switch(_) => option == WORKERS,
                 PassedAs::Flag(_) | PassedAs::ConfigFile(_) | PassedAs::Environment(_) => {
-                    let value = joined.or_else(|| words.next().map(|word| os_text(word)));
-                    checked(lever.kind, option, value.unwrap_or_default())?
+                    option != ONE_WORKER
                 }
             };
+            let value = if takes_value {
+                let value = joined.or_else(|| words.next().map(|word| os_text(word)));
+                checked(lever.kind, option, value.unwrap_or_default())?
+            } else {
+                ON.to_owned()
+            };
+            lever.take(value, version);
             lever.set_by = SetBy::Hand;
         }
         Ok(rest)
@@ -81,6 +82,20 @@ impl Tuning {
 }
 
 impl Lever {
+    /// Takes a value that was written out. One process more or less is another
+    /// option.
+    fn take(&mut self, value: String, version: Version) {
+        let is_count = self.kind == LeverKind::TextWorkers;
+        let count = match value.as_str() {
+            ON if is_count => Some(1),
+            count if is_count => count.parse().ok(),
+            _ => None,
+        };
+        (self.passed_as, self.value) = count
+            .and_then(|count| workers(version, count))
+            .unwrap_or_else(|| (self.passed_as.clone(), value));
+    }
+
     /// Whether it is what marker's option of this name sets.
     fn is_for(&self, option: &str) -> bool {
         match (&self.passed_as, self.kind) {

@@ -12,12 +12,40 @@ pub(super) fn levers(request: &TuningRequest, target: &Target<'_>) -> Vec<Lever>
     levers
 }
 
-/// How an attribute of marker's classes is set.
-pub(super) fn attribute(family: Family, name: &str) -> PassedAs {
-    match family {
-        Family::ConfigFile => PassedAs::ConfigFile(name.to_owned()),
-        Family::BeforePageRanges | Family::Flags | Family::Servers => {
+/// 1.3.0 gives its options defaults that overwrite what the configuration file
+/// says, so there an option must say it. 1.3.1 mended that.
+const DEFAULTS_OVERWRITE: Version = Version::new(1, 3, 0);
+
+/// How an attribute of marker's classes is set that every release has as an
+/// option since there are options for attributes.
+fn attribute(version: Version, name: &str) -> PassedAs {
+    match version.family() {
+        Family::ConfigFile if version != DEFAULTS_OVERWRITE => {
+            PassedAs::ConfigFile(name.to_owned())
+        }
+        Family::BeforePageRanges | Family::ConfigFile | Family::Flags | Family::Servers => {
             PassedAs::Flag(format!("--{name}"))
+        }
+    }
+}
+
+/// How so many processes that extract text are asked for, with the value;
+/// `None` where there is always one.
+pub(super) fn workers(version: Version, count: u32) -> Option<(PassedAs, String)> {
+    let count_of = |passed_as| Some((passed_as, count.to_string()));
+    match version.family() {
+        Family::BeforePageRanges if version < Version::new(0, 2, 9) => None,
+        Family::BeforePageRanges => {
+            count_of(PassedAs::Environment("PDFTEXT_CPU_WORKERS".to_owned()))
+        }
+        Family::ConfigFile | Family::Flags | Family::Servers
+            if count == 1 && version != DEFAULTS_OVERWRITE =>
+        {
+            let switch = PassedAs::Switch("--disable_multiprocessing".to_owned());
+            Some((switch, ON.to_owned()))
+        }
+        Family::ConfigFile | Family::Flags | Family::Servers => {
+            count_of(attribute(version, "pdftext_workers"))
         }
     }
 }
@@ -47,8 +75,12 @@ fn resolutions(target: &Target<'_>) -> Vec<Lever> {
                 .collect()
         }
         Family::ConfigFile | Family::Flags | Family::Servers => vec![
-            ("low", "96", attribute(family, "lowres_image_dpi")),
-            ("high", "192", attribute(family, "highres_image_dpi")),
+            ("low", "96", attribute(target.version, "lowres_image_dpi")),
+            (
+                "high",
+                "192",
+                attribute(target.version, "highres_image_dpi"),
+            ),
         ],
     };
     rows.into_iter()
@@ -79,25 +111,13 @@ fn from_environment(lever: Lever, target: &Target<'_>) -> Lever {
 /// Marker's own number is 4; from 20 pages on it starts one process for ten
 /// pages, each of 200 to 315 MiB. Before 0.2.9 there is but one.
 fn text_workers(request: &TuningRequest, target: &Target<'_>) -> Option<Lever> {
-    let workers = request.text_workers.map_or(1, |workers| workers.get());
-    let family = target.version.family();
-    let (passed_as, value) = match family {
-        Family::BeforePageRanges if target.version < Version::new(0, 2, 9) => return None,
-        Family::BeforePageRanges => (
-            PassedAs::Environment("PDFTEXT_CPU_WORKERS".to_owned()),
-            workers.to_string(),
-        ),
-        Family::ConfigFile | Family::Flags | Family::Servers if workers == 1 => (
-            PassedAs::Switch("--disable_multiprocessing".to_owned()),
-            ON.to_owned(),
-        ),
-        Family::ConfigFile | Family::Flags | Family::Servers => {
-            (attribute(family, "pdftext_workers"), workers.to_string())
-        }
-    };
+    let count = request.text_workers.map_or(1, |workers| workers.get());
+    let (passed_as, value) = workers(target.version, count)?;
     let name = match &passed_as {
         PassedAs::Switch(_) => "text extraction in one process",
-        _ => "text extraction workers",
+        PassedAs::Flag(_) | PassedAs::ConfigFile(_) | PassedAs::Environment(_) => {
+            "text extraction workers"
+        }
     };
     let lever = Lever::of_marker(LeverKind::TextWorkers, name, "4", passed_as).set(value);
     Some(lever)
