@@ -171,10 +171,15 @@ impl Journal {
     }
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
+        #[cfg(test)]
+        crate::testing::stop::before_a_record()?;
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         self.file.write_all(&line)?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        #[cfg(test)]
+        crate::testing::stop::behind_a_record()?;
+        Ok(())
     }
 }
 

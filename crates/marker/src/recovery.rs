@@ -86,16 +86,26 @@ pub fn judge(ending: &Ending, complete: bool, errors: &[u8]) -> Judgement {
 }
 
 /// Whether a program ended because an allocation was refused: Python, NumPy,
-/// PyTorch, CUDA and C++ in their own words.
+/// PyTorch, CUDA, C++ and the loader in their own words.
+///
+/// Not among them: `resource_tracker: … leaked semaphore objects`, which is all
+/// that a killed marker leaves behind, but whoever killed it (its progress bars
+/// hold semaphores); and `BrokenProcessPool`, which says that a process that
+/// extracts text is gone, not why. Both are crashes, and as such are tried again
+/// and then in halves, without such processes in the end.
 fn tells_of_memory(errors: &[u8]) -> bool {
     let text = String::from_utf8_lossy(errors);
     [
+        // Also numpy's _ArrayMemoryError.
         "MemoryError",
         "Unable to allocate",
         "can't allocate memory",
         "Cannot allocate memory",
         "out of memory",
         "std::bad_alloc",
+        // A library that no room was left to map: `ImportError: … failed to map
+        // segment from shared object`.
+        "failed to map segment",
     ]
     .iter()
     .any(|words| text.contains(words))
@@ -164,7 +174,10 @@ pub enum Action {
 pub struct Recovery {
     /// How pages may be divided.
     choice: PageChoice,
+    /// Whether this run has converted anything.
     converted: bool,
+    /// Page sets that were converted, and what that was allowed to cost.
+    fit: Vec<(PageSet, Effort)>,
     /// Page sets that ran out of memory, and what that was allowed to cost.
     out_of_memory: Vec<(PageSet, Effort)>,
     /// Single pages that ran out of memory.
@@ -182,9 +195,15 @@ impl Recovery {
         }
     }
 
-    /// Remembers that marker has converted something under this limit.
-    pub fn note_converted(&mut self) {
+    /// Remembers that marker has converted these pages.
+    pub fn note_converted(&mut self, pages: &PageSet, effort: Effort) {
         self.converted = true;
+        self.note_fit(pages, effort);
+    }
+
+    /// Remembers that an earlier run has.
+    pub fn note_fit(&mut self, pages: &PageSet, effort: Effort) {
+        self.fit.push((pages.clone(), effort));
     }
 
     /// Remembers that these pages ran out of memory under this limit.
@@ -192,25 +211,36 @@ impl Recovery {
         self.out_of_memory.push((pages.clone(), effort));
     }
 
-    /// Whether an attempt must be expected to run out of memory, by what is
-    /// estimated for it and for those that did.
+    /// Whether an attempt must be expected to run out of memory: two that have
+    /// no page in common did, although no more was estimated for them, and none
+    /// that was to take as much has come to its end. What cost less does not
+    /// tell about what costs more, nor the other way round about failures.
+    ///
+    /// Never of the last steps of the ladder: a page loses quality only when it
+    /// was seen to need that.
     pub fn expects_failure(
         &self,
         pages: &PageSet,
         effort: Effort,
         estimate: impl Fn(&PageSet, Effort) -> ByteSize,
     ) -> bool {
+        if effort != Effort::Usual {
+            return false;
+        }
         let expected = estimate(pages, effort);
+        let fits =
+            |(pages, had): &(PageSet, Effort)| *had <= effort && estimate(pages, *had) >= expected;
         let alike: Vec<_> = self
             .out_of_memory
             .iter()
-            .filter(|(pages, effort)| estimate(pages, *effort) <= expected)
+            .filter(|(pages, had)| *had >= effort && estimate(pages, *had) <= expected)
             .collect();
-        alike.iter().any(|(pages, _)| {
-            alike
-                .iter()
-                .any(|(others, _)| !pages.iter().any(|page| others.contains(page)))
-        })
+        !self.fit.iter().any(fits)
+            && alike.iter().any(|(pages, _)| {
+                alike
+                    .iter()
+                    .any(|(others, _)| !pages.iter().any(|page| others.contains(page)))
+            })
     }
 
     /// Decides what follows. `retried` says whether these pages, or a chunk
@@ -276,7 +306,10 @@ mod tests {
         use Failure::{Crash, Memory};
         let finished = |exit_code| Ending::Finished { exit_code };
         let numpy = b"numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9.86 MiB";
-        let cases: [(Ending, bool, &[u8], Judgement); 16] = [
+        let mapping = b"ImportError: libtorch_cpu.so: failed to map segment from shared object";
+        let leaked = b"resource_tracker: There appear to be 1 leaked semaphore objects";
+        let pool = b"concurrent.futures.process.BrokenProcessPool: A process in the pool";
+        let cases: [(Ending, bool, &[u8], Judgement); 20] = [
             (finished(0), true, b"", Judgement::Converted),
             (finished(0), false, b"", Judgement::Failed(Crash)),
             (
@@ -286,6 +319,20 @@ mod tests {
                 Judgement::Failed(Crash),
             ),
             (finished(1), false, numpy, Judgement::Failed(Memory)),
+            (finished(1), false, mapping, Judgement::Failed(Memory)),
+            (finished(1), false, pool, Judgement::Failed(Crash)),
+            (
+                Ending::KilledByOther,
+                false,
+                leaked,
+                Judgement::Failed(Crash),
+            ),
+            (
+                Ending::MemoryLimit,
+                false,
+                leaked,
+                Judgement::Failed(Memory),
+            ),
             (
                 finished(2),
                 false,
@@ -345,7 +392,7 @@ mod tests {
         assert_eq!(next(&pages(3, 3)), Action::GiveUp);
         // A second page, and nothing was ever converted: the limit is too small.
         assert_eq!(next(&pages(4, 4)), Action::Abort);
-        recovery.note_converted();
+        recovery.note_converted(&pages(9, 9), Effort::Usual);
         assert_eq!(
             recovery.next(&pages(5, 5), least, Failure::Memory, false, None),
             Action::GiveUp
@@ -366,6 +413,13 @@ mod tests {
         recovery.note_out_of_memory(&pages(10, 20), Effort::Usual);
         assert!(!expects(&recovery, &pages(30, 39)));
         assert!(expects(&recovery, &pages(30, 40)));
+        // Not of what costs less, and not once as much has been seen to fit.
+        assert!(!recovery.expects_failure(&pages(30, 40), Effort::SmallBatches, by_number));
+        recovery.note_converted(&pages(50, 60), Effort::SmallBatches);
+        assert!(expects(&recovery, &pages(30, 40)));
+        recovery.note_converted(&pages(50, 60), Effort::Usual);
+        assert!(!expects(&recovery, &pages(30, 40)));
+        assert!(expects(&recovery, &pages(30, 41)));
     }
 
     #[test]
@@ -400,7 +454,7 @@ mod tests {
         recovery.next(&pages(0, 1), Effort::Usual, Failure::Crash, true, Some("a"));
         let action = recovery.next(&pages(2, 3), Effort::Usual, Failure::Crash, true, Some("b"));
         assert!(matches!(action, Action::HalvesLast(..)));
-        recovery.note_converted();
+        recovery.note_converted(&pages(9, 9), Effort::Usual);
         let action = recovery.next(&pages(4, 4), Effort::Usual, Failure::Crash, true, Some("a"));
         assert_eq!(action, Action::GiveUp);
     }

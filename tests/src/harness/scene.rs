@@ -130,6 +130,8 @@ impl Scene {
         command
             .env(processes::MARK_VARIABLE, &self.mark)
             .env("XDG_RUNTIME_DIR", self.session())
+            // What is learned in a test is not for others.
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .current_dir(self.folder.path());
         if self.becomes_nobody() {
             // The standard library also drops the supplementary groups.

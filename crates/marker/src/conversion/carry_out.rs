@@ -126,7 +126,7 @@ impl Conversion<'_> {
             peak_bytes: report.peak,
             wall_ms: u64::try_from(report.wall.as_millis()).unwrap_or(u64::MAX),
         })?;
-        self.recovery.note_converted();
+        self.recovery.note_converted(&pages, effort);
         self.progress.done.push(DoneChunk {
             pages,
             files,

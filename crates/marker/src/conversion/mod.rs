@@ -197,4 +197,6 @@ pub(crate) fn wrap<'a>(
 #[cfg(test)]
 mod early_tests;
 #[cfg(test)]
+mod recovery_tests;
+#[cfg(test)]
 mod tests;

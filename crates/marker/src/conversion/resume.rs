@@ -76,6 +76,9 @@ impl<'a> Conversion<'a> {
         self.queue = Queue::of(chunks.into_iter().map(|chunk| chunk.pages), choice);
         self.queue.resume(&progress.pending(self.plan.limit));
         self.placeholders = progress.given_up(self.plan.limit);
+        for chunk in &progress.done {
+            self.recovery.note_fit(&chunk.pages, chunk.effort);
+        }
     }
 
     /// Whether the whole result is in its place, unchanged.

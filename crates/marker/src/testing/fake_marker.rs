@@ -14,6 +14,7 @@ use memcap_linux::ByteSize;
 
 use crate::format::OutputFormat;
 use crate::pages::{PageSelection, PageSet};
+use crate::recovery::Effort;
 use crate::runner::{
     Accounting, Ending, Heard, Runner, RunnerError, Session, Step, StepReport, Usage,
 };
@@ -46,8 +47,15 @@ pub(crate) struct FakeMarker {
     pub(crate) max_pages: usize,
     /// Pages, counted from 0, that reach the memory limit by themselves.
     pub(crate) too_large: Vec<u32>,
+    /// Pages, counted from 0, that reach the memory limit by themselves, unless
+    /// an attempt costs no more than this.
+    pub(crate) heavy: Vec<(u32, Effort)>,
+    /// What a run takes at its peak, in MiB; above its limit it is ended.
+    pub(crate) takes: Option<fn(&PageSet) -> u64>,
     /// Pages, counted from 0, that crash marker.
     pub(crate) poison: Vec<u32>,
+    /// Pages, counted from 0, that marker never comes to an end with.
+    pub(crate) endless: Vec<u32>,
     /// What a worker's floor is after each chunk, in MiB; its last value stays.
     pub(crate) floors: Vec<u64>,
     /// Whether a worker finds that it cannot be one.
@@ -75,7 +83,10 @@ impl FakeMarker {
             lock: None,
             max_pages: usize::MAX,
             too_large: Vec::new(),
+            heavy: Vec::new(),
+            takes: None,
             poison: Vec::new(),
+            endless: Vec::new(),
             floors: vec![900],
             is_unsupported: false,
             history: Rc::default(),
@@ -167,10 +178,27 @@ impl FakeMarker {
             None if self.too_large.iter().any(|page| pages.contains(*page)) => {
                 Scene::Ends(Ending::MemoryLimit, "")
             }
+            None if self.is_too_heavy(step, pages) => Scene::Ends(Ending::MemoryLimit, ""),
+            None if self.endless.iter().any(|page| pages.contains(*page)) => Scene::Hangs,
             None if self.poison.iter().any(|page| pages.contains(*page)) => {
                 Scene::Ends(crash, "Traceback\nKeyError: 'page'\n")
             }
             None => Scene::Converts,
+        }
+    }
+
+    fn is_too_heavy(&self, step: &Step, pages: &PageSet) -> bool {
+        let effort = effort_of(step);
+        let heavy = |(page, from): &(u32, Effort)| effort < *from && pages.contains(*page);
+        self.heavy.iter().any(heavy) || self.peak(step) > step.memory
+    }
+
+    fn peak(&self, step: &Step) -> ByteSize {
+        match self.takes {
+            Some(takes) if value_of(step, "--output_dir").is_some() => {
+                ByteSize::from_mib(takes(&pages_of(step)))
+            }
+            Some(_) | None => PEAK.peak,
         }
     }
 
@@ -217,7 +245,7 @@ impl Runner for FakeMarker {
         };
         Ok(StepReport {
             ending,
-            peak: Some(PEAK.peak),
+            peak: Some(self.peak(step).min(step.memory)),
             accounting: None,
             wall: Duration::from_secs(20),
         })
@@ -345,6 +373,19 @@ fn word(value: &serde_json::Value) -> OsString {
 fn value_of<'a>(step: &'a Step, option: &str) -> Option<&'a OsStr> {
     let position = step.args.iter().position(|arg| arg == option)?;
     step.args.get(position + 1).map(|value| value.as_os_str())
+}
+
+/// What the step may cost, by the settings that it passes on.
+fn effort_of(step: &Step) -> Effort {
+    let is = |option, value: &str| value_of(step, option).is_some_and(|found| found == value);
+    match (
+        is("--layout_batch_size", "1"),
+        is("--lowres_image_dpi", "48"),
+    ) {
+        (true, true) => Effort::LowResolution,
+        (true, false) => Effort::SmallBatches,
+        (false, _) => Effort::Usual,
+    }
 }
 
 /// `--page_range` read back; without one, three pages.

@@ -4,6 +4,7 @@ mod early_marker;
 mod fake_marker;
 mod machine;
 pub(crate) mod pdf;
+pub(crate) mod stop;
 
 pub(crate) use early_marker::EarlyMarker;
 pub(crate) use fake_marker::{FakeMarker, Scene};

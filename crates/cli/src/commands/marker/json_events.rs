@@ -136,6 +136,7 @@ struct Pages<'a> {
     converted: &'a PageSet,
     missing: &'a PageSet,
     placeholders: &'a [Placeholder],
+    low_resolution: &'a PageSet,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
 }
@@ -317,6 +318,7 @@ fn ended<'a>(result: &'a DocumentResult) -> Ended<'a> {
                 converted: &outcome.converted,
                 missing: &outcome.missing,
                 placeholders: &outcome.placeholders,
+                low_resolution: &outcome.low_resolution,
                 result: outcome.result.as_deref().map(path_text),
             };
             match outcome.status {

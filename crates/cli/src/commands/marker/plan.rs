@@ -132,6 +132,7 @@ fn in_full(plan: &Plan) -> String {
     if !plan.done.is_empty() {
         let _ = writeln!(text, "{} done already\n", of_pages(&plan.done));
     }
+    text.push_str(&choices(plan));
     text.push_str(&chunks(plan));
     for warning in &plan.warnings {
         let _ = writeln!(text, "warning: {}", printable(warning));
@@ -180,6 +181,30 @@ fn settings(plan: &Plan) -> String {
     if !plan.marker_options.is_empty() {
         let _ = writeln!(text, "handed on: {}\n", plan.marker_options.join(" "));
     }
+    text
+}
+
+/// What memcap has chosen to stay under the limit, and how well it can tell.
+fn choices(plan: &Plan) -> String {
+    let mut text = String::new();
+    for choice in &plan.chosen {
+        let _ = writeln!(
+            text,
+            "{}: {}, because {}",
+            choice.what, choice.value, choice.because
+        );
+    }
+    let _ = match plan.memory_model.samples() {
+        0 => writeln!(
+            text,
+            "estimates: by constants; the first chunks correct them\n"
+        ),
+        runs => writeln!(
+            text,
+            "estimates: by constants and {} of marker on this machine\n",
+            counted(runs, "run")
+        ),
+    };
     text
 }
 

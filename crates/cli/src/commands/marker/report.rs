@@ -45,6 +45,8 @@ struct DocumentReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<&'a PageSet>,
     placeholders: &'a [Placeholder],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    low_resolution: Option<&'a PageSet>,
     /// Pages that an earlier run had converted.
     kept: &'a PageSet,
     attempts: &'a [AttemptRecord],
@@ -121,6 +123,7 @@ fn document<'a>(result: &'a DocumentResult) -> DocumentReport<'a> {
         converted: outcome.map(|outcome| &outcome.converted),
         missing: outcome.map(|outcome| &outcome.missing),
         placeholders: outcome.map_or(&[], |outcome| &outcome.placeholders),
+        low_resolution: outcome.map(|outcome| &outcome.low_resolution),
         kept: &result.attempts.kept,
         attempts: &result.attempts.records,
         peak_bytes: result.attempts.peak(),

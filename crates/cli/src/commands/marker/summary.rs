@@ -39,6 +39,12 @@ pub(super) fn of_one(plan: &Plan, outcome: &Outcome) {
             format!("memcap: interrupted; {work}; the same command goes on with the missing chunks")
         }
     });
+    if !outcome.low_resolution.is_empty() {
+        say(&format!(
+            "memcap: {} fitted only at half the resolution; a larger limit gives a better result",
+            of_pages(&outcome.low_resolution)
+        ));
+    }
     for placeholder in &outcome.placeholders {
         let pages = of_pages(&placeholder.pages);
         say(&format!(

@@ -98,6 +98,7 @@ impl Wish {
             tuning: self.tuning.clone(),
             chunk_time: self.chunk_time,
             drive: self.drive,
+            processors: std::thread::available_parallelism().ok(),
             force: self.force,
             marker_args: self.marker_args.clone(),
             ..Request::new(document, output, memory)
