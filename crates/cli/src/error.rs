@@ -62,8 +62,12 @@ pub(crate) fn report_usage(error: &clap::Error, arguments: &[OsString]) -> Resul
     }
     let command = arguments.get(1).and_then(|word| word.to_str());
     let (message, tip) = in_our_words(&error.render().to_string());
-    let hint = tip.unwrap_or_else(|| match command {
-        Some(command @ ("run" | "doctor" | "marker")) => {
+    let below = arguments.get(2).and_then(|word| word.to_str());
+    let hint = tip.unwrap_or_else(|| match (command, below) {
+        (Some("marker"), Some(below @ ("plan" | "compare"))) => {
+            format!("`memcap marker {below} --help` lists the options")
+        }
+        (Some(command @ ("run" | "doctor" | "marker")), _) => {
             format!("`memcap {command} --help` lists the options")
         }
         _ => "`memcap --help` lists the commands".to_owned(),

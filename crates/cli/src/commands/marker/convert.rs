@@ -10,7 +10,7 @@ use memcap_marker::many::{
     Verdict, convert_all, expected_pages,
 };
 use memcap_marker::runner::Runner;
-use memcap_marker::{ConversionError, Event, Request, World};
+use memcap_marker::{ConversionError, Event, Request, WorkFolderError, World};
 use memcap_supervisor::Limits;
 
 use super::args::{ConvertArgs, TellingArgs};
@@ -21,7 +21,7 @@ use super::report::{Frame, report};
 use super::wish::{self, Wish};
 use super::{INTERRUPTED, NOTHING, PARTIAL, before_start, limit, refuse, summary};
 use crate::error::{CliError, INTERNAL, USAGE};
-use crate::render::warning;
+use crate::render::{printable, say};
 use crate::report_file::ReportFile;
 use crate::supervised::{SharedBudget, SupervisedRunner};
 
@@ -320,7 +320,7 @@ fn tell_the_end(
                     && failure.concerns_all()
                     && let Some(hint) = failure.hint()
                 {
-                    warning(&hint);
+                    say(&format!("  hint: {}", printable(&hint)));
                 }
             }
             Ok(())
@@ -362,7 +362,8 @@ fn common_failure(results: &[DocumentResult]) -> Option<&Failure> {
 
 fn failure_code(failure: &Failure) -> u8 {
     match failure {
-        Failure::Plan(_) => USAGE,
+        Failure::Plan(_)
+        | Failure::Conversion(ConversionError::WorkFolder(WorkFolderError::Output { .. })) => USAGE,
         Failure::Conversion(
             ConversionError::Refused { .. }
             | ConversionError::FailsAlways { .. }

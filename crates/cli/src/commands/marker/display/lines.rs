@@ -3,12 +3,14 @@
 //!
 //! A log must show that something happens without being flooded by it: what
 //! went well is told every ten seconds at most, that nothing has ended every
-//! minute, and after twenty failures only how many more there were.
+//! minute, a change of plan once a minute, and after twenty failures only how
+//! many more there were.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use memcap_marker::many::{DocumentEvent, DocumentResult, End};
-use memcap_marker::{Action, Event};
+use memcap_marker::{Action, Chunk, Event};
 
 use super::state::State;
 use super::words;
@@ -39,6 +41,10 @@ pub(super) struct Lines {
     said_at: Option<Duration>,
     failures: usize,
     failures_told: usize,
+    /// Warnings that were told.
+    warned: BTreeSet<String>,
+    /// When the last change of plan was told.
+    recut_at: Option<Duration>,
 }
 
 impl Lines {
@@ -49,6 +55,8 @@ impl Lines {
             said_at: None,
             failures: 0,
             failures_told: 0,
+            warned: BTreeSet::new(),
+            recut_at: None,
         }
     }
 
@@ -88,7 +96,7 @@ impl Lines {
         match event {
             DocumentEvent::Begun(_) => Vec::new(),
             DocumentEvent::Planned(plan) => match self.names {
-                true => plan.warnings.iter().map(|text| printable(text)).collect(),
+                true => self.warnings(&plan.warnings),
                 false => Vec::new(),
             },
             DocumentEvent::Ended(result) => match self.names {
@@ -97,6 +105,15 @@ impl Lines {
             },
             DocumentEvent::Conversion(event) => self.lasting_of(event, now),
         }
+    }
+
+    /// Each once: what is true of the machine is true for every document.
+    fn warnings(&mut self, warnings: &[String]) -> Vec<String> {
+        let new = warnings
+            .iter()
+            .filter(|text| self.warned.insert((*text).clone()));
+        new.map(|text| format!("warning: {}", printable(text)))
+            .collect()
     }
 
     fn lasting_of(&mut self, event: &Event<'_>, now: Duration) -> Vec<String> {
@@ -122,7 +139,7 @@ impl Lines {
                 }
                 lines
             }
-            Event::Recut { chunks } => vec![words::recut(chunks)],
+            Event::Recut { chunks } => self.recut(chunks, now),
             Event::Merged(merged) => merged
                 .dropped_metadata
                 .iter()
@@ -138,6 +155,17 @@ impl Lines {
             | Event::Merging { .. }
             | Event::Published { .. } => Vec::new(),
         }
+    }
+
+    /// Told once in a minute: while failures are worked through, each of them
+    /// changes what is expected of the rest.
+    fn recut(&mut self, chunks: &[Chunk], now: Duration) -> Vec<String> {
+        let recently = |told_at: Duration| now.saturating_sub(told_at) < SIGN_OF_LIFE;
+        if self.recut_at.is_some_and(recently) {
+            return Vec::new();
+        }
+        self.recut_at = Some(now);
+        vec![words::recut(chunks)]
     }
 
     fn failures_by_number(&mut self, now: Duration) -> Vec<String> {

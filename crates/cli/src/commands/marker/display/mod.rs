@@ -9,6 +9,7 @@
 
 mod bar;
 mod lines;
+mod screen;
 mod state;
 pub(super) mod words;
 
@@ -16,12 +17,12 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use memcap_linux::ByteSize;
 use memcap_marker::many::DocumentEvent;
 
 use crate::render::printable;
 use lines::{Lines, Place};
+use screen::{EDGE, Screen};
 use state::{Document, State};
 
 /// Cells where the terminal does not tell.
@@ -32,7 +33,7 @@ pub(super) struct Display {
     state: State,
     lines: Lines,
     /// Where there is a terminal to draw on.
-    bar: Option<ProgressBar>,
+    screen: Option<Screen>,
     quiet: bool,
     began: Instant,
 }
@@ -45,8 +46,8 @@ impl Display {
         limit: ByteSize,
         quiet: bool,
     ) -> Display {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(draw_nothing_yet);
-        let place = match bar {
+        let screen = (!quiet && std::io::stderr().is_terminal()).then(Screen::default);
+        let place = match screen {
             Some(_) => Place::AboveBar,
             None => Place::Log,
         };
@@ -59,7 +60,7 @@ impl Display {
         Display {
             lines: Lines::new(place, documents.len()),
             state: State::new(documents, limit),
-            bar,
+            screen,
             quiet,
             began: Instant::now(),
         }
@@ -72,66 +73,59 @@ impl Display {
         }
         let now = self.began.elapsed();
         self.state.note(index, event, now);
-        for line in self.lines.of(index, event, &self.state, now) {
-            self.say(&line);
+        let mut said = self.lines.of(index, event, &self.state, now);
+        let stops = is_stopping && !std::mem::replace(&mut self.state.is_stopping, true);
+        if stops && self.screen.is_none() {
+            said.push("memcap: stopping; the same command goes on later".to_owned());
         }
-        if is_stopping
-            && !std::mem::replace(&mut self.state.is_stopping, true)
-            && self.bar.is_none()
-        {
-            self.say("memcap: stopping; the same command goes on later");
-        }
-        if let Some(bar) = &self.bar {
-            let width = terminal_size::terminal_size_of(std::io::stderr())
-                .map_or(USUAL_WIDTH, |(width, _)| width.0);
-            // The last cell stays free: some terminals wrap when it is filled.
-            let width = usize::from(width).saturating_sub(1);
-            bar.set_message(bar::lines(&self.state, now, width).join("\n"));
-            bar.tick();
+        match &mut self.screen {
+            Some(screen) => {
+                let width = width();
+                let lines = bar::lines(&self.state, now, width.saturating_sub(EDGE));
+                put(&screen.frame(&said, lines, width));
+            }
+            None => said.iter().for_each(|line| put(&format!("{line}\n"))),
         }
     }
 
     /// Lets somebody else write to standard error.
-    pub(super) fn aside(&self, tell: impl FnOnce()) {
-        match &self.bar {
-            Some(bar) => bar.suspend(tell),
+    pub(super) fn aside(&mut self, tell: impl FnOnce()) {
+        match &mut self.screen {
+            Some(screen) => {
+                let lines = screen.lines();
+                put(&screen.erased(width()));
+                tell();
+                put(&screen.frame(&[], lines, width()));
+            }
             None => tell(),
         }
     }
 
     /// Says something that the user should know.
-    pub(super) fn warn(&self, text: &str) {
+    pub(super) fn warn(&mut self, text: &str) {
         if !self.quiet {
-            self.say(&format!("memcap: warning: {}", printable(text)));
-        }
-    }
-
-    fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => {
-                // Nobody reads it: nobody is told.
-                let _ = writeln!(std::io::stderr(), "{line}");
-            }
+            self.aside(|| crate::render::warning(text));
         }
     }
 }
 
 impl Drop for Display {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(screen) = &mut self.screen {
+            put(&screen.erased(width()));
         }
     }
 }
 
-/// Drawn by us as a message; indicatif keeps it at the bottom.
-fn draw_nothing_yet() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{msg}") {
-        bar.set_style(style);
-    }
-    bar
+/// Cells of the terminal now.
+fn width() -> usize {
+    let size = terminal_size::terminal_size_of(std::io::stderr());
+    usize::from(size.map_or(USUAL_WIDTH, |(width, _)| width.0))
+}
+
+fn put(text: &str) {
+    // Nobody reads it: nobody is told.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// The name of a document for people.
