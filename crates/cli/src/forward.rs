@@ -15,7 +15,7 @@ mod held;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use memcap_linux::proc::{Stat, is_ours};
@@ -29,7 +29,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
-use self::held::{Heard, Latest, PassOn, Requests};
+use self::held::{Heard, PassOn, Requests};
 
 const FORWARDED: [i32; 8] = [
     SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT,
@@ -39,9 +39,6 @@ const FORWARDED: [i32; 8] = [
 pub(crate) struct Forwarder {
     signals: SignalDelivery<UnixStream, WithOrigin>,
     seen: Seen,
-    /// The last of SIGTSTP and SIGCONT whose handler has run. Neither is ever
-    /// pending beside the other (signal(7)), so this is the order of sending.
-    latest: Arc<AtomicUsize>,
 }
 
 /// Which signals have come, known from the moment their handler has run: the
@@ -77,30 +74,24 @@ impl Forwarder {
             Ok((*signal, came))
         });
         let seen = Seen(seen.collect::<std::io::Result<_>>()?);
-        let latest = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGTSTP, SIGCONT] {
-            if wanted.contains(&signal) {
-                // Signals are small numbers.
-                let word = signal.unsigned_abs() as usize;
-                signal_hook::flag::register_usize(signal, Arc::clone(&latest), word)?;
-            }
-        }
         let (read, write) = UnixStream::pair()?;
         Ok(Forwarder {
             seen,
             signals: SignalDelivery::with_pipe(read, write, WithOrigin::default(), wanted)?,
-            latest,
         })
     }
 
     /// Passes signals on for the rest of this process's life; an error when no
     /// thread can be made.
     pub(crate) fn start(self, control: Control) -> (Seen, std::io::Result<()>) {
-        let (mut signals, latest) = (self.signals, self.latest);
+        let mut signals = self.signals;
         let pass_on = move || {
             let mut requests = Requests::default();
             loop {
                 wait(signals.get_read(), requests.due());
+                // Before they are collected: should we be stopped from here on, the
+                // keeper knows by this that a request is from before.
+                let now = (Instant::now(), Moment::now());
                 let mut heard = Heard::default();
                 for origin in signals.pending() {
                     heard.continued |= origin.signal == SIGCONT;
@@ -111,13 +102,9 @@ impl Forwarder {
                         signal => control.signal(signal),
                     }
                 }
-                // Before it is asked which came last: should we be stopped from here
-                // on, the keeper knows by this that the request is from before.
-                let now = (Instant::now(), Moment::now());
-                let last = Latest::of(latest.load(Ordering::SeqCst));
-                match requests.hear(heard, last, now) {
+                match requests.hear(heard, now) {
                     Some(PassOn::Stop { went_on }) => control.suspend(went_on),
-                    Some(PassOn::Continue) => control.resume(now.1),
+                    Some(PassOn::Continue { seen }) => control.resume(seen),
                     None => {}
                 }
             }
@@ -139,7 +126,7 @@ fn wait(signals: &UnixStream, due: Option<Instant>) {
 }
 
 /// Lets the handlers of SIGTSTP and SIGCONT run on the thread that passes them on
-/// alone: when it goes on after a stop, that of SIGCONT comes first.
+/// alone: when it goes on after a stop, that of SIGCONT comes before all else.
 fn leave_job_control_to_others() {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTSTP);

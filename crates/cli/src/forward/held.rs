@@ -9,8 +9,6 @@
 use std::time::{Duration, Instant};
 
 use memcap_supervisor::Moment;
-use signal_hook::consts::{SIGCONT, SIGTSTP};
-
 /// Longer than a job on a busy machine takes to stop, and short for who asks.
 const HOLD: Duration = Duration::from_millis(50);
 
@@ -25,80 +23,78 @@ pub(super) struct Heard {
     pub(super) continued: bool,
 }
 
-/// Which of the two signals came last, from anybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Latest {
-    Neither,
-    Stop,
-    Continue,
-}
-
-impl Latest {
-    /// From the last signal's number, zero for none.
-    pub(super) fn of(signal: usize) -> Latest {
-        match i32::try_from(signal) {
-            Ok(SIGTSTP) => Latest::Stop,
-            Ok(SIGCONT) => Latest::Continue,
-            Ok(_) | Err(_) => Latest::Neither,
-        }
-    }
-}
-
 /// What the keeper is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PassOn {
     /// To stop, from us who have not been stopped since we were last continued.
     Stop { went_on: Option<Moment> },
-    /// To go on.
-    Continue,
+    /// To go on, as was seen at this moment.
+    Continue { seen: Moment },
 }
 
-/// What is held back, and since when it could be of use.
+/// What is held back, if anything.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// When a request to stop is to be passed on.
-    due: Option<Instant>,
+    held: Option<Held>,
     /// When we were seen to have been continued last.
     went_on: Option<Moment>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    what: PassOn,
+    due: Instant,
 }
 
 impl Requests {
     /// When it is to be asked again at the latest.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+        self.held.map(|held| held.due)
     }
 
     /// Takes note of what came, or that the time is over; it is `now`.
-    pub(super) fn hear(
-        &mut self,
-        heard: Heard,
-        latest: Latest,
-        now: (Instant, Moment),
-    ) -> Option<PassOn> {
-        let (now, moment) = now;
+    ///
+    /// Which of two came last cannot be known: a signal that arrives while the
+    /// handler of another is about to run is handled before that one. It need not,
+    /// where both went to a group: the keeper stops us when the job has stopped, or we
+    /// run on. Where both came to us alone, the job goes on.
+    pub(super) fn hear(&mut self, heard: Heard, now: (Instant, Moment)) -> Option<PassOn> {
+        let (now, seen) = now;
         if heard.continued {
-            // Whoever continued us: what had been asked before is done with.
-            self.due = None;
-            self.went_on = Some(moment);
+            self.went_on = Some(seen);
         }
-        match latest {
-            Latest::Neither => None,
-            Latest::Continue => {
-                self.due = None;
-                heard.go_on.then_some(PassOn::Continue)
+        // Whoever continues us: what had been asked before is done with.
+        let stop_before = match heard.continued {
+            true => self.held.take(),
+            false => self.held,
+        };
+        let hold = |what| Held {
+            what,
+            due: now + HOLD,
+        };
+        match heard {
+            Heard {
+                go_on: true, stop, ..
+            } if stop || is_stop(stop_before) => {
+                self.held = Some(hold(PassOn::Continue { seen }));
+                None
             }
-            Latest::Stop => {
-                // One to continue that came before is superseded, but we go on by
-                // it, and the job perhaps not.
-                if heard.stop || heard.go_on {
-                    self.due = Some(now + HOLD);
-                }
+            Heard { go_on: true, .. } => Some(PassOn::Continue { seen }),
+            Heard { stop: true, .. } => {
                 let went_on = self.went_on;
-                let due = self.due.take_if(|due| *due <= now);
-                due.map(|_| PassOn::Stop { went_on })
+                self.held = Some(hold(PassOn::Stop { went_on }));
+                None
+            }
+            Heard { .. } => {
+                let held = self.held.take_if(|held| held.due <= now);
+                held.map(|held| held.what)
             }
         }
     }
+}
+
+fn is_stop(held: Option<Held>) -> bool {
+    held.is_some_and(|held| matches!(held.what, PassOn::Stop { .. }))
 }
 
 #[cfg(test)]
@@ -138,23 +134,22 @@ mod tests {
         Continue,
     }
 
-    /// Milliseconds, what is heard, what came last, what is passed on.
-    type Step = (u64, Heard, Latest, Passed);
+    /// Milliseconds, what is heard, what is passed on.
+    type Step = (u64, Heard, Passed);
 
     #[track_caller]
     fn expect(steps: &[Step]) {
         let begin = Instant::now();
         let mut requests = Requests::default();
-        for (milliseconds, heard, latest, expected) in steps {
+        for (milliseconds, heard, expected) in steps {
             let now = begin + Duration::from_millis(*milliseconds);
-            let passed = match requests.hear(*heard, *latest, (now, Moment::now())) {
+            let passed = match requests.hear(*heard, (now, Moment::now())) {
                 None => Passed::Nothing,
                 Some(PassOn::Stop { went_on: None }) => Passed::Stop,
                 Some(PassOn::Stop { went_on: Some(_) }) => Passed::StopOfAContinued,
-                Some(PassOn::Continue) => Passed::Continue,
+                Some(PassOn::Continue { .. }) => Passed::Continue,
             };
-            let step = format!("at {milliseconds} ms: {heard:?}, {latest:?}");
-            assert_eq!(passed, *expected, "{step}");
+            assert_eq!(passed, *expected, "at {milliseconds} ms: {heard:?}");
         }
         assert_eq!(requests.due(), None, "nothing is held back for ever");
     }
@@ -162,73 +157,53 @@ mod tests {
     #[test]
     fn a_request_to_us_alone_is_passed_on_after_a_while() {
         expect(&[
-            (0, STOP, Latest::Stop, Passed::Nothing),
-            (49, NOTHING, Latest::Stop, Passed::Nothing),
-            (50, NOTHING, Latest::Stop, Passed::Stop),
-            (90, GO_ON, Latest::Continue, Passed::Continue),
-            (91, STOP, Latest::Stop, Passed::Nothing),
-            (141, NOTHING, Latest::Stop, Passed::StopOfAContinued),
+            (0, STOP, Passed::Nothing),
+            (49, NOTHING, Passed::Nothing),
+            (50, NOTHING, Passed::Stop),
+            (90, GO_ON, Passed::Continue),
+            (91, STOP, Passed::Nothing),
+            (141, NOTHING, Passed::StopOfAContinued),
         ]);
     }
 
     #[test]
     fn a_request_that_has_stopped_us_is_not_passed_on() {
-        // Continued by a signal to the group, and by the keeper with the job.
-        for (heard, passed) in [(GO_ON, Passed::Continue), (CONTINUED, Passed::Nothing)] {
-            expect(&[
-                (0, STOP, Latest::Stop, Passed::Nothing),
-                (80, heard, Latest::Continue, passed),
-                (81, NOTHING, Latest::Continue, Passed::Nothing),
-            ]);
-        }
+        // Continued by the keeper, with the job.
+        expect(&[(0, STOP, Passed::Nothing), (80, CONTINUED, Passed::Nothing)]);
+        // By somebody, who may have continued us alone.
+        expect(&[
+            (0, STOP, Passed::Nothing),
+            (80, GO_ON, Passed::Nothing),
+            (130, NOTHING, Passed::Continue),
+        ]);
     }
 
     #[test]
     fn the_next_one_is_held_back_anew() {
-        // We were continued and asked again before we could look.
         expect(&[
-            (0, STOP, Latest::Stop, Passed::Nothing),
-            (80, BOTH, Latest::Stop, Passed::Nothing),
-            (130, NOTHING, Latest::Stop, Passed::StopOfAContinued),
-        ]);
-        // The second was the terminal's.
-        expect(&[
-            (0, STOP, Latest::Stop, Passed::Nothing),
-            (80, CONTINUED, Latest::Stop, Passed::Nothing),
+            (0, STOP, Passed::Nothing),
+            (40, STOP, Passed::Nothing),
+            (50, NOTHING, Passed::Nothing),
+            (90, NOTHING, Passed::Stop),
         ]);
         expect(&[
-            (0, STOP, Latest::Stop, Passed::Nothing),
-            (40, STOP, Latest::Stop, Passed::Nothing),
-            (50, NOTHING, Latest::Stop, Passed::Nothing),
-            (90, NOTHING, Latest::Stop, Passed::Stop),
+            (0, STOP, Passed::Nothing),
+            (80, GO_ON, Passed::Nothing),
+            (85, STOP, Passed::Nothing),
+            (135, NOTHING, Passed::StopOfAContinued),
         ]);
     }
 
     #[test]
-    fn of_two_that_came_together_the_later_counts() {
-        expect(&[(0, BOTH, Latest::Continue, Passed::Continue)]);
-        expect(&[
-            (0, BOTH, Latest::Stop, Passed::Nothing),
-            (50, NOTHING, Latest::Stop, Passed::StopOfAContinued),
-        ]);
-    }
-
-    #[test]
-    fn one_whose_successor_is_not_heard_yet_waits_for_it() {
-        // The handler of the other has run since the signals were collected.
-        expect(&[
-            (0, STOP, Latest::Continue, Passed::Nothing),
-            (0, GO_ON, Latest::Continue, Passed::Continue),
-        ]);
-        expect(&[
-            (0, GO_ON, Latest::Stop, Passed::Nothing),
-            (1, STOP, Latest::Stop, Passed::Nothing),
-            (51, NOTHING, Latest::Stop, Passed::StopOfAContinued),
-        ]);
+    fn of_two_that_came_together_nothing_is_left_but_to_go_on() {
+        expect(&[(0, BOTH, Passed::Nothing), (50, NOTHING, Passed::Continue)]);
+        // We were stopped, and continued with the job.
+        expect(&[(0, BOTH, Passed::Nothing), (80, CONTINUED, Passed::Nothing)]);
+        expect(&[(0, BOTH, Passed::Nothing), (80, GO_ON, Passed::Continue)]);
     }
 
     #[test]
     fn what_the_terminal_stops_is_not_passed_on() {
-        expect(&[(0, NOTHING, Latest::Stop, Passed::Nothing)]);
+        expect(&[(0, NOTHING, Passed::Nothing)]);
     }
 }
