@@ -1,11 +1,14 @@
 //! Whether a process that was sent SIGSTOP is stopped, or will be.
 
-use super::{Stat, pid_file};
+use std::path::Path;
+
+use super::{Stat, other_threads, pid_file};
 use crate::file::{self, FileError};
 
 /// Whether a process is stopped, or has been sent SIGSTOP and is about to be. The
-/// kernel takes that signal and stops the thread that took it in one step, so what is
-/// not pending and does not stand still afterwards has been continued.
+/// kernel takes that signal and stops the thread that took it in one step, and the
+/// others follow: where it is not pending, and no thread stands still afterwards, the
+/// process has been continued.
 ///
 /// # Errors
 /// When it is gone, or not to be seen.
@@ -15,7 +18,13 @@ pub fn is_stopped_or_about_to(pid: i32) -> Result<bool, FileError> {
     if is_pending(status, libc::SIGSTOP) {
         return Ok(true);
     }
-    Stat::read(pid).map(|stat| stat.state == 'T')
+    let stands_still = |stat: &Path| {
+        // A thread that has ended meanwhile does not.
+        std::fs::read_to_string(stat)
+            .is_ok_and(|line| Stat::parse(&line).is_some_and(|stat| stat.state == 'T'))
+    };
+    let first = Stat::read(pid)?.state == 'T';
+    Ok(first || other_threads(pid, "stat").any(|stat| stands_still(&stat)))
 }
 
 /// Whether /proc/PID/status shows `signal` as pending for the process, or for its
