@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use integration_tests::each_setting;
 use integration_tests::harness::{
-    Account, Mechanism, OuterGroup, Process, Scene, Setting, wait_until,
+    Account, Finished, Mechanism, OuterGroup, Process, Scene, Setting, wait_until,
 };
 use nix::sys::signal::Signal;
 
@@ -258,6 +258,64 @@ fn groups_of_others_are_left_alone() {
     }
     assert_eq!(kept.len(), strangers.len(), "kept {kept:?}");
     assert!(swept, "{recycled} stays");
+}
+
+/// What a job did to its keeper, under the watchdog of an ordinary user, whose keeper
+/// is the job's own user's.
+fn besieged(way: &str, bytes: &str, judge: impl FnOnce(&Finished)) {
+    let setting = Setting {
+        account: Account::Ordinary,
+        mechanism: Mechanism::Watchdog,
+    };
+    let Some(scene) = Scene::open(setting) else {
+        return;
+    };
+    let words = [way, "--bytes", bytes];
+    let finished = scene.memcap().memory("256M").job("besiege", words).run();
+    judge(&finished);
+    scene.assert_nothing_left();
+}
+
+fn notes(finished: &Finished) -> String {
+    let notes = finished.report().get("/notes").cloned();
+    notes.unwrap_or_default().to_string()
+}
+
+#[test]
+fn a_job_may_not_halt_its_keeper_by_ptrace() {
+    besieged("trace", "600M", |finished| {
+        finished.expect_code(3).expect_verdict("finished");
+        assert_eq!(finished.report().text("/guarantee"), "tree-sampled");
+    });
+}
+
+#[test]
+fn a_keeper_that_is_stopped_again_and_again_holds_the_limit_and_tells() {
+    besieged("stop", "600M", |finished| {
+        finished.expect_code(137);
+        let verdict = finished.report().verdict();
+        assert!(verdict.starts_with("memory-limit"), "{finished}");
+        let notes = notes(finished);
+        assert!(notes.contains("stopped the keeper"), "{finished}");
+    });
+}
+
+#[test]
+fn a_keeper_that_could_not_look_for_seconds_guarantees_nothing() {
+    besieged("starve", "100M", |finished| {
+        finished.expect_code(0).expect_verdict("finished");
+        assert_eq!(finished.report().text("/guarantee"), "none", "{finished}");
+        let notes = notes(finished);
+        assert!(notes.contains("the keeper could not look"), "{finished}");
+    });
+}
+
+#[test]
+fn a_keeper_that_is_killed_by_a_limit_of_its_own_guarantees_nothing() {
+    besieged("exhaust", "0M", |finished| {
+        finished.expect_code(125).expect_verdict("internal-error");
+        assert_eq!(finished.report().text("/guarantee"), "none", "{finished}");
+    });
 }
 
 /// Runs `evade` three times, and ends it in each way there is.

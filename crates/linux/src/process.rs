@@ -39,6 +39,18 @@ impl ProcessId {
         Stat::read(self.pid).is_ok_and(|stat| stat.id() == self && !stat.is_dead())
     }
 
+    /// Whether it is surely not there any more, or has ended. One that /proc does not
+    /// show may be hidden (`hidepid`), as processes that may not be traced are from
+    /// their own user too.
+    pub fn is_gone(self) -> bool {
+        use nix::errno::Errno;
+        use nix::sys::signal::kill;
+        match Stat::read(self.pid) {
+            Ok(stat) => stat.id() != self || stat.is_dead(),
+            Err(_) => kill(nix::unistd::Pid::from_raw(self.pid), None) == Err(Errno::ESRCH),
+        }
+    }
+
     /// Ends this very process with SIGKILL, through a handle that was verified;
     /// before Linux 5.3 by its number, checked a moment before.
     ///

@@ -52,6 +52,9 @@ pub struct SpawnRequest<'a> {
     pub data_limit: Option<DataLimit>,
     /// Raised `oom_score_adj` (never lowered), -1000 to 1000.
     pub oom_score_adj: Option<i32>,
+    /// The child owns its files in /proc even where this process does not, since it
+    /// may not be traced (PR_SET_DUMPABLE of prctl(2)): to raise its score, for one.
+    pub owns_its_proc: bool,
     /// The signal mask the job starts with (see [`signals::blocked`]).
     pub signal_mask: u64,
     /// Which of SIGPIPE and SIGCHLD the job starts with ignored (see
@@ -243,6 +246,7 @@ struct Prepared<'a> {
     _lifted: Vec<OwnedFd>,
     data_limit: Option<libc::rlimit>,
     oom_score_adj: Option<Vec<u8>>,
+    owns_its_proc: bool,
     mask: SigSet,
     ignored_signals: u64,
     parent: i32,
@@ -311,6 +315,7 @@ impl<'a> Prepared<'a> {
                 .collect(),
             data_limit: data_limit(request.data_limit)?,
             oom_score_adj: raised_oom_score(request.oom_score_adj),
+            owns_its_proc: request.owns_its_proc,
             mask: signals::set_from_bits(request.signal_mask),
             ignored_signals: request.ignored_signals,
             parent: i32::try_from(std::process::id()).unwrap_or(0),
@@ -382,6 +387,10 @@ impl<'a> Prepared<'a> {
             if unsafe { libc::setrlimit(libc::RLIMIT_DATA, limit) } == -1 {
                 return SpawnStep::DataLimit;
             }
+        }
+        if self.owns_its_proc {
+            // SAFETY: plain numbers; it is this child's memory alone.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
         }
         if let Some(score) = &self.oom_score_adj {
             raise_oom_score(score);

@@ -182,7 +182,8 @@ impl Conversation {
         }
     }
 
-    fn finish(&mut self, outcome: Outcome) -> Box<Outcome> {
+    fn finish(&mut self, mut outcome: Outcome) -> Box<Outcome> {
+        outcome.notes.extend(self.guardian.note());
         // It exits right after its last word.
         self.guardian.wait();
         Box::new(outcome)

@@ -159,6 +159,9 @@ pub struct Evidence {
     pub escaped: Vec<LeftRunning>,
     /// A limit that somebody else has raised, in words.
     pub(crate) raised: Option<String>,
+    /// The longest that a keeper which holds the limit by looking was kept from it at
+    /// one time; zero where the kernel holds it.
+    pub(crate) late: Duration,
     /// Side effects that did not work out, for the report.
     pub notes: Vec<String>,
 }

@@ -2,6 +2,8 @@
 //! a thread of our own.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use memcap_linux::{ChildState, ChildStatus, PidFd, signals};
@@ -24,6 +26,8 @@ pub(crate) enum Guardian {
         /// A handle that stays true when the host reaps every child it has;
         /// `None` before Linux 5.3.
         handle: Option<PidFd>,
+        /// How often somebody has stopped it.
+        stops: Arc<AtomicU32>,
     },
     /// A thread; `None` once it is joined.
     Thread(Option<JoinHandle<()>>),
@@ -33,14 +37,30 @@ impl Guardian {
     /// A child that was started just now.
     pub(crate) fn process(pid: i32) -> Guardian {
         let handle = PidFd::open(pid).ok();
+        let stops = Arc::new(AtomicU32::new(0));
         if let Some(handle) = handle.as_ref().and_then(|handle| handle.try_clone().ok()) {
             // No thread to be had: then nobody continues it.
+            let stops = Arc::clone(&stops);
             let _ = std::thread::Builder::new()
                 .name("memcap-guard".into())
                 .stack_size(GUARD_STACK)
-                .spawn(move || keep_going(&handle));
+                .spawn(move || keep_going(&handle, &stops));
         }
-        Guardian::Process { pid, handle }
+        Guardian::Process { pid, handle, stops }
+    }
+
+    /// What the report says of somebody who stopped it.
+    pub(crate) fn note(&self) -> Option<String> {
+        match self {
+            Guardian::Process { stops, .. } => match stops.load(Ordering::Relaxed) {
+                0 => None,
+                1 => Some("somebody stopped the keeper; it was continued at once".into()),
+                often => Some(format!(
+                    "somebody stopped the keeper {often} times; it was continued at once each time"
+                )),
+            },
+            Guardian::Thread(_) => None,
+        }
     }
 
     /// The process that keeps the job.
@@ -76,7 +96,7 @@ impl Guardian {
     /// Waits until it is gone. True: it exited by itself.
     pub(crate) fn wait(&mut self) -> bool {
         match self {
-            Guardian::Process { pid, handle } => match handle {
+            Guardian::Process { pid, handle, .. } => match handle {
                 Some(handle) => wait_by_handle(handle, *pid),
                 None => wait_by_number(*pid),
             },
@@ -88,10 +108,11 @@ impl Guardian {
 /// Continues a keeper that somebody stops, since a limit that is sampled would
 /// not hold meanwhile. (Job control does not reach it: it is in a session of its
 /// own.) Over with the keeper; before Linux 5.4 nobody is told of stops.
-fn keep_going(handle: &PidFd) {
+fn keep_going(handle: &PidFd, stops: &AtomicU32) {
     // The program's handlers run on its own threads.
     signals::block_all();
     while let Ok(true) = handle.wait_for_stop() {
+        stops.fetch_add(1, Ordering::Relaxed);
         // Gone meanwhile is what the next wait finds out.
         let _ = handle.send(Signal::SIGCONT as i32);
     }

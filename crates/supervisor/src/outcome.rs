@@ -12,7 +12,14 @@ use crate::proof::{ProofKind, conclude};
 use crate::timeline::Timeline;
 use crate::verdict::{By, Verdict, VerdictKind, judge};
 use crate::wire::Prepared;
-use crate::{Guarantee, Plan};
+use crate::{Guarantee, Mechanism, Plan};
+
+/// A keeper that was kept from looking for so long says so: it never waits longer by
+/// itself.
+const LATE: Duration = Duration::from_millis(250);
+/// A keeper that did not look for so long was halted, rather than kept waiting by a
+/// busy machine, and the limit did not hold meanwhile.
+const HALTED: Duration = Duration::from_secs(1);
 
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,12 +99,20 @@ impl Outcome {
         notes.extend(evidence.notes);
         if !evidence.escaped.is_empty()
             || evidence.raised.is_some()
+            || evidence.late >= HALTED
             || evidence.cause == Some(Cause::LimitLost)
         {
             // What was set did not hold for the whole tree.
             plan.guarantee = Guarantee::None;
         }
         notes.extend(evidence.raised);
+        notes.extend((evidence.late >= LATE).then(|| {
+            format!(
+                "the keeper could not look for {:.1} s at one time: it had no processor, or \
+                 somebody has halted it; what the tree held meanwhile is not known",
+                evidence.late.as_secs_f64()
+            )
+        }));
         notes.extend(evidence.escaped.iter().map(|process| {
             let command = process.command.as_deref().unwrap_or("unknown command");
             format!(
@@ -153,6 +168,10 @@ impl Outcome {
             "the keeper was killed; the tree was ended without it",
         );
         let mut outcome = Outcome::without_evidence(plan, prepared, verdict, None);
+        if outcome.plan.mechanism == Mechanism::Watchdog {
+            // Nobody looked from then on, and it is not known since when.
+            outcome.plan.guarantee = Guarantee::None;
+        }
         outcome.left_running = left_running;
         outcome.notes.extend(notes);
         outcome
@@ -273,7 +292,7 @@ impl Outcome {
 mod tests {
     use super::*;
     use crate::plan::Placement;
-    use crate::{Containment, Mechanism, Report};
+    use crate::{Containment, Report};
 
     fn outcome(kind: VerdictKind, job: Option<JobEnd>) -> Outcome {
         let limit = ByteSize::from_mib(512);

@@ -134,6 +134,44 @@ pub fn share_memory_with_child(body: impl Fn() -> i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Halts another process by ptrace(2) for as long as this one lives.
+///
+/// # Errors
+/// `EPERM` where this process may not trace it.
+pub fn halt_by_ptrace(process: Pid) -> io::Result<()> {
+    for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+        // SAFETY: neither request reads or writes memory of ours.
+        if unsafe { libc::ptrace(request, process.as_raw(), 0, 0) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Has the kernel kill another process as soon as it uses a processor.
+///
+/// # Errors
+/// The errno of `prlimit`.
+pub fn forbid_processor_time(process: Pid) -> io::Result<()> {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `none` lives until the call returns; nothing is asked for.
+    let done = unsafe {
+        libc::prlimit(
+            process.as_raw(),
+            libc::RLIMIT_CPU,
+            &raw const none,
+            std::ptr::null_mut(),
+        )
+    };
+    if done == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Forks `body` and waits for its end.
 ///
 /// # Errors

@@ -345,6 +345,9 @@ fn supervise(request: Request, fresh: bool, quiet: bool) -> Result<Outcome, Supe
             render::clamp(plan);
         }
     })?;
+    // A job of the same user could halt us by ptrace(2) otherwise, and with us the
+    // thread that continues a keeper that somebody stops. It cannot fail.
+    let _ = nix::sys::prctl::set_dumpable(false);
     let (seen, started) = forwarder.start(handle.control());
     if let Err(error) = started {
         render::warning(&format!(

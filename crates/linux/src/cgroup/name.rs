@@ -61,7 +61,7 @@ impl GroupName {
         if self.pid_namespace != namespace {
             return false;
         }
-        self.boot != boot || !self.owner.is_alive()
+        self.boot != boot || self.owner.is_gone()
     }
 }
 

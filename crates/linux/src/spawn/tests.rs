@@ -12,6 +12,7 @@ fn request<'a>(program: &'a OsStr, args: &'a [OsString]) -> SpawnRequest<'a> {
         entrances: &[],
         data_limit: None,
         oom_score_adj: None,
+        owns_its_proc: false,
         signal_mask: 0,
         ignored_signals: 0,
     }

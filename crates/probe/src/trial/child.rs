@@ -104,6 +104,7 @@ impl Child {
             entrances: setup.entrances,
             data_limit: setup.data_limit.map(memcap_linux::spawn::DataLimit::Fixed),
             oom_score_adj: Some(FIRST_VICTIM),
+            owns_its_proc: false,
             signal_mask: signals::blocked(),
             ignored_signals: signals::ignored_at_start(),
         })?;

@@ -165,7 +165,7 @@ impl Table {
             pid: i32::try_from(word(PID)).unwrap_or(0),
             start: word(START),
         };
-        let is_dead = silent > LATELY && keeper.pid != 0 && !keeper.is_alive();
+        let is_dead = silent > LATELY && keeper.pid != 0 && keeper.is_gone();
         if is_dead && silent > AFTERLIFE {
             return None;
         }

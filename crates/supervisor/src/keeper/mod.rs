@@ -21,6 +21,7 @@ mod job_control;
 mod members;
 mod names;
 mod not_executed;
+mod punctuality;
 mod recorder;
 mod roll_call;
 mod room;

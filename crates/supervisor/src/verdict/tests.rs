@@ -19,6 +19,7 @@ fn evidence(main: JobEnd) -> Evidence {
         budget: None,
         left_running: Vec::new(),
         escaped: Vec::new(),
+        late: Duration::ZERO,
         raised: None,
         timeline: None,
         processes: None,

@@ -48,6 +48,7 @@ pub(super) fn start(
         entrances: &entrances,
         data_limit: start_limit(spec),
         oom_score_adj: Some(oom_score),
+        owns_its_proc: matches!(role, Role::Process(_)),
         signal_mask: spec.signal_mask,
         ignored_signals: spec.ignored_signals,
     })

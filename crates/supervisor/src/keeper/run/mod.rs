@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use memcap_linux::spawn::Spawned;
 use memcap_linux::{
-    PidFd, adopt_fd, close_all_except, detach_standard_streams, one_line, priority, signals,
+    PidFd, ProcessId, adopt_fd, close_all_except, detach_standard_streams, one_line, priority,
+    signals,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
@@ -198,6 +199,13 @@ impl Keeper {
             }
         };
         let oom_score = self.seat.as_mut().map_or(JOB_OOM_SCORE, Seat::oom_score);
+        if let Role::Process(_) = self.role {
+            // A job of the same user could halt us by ptrace(2), and grow meanwhile. It
+            // cannot fail.
+            let _ = nix::sys::prctl::set_dumpable(false);
+        }
+        // A look that is late is late from here on.
+        let started = Instant::now();
         let job = match start(spec, enclosure, &self.role, oom_score) {
             Ok(job) => job,
             Err(error) => {
@@ -214,7 +222,13 @@ impl Keeper {
             .map_or(Vec::new(), |seat| seat.descriptors().to_vec());
         keep.extend(around.descriptors());
         keep.extend(around_home.iter().flat_map(Around::descriptors));
-        let mut watch = Watch::new(spec, enclosure, &job, sampler, self.role.family(), seat);
+        let mut watch = Watch::new(
+            (spec, enclosure),
+            (&job, started),
+            sampler,
+            self.role.family(),
+            seat,
+        );
         let watched = self
             .let_go_of_the_jobs_things(enclosure, keep, &job)
             .and_then(|()| {
@@ -344,7 +358,10 @@ impl Keeper {
     fn watch(&mut self, watch: &mut Watch<'_>) -> io::Result<()> {
         let mut inputs = Vec::new();
         loop {
+            watch.punctuality.worked(watch.stamp());
+            let due = watch.wake_at();
             let woken = self.wait(watch)?;
+            watch.punctuality.woke(due, watch.stamp());
             self.inputs(&woken, watch, &mut inputs)?;
             for input in inputs.drain(..) {
                 let asked = watch.tell(input);
@@ -372,6 +389,7 @@ impl Keeper {
     }
 
     fn end(&self, mut watch: Watch<'_>) -> Evidence {
+        watch.punctuality.worked(watch.stamp());
         if let Some(seat) = &mut watch.seat {
             seat.begin_to_end();
         }
@@ -409,7 +427,7 @@ impl Keeper {
                 outcome => break outcome,
             }
         };
-        let host_is_dead = spec.host.is_some_and(|host| !host.is_alive());
+        let host_is_dead = spec.host.is_some_and(ProcessId::is_gone);
         if let Some(home) = enclosure.home().filter(|_| host_is_dead) {
             // Others are still at it: the last one removes it, or the next start.
             let _ = home.remove();

@@ -14,7 +14,8 @@ use crate::governor::{Action, Governor, Input, Rules};
 use crate::keeper::beside::{self, Beside};
 use crate::keeper::enclosure::Enclosure;
 use crate::keeper::job_control::JobControl;
-use crate::keeper::recorder::Recorder;
+use crate::keeper::punctuality::{Punctuality, Stamp};
+use crate::keeper::recorder::{Recorder, cpu_time};
 use crate::keeper::roll_call::RollCall;
 use crate::keeper::sampler::Sampler;
 use crate::keeper::seat::Seat;
@@ -49,6 +50,7 @@ pub(super) struct Watch<'a> {
     pub(super) tracer: Option<Tracer>,
     /// When the last look at the members began.
     pub(super) looked_at: Duration,
+    pub(super) punctuality: Punctuality,
     /// When the tree was halted for its last measurement.
     pub(super) halted: Option<Duration>,
     /// At the table of a budget.
@@ -59,9 +61,8 @@ pub(super) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     pub(super) fn new(
-        spec: &'a Spec,
-        enclosure: &'a Enclosure,
-        job: &'a Spawned,
+        (spec, enclosure): (&'a Spec, &'a Enclosure),
+        (job, started): (&'a Spawned, Instant),
         sampler: Sampler,
         family: Family,
         mut seat: Option<Seat>,
@@ -97,7 +98,7 @@ impl<'a> Watch<'a> {
             reaped: Reaped::default(),
             // A thread is not told of stops.
             job_control: JobControl::new(family == Family::Descendants),
-            started: Instant::now(),
+            started,
             current: ByteSize::ZERO,
             peak: ByteSize::ZERO,
             next_sample: Duration::ZERO,
@@ -107,6 +108,7 @@ impl<'a> Watch<'a> {
                 .as_ref()
                 .map(|file| Tracer::new((&file.0).into())),
             looked_at: Duration::ZERO,
+            punctuality: Punctuality::default(),
             recorder: spec.record.then(Recorder::default),
             seat,
             turn: Turn::Stay,
@@ -192,6 +194,14 @@ impl<'a> Watch<'a> {
         self.signal_main(Signal::SIGCONT as i32);
     }
 
+    /// Now, for [`Punctuality`].
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            now: self.now(),
+            used: cpu_time(),
+        }
+    }
+
     /// Asks whether the limits are still those that were read back.
     pub(super) fn look_at_limits(&mut self) {
         if self.raised.is_none() {
@@ -205,6 +215,7 @@ impl<'a> Watch<'a> {
             self.note(charged);
         }
         self.look_at_limits();
+        let sampled = self.is_sampled();
         self.record(Happening::Ended);
         let recorded = self.recorder.take().map(Recorder::close);
         let (timeline, processes) = recorded.unzip();
@@ -239,6 +250,10 @@ impl<'a> Watch<'a> {
             },
             escaped: self.roll_call.take(),
             raised: self.raised.take(),
+            late: match sampled {
+                true => self.punctuality.worst(),
+                false => Duration::ZERO,
+            },
             throttled,
             lease: self.lease_use(),
             budget: self.seat.as_mut().map(Seat::evidence),
