@@ -6,8 +6,9 @@
 //! the reference; it is kept in the cache beside the environment.
 //!
 //! Needs `scripts/marker-env`; where it was not run, every test of the real
-//! marker says `skipped`, and fails if `MEMCAP_REQUIRE` names `marker`. What
-//! memcap does around marker is tested with one that pretends (`pretend`).
+//! marker says `skipped`, and fails if `MEMCAP_REQUIRE` names `marker`. The same
+//! holds for `scripts/marker-env 2.0.0`, marker 2 and `marker-2`. What memcap
+//! does around marker is tested with one that pretends (`pretend`).
 
 mod bad_input;
 mod compare;
@@ -19,6 +20,8 @@ mod pretend;
 mod progress;
 mod reference;
 mod result;
+mod servers;
 mod support;
 mod usage;
 mod versions;
+mod worker;

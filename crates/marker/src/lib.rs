@@ -48,6 +48,7 @@ mod readiness;
 mod recovery;
 pub mod runner;
 mod secrets;
+mod servers;
 #[cfg(test)]
 mod testing;
 mod text;

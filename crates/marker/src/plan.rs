@@ -33,6 +33,7 @@ use crate::publish::{Place, PublishError};
 use crate::recovery::Effort;
 use crate::runner::Runner;
 use crate::secrets::{Secrets, redacted};
+use crate::servers;
 use crate::tuning::{self, OcrBackend, Target, Tuning, TuningRequest};
 use crate::version::{PageChoice, Version};
 use crate::weights::{self, Weights};
@@ -179,6 +180,9 @@ pub struct Plan {
     pub(crate) force: bool,
     #[serde(skip)]
     pub(crate) marker_args: Vec<OsString>,
+    /// What changes in the environment of a marker that has its own servers.
+    #[serde(skip)]
+    pub(crate) server_variables: Vec<(OsString, Option<OsString>)>,
     /// What must not be told of marker's own words.
     #[serde(skip)]
     pub(crate) secrets: Secrets,
@@ -408,6 +412,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         force: request.force,
         marker_options: redacted(&marker_args),
         secrets: Secrets::of(&marker_args, world),
+        server_variables: servers::variables(world),
         marker_args,
     };
     plan.place().check(&plan.published_names())?;
@@ -416,6 +421,11 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     plan.chunks = plan.to_come(&progress);
     plan.warnings = warnings(&plan);
     plan.warnings.extend(unlearned);
+    if plan.marker.version.capabilities().servers {
+        let backend = plan.settings.ocr_backend();
+        plan.warnings
+            .extend(servers::warnings(world, backend, &plan.marker_args));
+    }
     Ok(plan)
 }
 

@@ -13,11 +13,17 @@ pub struct MarkerEnvironment {
 }
 
 impl MarkerEnvironment {
-    /// The environment, if it has been made. Looked for once.
+    /// The environment of marker 1.10, if it has been made. Looked for once.
     pub fn find() -> Option<MarkerEnvironment> {
         static FOUND: OnceLock<Option<MarkerEnvironment>> = OnceLock::new();
-        let find = || script("marker-env", &["--print"]).map(|folder| MarkerEnvironment { folder });
-        FOUND.get_or_init(find).clone()
+        FOUND.get_or_init(|| made("1.10.2")).clone()
+    }
+
+    /// The environment of marker 2, whose models run in servers, if it has been
+    /// made. Looked for once.
+    pub fn find_servers() -> Option<MarkerEnvironment> {
+        static FOUND: OnceLock<Option<MarkerEnvironment>> = OnceLock::new();
+        FOUND.get_or_init(|| made("2.0.0")).clone()
     }
 
     /// Its folder, whose name changes with everything that is in it.
@@ -86,6 +92,11 @@ pub fn sample_pdf() -> PathBuf {
     static SAMPLE: OnceLock<PathBuf> = OnceLock::new();
     let fetch = || script("sample-pdf", &[]).expect("scripts/sample-pdf failed");
     SAMPLE.get_or_init(fetch).clone()
+}
+
+fn made(version: &str) -> Option<MarkerEnvironment> {
+    let folder = script("marker-env", &[version, "--print"])?;
+    Some(MarkerEnvironment { folder })
 }
 
 /// What a script of the project prints; `None` where it fails.

@@ -45,10 +45,12 @@ pub enum Requirement {
     Coreutils,
     /// Programs that people use on a terminal, where every user finds them.
     Terminal,
-    /// The real marker.
+    /// The real marker 1.10.
     Marker,
     /// The parsers of all releases of marker.
     MarkerParsers,
+    /// The real marker 2, whose models run in servers.
+    MarkerServers,
     /// A machine emulator for other kernels.
     Qemu,
 }
@@ -69,6 +71,7 @@ impl Requirement {
             Requirement::Terminal => "terminal",
             Requirement::Marker => "marker",
             Requirement::MarkerParsers => "marker-parsers",
+            Requirement::MarkerServers => "marker-2",
             Requirement::Qemu => "qemu",
         }
     }
@@ -112,6 +115,12 @@ impl Requirement {
             Requirement::MarkerParsers => match MarkerParsers::find() {
                 Some(_) => None,
                 None => Some("marker's parsers absent (run scripts/marker-parsers)".to_owned()),
+            },
+            Requirement::MarkerServers => match MarkerEnvironment::find_servers() {
+                Some(_) => None,
+                None => {
+                    Some("environment of marker 2 absent (run scripts/marker-env 2.0.0)".to_owned())
+                }
             },
             Requirement::Qemu => not_on_path("qemu-system-x86_64"),
         }

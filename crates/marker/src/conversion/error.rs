@@ -116,8 +116,15 @@ impl ConversionError {
             ConversionError::WorkFolder(error) => error.hint(),
             ConversionError::Publish(error) => error.hint(),
             ConversionError::DocumentChanged { .. } => Some("start again".to_owned()),
-            ConversionError::Refused { log, .. } | ConversionError::FailsAlways { log, .. } => {
-                Some(format!("all that marker wrote is in `{}`", path_text(log)))
+            ConversionError::Refused {
+                log, last_words, ..
+            }
+            | ConversionError::FailsAlways {
+                log, last_words, ..
+            } => {
+                let known = last_words.as_deref().and_then(crate::servers::hint);
+                let log = || format!("all that marker wrote is in `{}`", path_text(log));
+                Some(known.map_or_else(log, str::to_owned))
             }
             ConversionError::LimitTooSmall { estimate, .. } => Some(format!(
                 "a single page is estimated to need {estimate}; raise --memory"

@@ -21,7 +21,7 @@ pub use outcome::{Outcome, Placeholder, Status};
 use attempt::{Attempt, Queue};
 use memcap_linux::ByteSize;
 
-use crate::drive::{Driver, driver};
+use crate::drive::{Driver, Places, driver};
 use crate::estimate::MemoryModel;
 use crate::events::Event;
 use crate::input::Input;
@@ -58,8 +58,12 @@ impl Plan {
                 None => return Ok(conversion.outcome(Status::Interrupted)),
             }
         }
-        let worker_log = conversion.folder.worker_log();
-        let mut driver = driver(self.drive, self.marker.version, worker_log);
+        let has_servers = self.marker.version.capabilities().servers;
+        let places = Places {
+            worker_log: conversion.folder.worker_log(),
+            home: has_servers.then(|| conversion.folder.home()),
+        };
+        let mut driver = driver(self.drive, self.marker.version, places);
         let flow = conversion.work_off(driver.as_mut(), runner, tell)?;
         // Its worker holds memory that the merge may need.
         drop(driver);

@@ -571,6 +571,31 @@ fn a_marker_that_cannot_be_kept_is_driven_fresh() {
 }
 
 #[test]
+fn marker_s_servers_have_a_home_of_their_own() {
+    for drive in [Drive::Fresh, Drive::Warm] {
+        let machine = Machine::new();
+        let mut runner = FakeMarker::of_version("2.0.0");
+        let request = driven(&machine, 20, drive);
+        convert(&machine, &request, &mut runner).0.unwrap();
+        let home = work_folder(&machine).join("home");
+        for step in runner.steps().iter() {
+            assert!(
+                step.env
+                    .contains(&("HOME".into(), Some(home.clone().into())))
+            );
+        }
+        assert!(!home.exists(), "it goes with the rest");
+    }
+    let machine = Machine::new();
+    let mut runner = FakeMarker::new();
+    convert(&machine, &driven(&machine, 20, Drive::Warm), &mut runner)
+        .0
+        .unwrap();
+    let names = runner.steps()[0].env.clone();
+    assert!(names.iter().all(|(name, _)| name != "HOME"), "{names:?}");
+}
+
+#[test]
 fn a_worker_that_grows_is_replaced() {
     let machine = Machine::new();
     let mut runner = FakeMarker {

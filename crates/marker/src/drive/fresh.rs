@@ -1,11 +1,11 @@
 //! A fresh process for every chunk: `marker_single`, as a user would start it.
 
-use super::{Assignment, Driver, Ran};
+use super::{Assignment, Driver, Places, Ran};
 use crate::conversion::{ConversionError, log};
 use crate::runner::{Runner, Step, Usage};
 
 /// Starts `marker_single` for every attempt.
-pub(super) struct Fresh;
+pub(super) struct Fresh(pub(super) Places);
 
 impl Driver for Fresh {
     fn drive(
@@ -14,16 +14,18 @@ impl Driver for Fresh {
         runner: &mut dyn Runner,
         watch: &mut dyn FnMut(Usage),
     ) -> Result<Ran, ConversionError> {
-        run(assignment.step()?, runner, watch)
+        run(assignment.step(&self.0)?, &self.0, runner, watch)
     }
 }
 
 /// Runs `marker_single` once.
 pub(super) fn run(
     step: Step,
+    places: &Places,
     runner: &mut dyn Runner,
     watch: &mut dyn FnMut(Usage),
 ) -> Result<Ran, ConversionError> {
+    places.prepare()?;
     let report = runner.run(&step, watch)?;
     Ok(Ran {
         report,

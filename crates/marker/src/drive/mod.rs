@@ -19,6 +19,7 @@ use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::recovery::Effort;
 use crate::runner::{Runner, Step, StepReport, Usage};
+use crate::servers;
 use crate::version::Version;
 
 /// How marker is run for the chunks of a document. The result is the same.
@@ -72,12 +73,36 @@ pub(crate) struct Assignment<'a> {
     pub(crate) more_follow: bool,
 }
 
+/// Where a driver keeps what belongs to no chunk.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// What a worker writes before its first chunk.
+    pub(crate) worker_log: PathBuf,
+    /// The home of marker's servers, where it has any.
+    pub(crate) home: Option<PathBuf>,
+}
+
+impl Places {
+    /// Makes them ready for a process that is about to start.
+    fn prepare(&self) -> Result<(), ConversionError> {
+        match &self.home {
+            Some(home) => servers::make_home(home).map_err(wrap("make", home)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Assignment<'_> {
     /// As a run of `marker_single`.
-    fn step(self) -> Result<Step, ConversionError> {
+    fn step(self, places: &Places) -> Result<Step, ConversionError> {
         let config = self.paths.config.clone();
-        command::step(self.plan, self.pages, self.effort, self.paths)
-            .map_err(wrap("write", &config))
+        let mut step = command::step(self.plan, self.pages, self.effort, self.paths)
+            .map_err(wrap("write", &config))?;
+        if let Some(home) = &places.home {
+            step.env.extend(self.plan.server_variables.iter().cloned());
+            step.env.push(("HOME".into(), Some(home.into())));
+        }
+        Ok(step)
     }
 }
 
@@ -105,13 +130,12 @@ pub(crate) trait Driver {
     ) -> Result<Ran, ConversionError>;
 }
 
-/// The driver for what was asked for; `log` is for what a worker writes before
-/// its first chunk.
-pub(crate) fn driver(drive: Drive, version: Version, log: PathBuf) -> Box<dyn Driver> {
+/// The driver for what was asked for.
+pub(crate) fn driver(drive: Drive, version: Version, places: Places) -> Box<dyn Driver> {
     let can_be_warm = version.capabilities().warm;
     match drive {
-        Drive::Auto if can_be_warm => Box::new(Warm::where_it_pays(log)),
-        Drive::Warm if can_be_warm => Box::new(Warm::always(log)),
-        Drive::Auto | Drive::Fresh | Drive::Warm => Box::new(Fresh),
+        Drive::Auto if can_be_warm => Box::new(Warm::where_it_pays(places)),
+        Drive::Warm if can_be_warm => Box::new(Warm::always(places)),
+        Drive::Auto | Drive::Fresh | Drive::Warm => Box::new(Fresh(places)),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use memcap_linux::ByteSize;
 
 use super::meter::Meter;
-use super::{Assignment, Driver, Ran, fresh};
+use super::{Assignment, Driver, Places, Ran, fresh};
 use crate::conversion::{ConversionError, log};
 use crate::runner::{
     Accounting, Ending, Heard, Runner, RunnerError, Session, Step, StepReport, Usage,
@@ -19,28 +19,38 @@ use crate::worker::{self, Recycling, Said};
 pub(super) struct Warm {
     /// Whether a single chunk is reason enough to start one.
     always: bool,
-    /// Where a worker writes before its first chunk.
-    log: PathBuf,
+    places: Places,
     worker: Option<Worker>,
     /// Whether this marker turned out to have no way to load its models once.
     is_unsupported: bool,
 }
 
 impl Warm {
-    pub(super) fn always(log: PathBuf) -> Warm {
+    pub(super) fn always(places: Places) -> Warm {
         Warm {
             always: true,
-            log,
+            places,
             worker: None,
             is_unsupported: false,
         }
     }
 
-    pub(super) fn where_it_pays(log: PathBuf) -> Warm {
+    pub(super) fn where_it_pays(places: Places) -> Warm {
         Warm {
             always: false,
-            ..Warm::always(log)
+            ..Warm::always(places)
         }
+    }
+
+    fn start(
+        &self,
+        python: PathBuf,
+        run: &mut Run<'_>,
+        runner: &mut dyn Runner,
+    ) -> Result<Started, ConversionError> {
+        self.places.prepare()?;
+        let start = worker_step(python, &run.step, &self.places.worker_log);
+        Ok(Worker::start(start, runner, run)?)
     }
 }
 
@@ -53,25 +63,23 @@ impl Driver for Warm {
     ) -> Result<Ran, ConversionError> {
         let pays = self.always || self.worker.is_some() || assignment.more_follow;
         let python = assignment.plan.marker.python.clone();
-        let step = assignment.step()?;
+        let step = assignment.step(&self.places)?;
         if self.is_unsupported || !pays {
-            return fresh::run(step, runner, watch);
+            return fresh::run(step, &self.places, runner, watch);
         }
         let mut run = Run::of(step, watch);
         let mut worker = match self.worker.take().filter(|worker| worker.suits(&run.step)) {
             Some(worker) => worker,
-            None => {
-                match Worker::start(worker_step(python, &run.step, &self.log), runner, &mut run)? {
-                    Started::Ready(worker) => worker,
-                    Started::Unsupported => {
-                        self.is_unsupported = true;
-                        return fresh::run(run.step, runner, run.watch);
-                    }
-                    Started::Lost(ending) => {
-                        return Ok(run.over(ending, Peak::default(), &self.log));
-                    }
+            None => match self.start(python, &mut run, runner)? {
+                Started::Ready(worker) => worker,
+                Started::Unsupported => {
+                    self.is_unsupported = true;
+                    return fresh::run(run.step, &self.places, runner, run.watch);
                 }
-            }
+                Started::Lost(ending) => {
+                    return Ok(run.over(ending, Peak::default(), &self.places.worker_log));
+                }
+            },
         };
         match worker.convert(&mut run)? {
             Came::Said(Said::Done {
@@ -84,12 +92,16 @@ impl Driver for Warm {
                 } else {
                     self.worker = Some(worker);
                 }
-                Ok(run.over(Ending::Finished { exit_code: 0 }, peak, &self.log))
+                Ok(run.over(
+                    Ending::Finished { exit_code: 0 },
+                    peak,
+                    &self.places.worker_log,
+                ))
             }
             lost => {
                 let peak = worker.peak(None);
                 let ending = ending(&lost, worker.session.end()?);
-                Ok(run.over(ending, peak, &self.log))
+                Ok(run.over(ending, peak, &self.places.worker_log))
             }
         }
     }

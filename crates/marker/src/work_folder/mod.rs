@@ -130,6 +130,11 @@ impl WorkFolder {
             .join(format!("{}.{stream}", chunk_name(pages)))
     }
 
+    /// The home of marker's servers.
+    pub fn home(&self) -> PathBuf {
+        self.path.join("home")
+    }
+
     /// Where a worker writes before its first chunk.
     pub fn worker_log(&self) -> PathBuf {
         self.path.join("logs").join("worker.err")
@@ -162,7 +167,7 @@ impl WorkFolder {
     /// # Errors
     /// When that fails.
     pub fn clear(&self) -> Result<(), WorkFolderError> {
-        for name in ["chunks", "running", "logs", "merged", "input"] {
+        for name in ["chunks", "running", "logs", "merged", "input", "home"] {
             remove(&self.path.join(name))?;
         }
         Ok(())
