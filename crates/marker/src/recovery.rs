@@ -7,7 +7,8 @@
 //!                 |                     less effort each time, at last given up
 //!                 |
 //!                 +-- crash, hang ----> once more; then halve, the halves last;
-//!                 |                     a single page is given up
+//!                 |                     a single page at half the resolution, at last
+//!                 |                     given up
 //!                 +-- requeued -------> the same again, no failure is counted
 //!                 |
 //!                 +-- interrupted ----> stop, the journal is kept
@@ -256,7 +257,7 @@ impl Recovery {
         match failure {
             Failure::Memory => self.after_memory(pages, effort),
             Failure::Crash if !retried => Action::Retry,
-            Failure::Crash => self.after_crash(pages, last_words),
+            Failure::Crash => self.after_crash(pages, effort, last_words),
         }
     }
 
@@ -272,7 +273,7 @@ impl Recovery {
         }
     }
 
-    fn after_crash(&mut self, pages: &PageSet, last_words: Option<&str>) -> Action {
+    fn after_crash(&mut self, pages: &PageSet, effort: Effort, last_words: Option<&str>) -> Action {
         let alike = self.crashed.iter().any(|(other, words)| {
             words.as_deref() == last_words && !pages.iter().any(|page| other.contains(page))
         });
@@ -281,9 +282,12 @@ impl Recovery {
         }
         self.crashed
             .push((pages.clone(), last_words.map(str::to_owned)));
-        match self.choice.halves(pages) {
-            Some((low, high)) => Action::HalvesLast(low, high),
-            None => Action::GiveUp,
+        match (self.choice.halves(pages), effort) {
+            (Some((low, high)), _) => Action::HalvesLast(low, high),
+            // PDFium makes no picture of more than 2 GiB: marker 1.10 ends with
+            // `KeyError: 0` on a page of 200 inches, whatever memory there is.
+            (None, Effort::Usual | Effort::SmallBatches) => Action::Less(Effort::LowResolution),
+            (None, Effort::LowResolution) => Action::GiveUp,
         }
     }
 }
@@ -455,8 +459,9 @@ mod tests {
         let action = recovery.next(&pages(2, 3), Effort::Usual, Failure::Crash, true, Some("b"));
         assert!(matches!(action, Action::HalvesLast(..)));
         recovery.note_converted(&pages(9, 9), Effort::Usual);
-        let action = recovery.next(&pages(4, 4), Effort::Usual, Failure::Crash, true, Some("a"));
-        assert_eq!(action, Action::GiveUp);
+        let mut at = |effort| recovery.next(&pages(4, 4), effort, Failure::Crash, true, Some("a"));
+        assert_eq!(at(Effort::Usual), Action::Less(Effort::LowResolution));
+        assert_eq!(at(Effort::LowResolution), Action::GiveUp);
     }
 
     #[test]
@@ -470,6 +475,6 @@ mod tests {
         assert_eq!(after_memory(&all, Effort::LowResolution, whole), None);
         let mut recovery = Recovery::new(whole);
         let crash = recovery.next(&all, Effort::Usual, Failure::Crash, true, None);
-        assert_eq!(crash, Action::GiveUp);
+        assert_eq!(crash, Action::Less(Effort::LowResolution));
     }
 }
