@@ -30,7 +30,7 @@ fn through(scene: &Scene, script: &str, words: &[&str]) -> Finished {
 #[test]
 fn a_mistake_is_told_with_what_to_write_instead() {
     let Some(scene) = scene() else { return };
-    let cases: [(&[&str], i32, &str, &str); 18] = [
+    let cases: [(&[&str], i32, &str, &str); 19] = [
         (&["run"], 125, "--memory", "memcap run --help"),
         (&["run", "--bogus"], 125, "--bogus", "memcap run --help"),
         (&["run", "--memroy"], 125, "--memroy", "'--memory'"),
@@ -71,6 +71,12 @@ fn a_mistake_is_told_with_what_to_write_instead() {
             127,
             "`no-such-program` was not started",
             "PATH",
+        ),
+        (
+            &["run", "-m", "64M", "--processes", "0", "true"],
+            125,
+            "zero processes",
+            "such as 64",
         ),
         (&["run", "-m", "64M", "/"], 126, "`/` was not started", "sh"),
         (
@@ -130,6 +136,10 @@ fn a_report_to_a_stream_is_behind_the_output_of_the_job() {
             report.and_then(|report| serde_json::from_str::<serde_json::Value>(report).ok());
         assert!(report.is_some(), "{stream}: {text}");
     }
+    let words = ["run", "-m", "64M", "-q", "--report", "-", "true"];
+    let finished = through(&scene, "exec \"$@\"", &words);
+    let report = serde_json::from_slice::<serde_json::Value>(&finished.stdout);
+    assert!(report.is_ok(), "{finished}");
     let finished = through(
         &scene,
         "exec \"$@\" >/dev/null",
@@ -138,6 +148,25 @@ fn a_report_to_a_stream_is_behind_the_output_of_the_job() {
     finished.expect_code(EXIT_INTERNAL);
     let text = finished.stderr_text();
     assert!(text.contains("failed to write `/dev/full`"), "{finished}");
+}
+
+#[test]
+fn a_report_into_a_pipe_does_not_wait_for_a_reader() {
+    let Some(scene) = scene() else { return };
+    let pipe = scene.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    std::fs::set_permissions(&pipe, PermissionsExt::from_mode(0o666)).unwrap();
+    let words = ["run", "-m", "64M", "-q", "--report", "pipe", "true"];
+    let finished = through(&scene, "exec \"$@\"", &words);
+    finished.expect_code(EXIT_INTERNAL);
+    let text = finished.stderr_text();
+    assert!(text.contains("start its reader first"), "{finished}");
+    // One that is there gets it all.
+    let script = "cat pipe >got & until \"$@\"; do :; done; wait";
+    through(&scene, script, &words).expect_code(0);
+    let got = std::fs::read(scene.path("got")).unwrap();
+    let report = serde_json::from_slice::<serde_json::Value>(&got);
+    assert!(report.is_ok(), "{}", String::from_utf8_lossy(&got));
 }
 
 const PRINTING: [&[&str]; 6] = [

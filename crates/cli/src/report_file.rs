@@ -39,6 +39,12 @@ impl ReportFile {
             path: path.to_owned(),
             source,
         };
+        // As everywhere; whoever wants a file of that name writes `./-`.
+        let path = if path == Path::new("-") {
+            Path::new("/dev/stdout")
+        } else {
+            path
+        };
         if names_a_descriptor(path) {
             let file = open_stream(path).map_err(failed)?;
             let name = path.to_owned();
@@ -52,7 +58,7 @@ impl ReportFile {
                 return Err(failed(io::ErrorKind::IsADirectory.into()));
             }
             Ok(found) if !found.is_file() => {
-                let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+                let file = open_without_waiting(path).map_err(failed)?;
                 let name = path.to_owned();
                 return Ok(ReportFile::Direct { file, name });
             }
@@ -156,6 +162,25 @@ pub(crate) fn open_stream(path: &Path) -> io::Result<File> {
         _ => return OpenOptions::new().append(true).open(path),
     };
     stream.map(File::from)
+}
+
+/// A device or a pipe. A pipe that nobody reads is an error, where a plain open would
+/// wait for a reader, before the job has begun and without a word.
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let opened = OpenOptions::new()
+        .write(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::ENXIO) => {
+            io::Error::other("nobody reads from this pipe; start its reader first")
+        }
+        _ => error,
+    })?;
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(file)
 }
 
 fn beside() -> tempfile::Builder<'static, 'static> {
