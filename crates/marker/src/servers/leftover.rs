@@ -82,7 +82,7 @@ mod tests {
         place(&format!("{surya}/vllm_server.json"), r#"{"pid": null}"#);
         place(&format!("{surya}/detector_server.json"), "{");
         place("proc/7/cmdline", "python\0-m\0surya.ocr_error.server\0");
-        place("proc/8/cmdline", "sleep\0100\0");
+        place("proc/8/cmdline", "sleep\x00100\0");
         let home = machine.path().join("home");
         let mut world = World::new([("HOME".into(), home.into())], "/");
         world.root = machine.path().to_owned();

@@ -201,6 +201,10 @@ pub(super) struct SettingArgs {
         help_heading = "Marker"
     )]
     pub(super) drive: String,
+    /// What recognises text in marker 2: llamacpp (within the limit) or vllm (a
+    /// docker container, which no limit reaches).
+    #[arg(long, value_name = "NAME", help_heading = "Marker")]
+    pub(super) ocr_backend: Option<String>,
     /// Threads of the numerical libraries.
     #[arg(
         long,

@@ -9,8 +9,9 @@ use std::time::Duration;
 use memcap_linux::{ByteSize, ParseSizeError, SizeSpec};
 use memcap_marker::many::{Jobs, JobsError};
 use memcap_marker::{
-    Chunking, Drive, FormatError, Multiplier, MultiplierError, OutputFormat, PageSelection,
-    PagesError, ParseDriveError, Password, Preset, PresetError, Request, TuningRequest,
+    Chunking, Drive, FormatError, Multiplier, MultiplierError, OcrBackendError, OutputFormat,
+    PageSelection, PagesError, ParseDriveError, Password, Preset, PresetError, Request,
+    TuningRequest,
 };
 use memcap_supervisor::MechanismChoice;
 
@@ -77,6 +78,11 @@ impl Wish {
                 precision: args.precision,
                 allocator: args.pytorch_config,
                 no_cuda_cache: args.no_cuda_cache,
+                ocr_backend: option(
+                    "--ocr-backend",
+                    args.ocr_backend.as_deref(),
+                    |error: &OcrBackendError| error.hint().to_owned(),
+                )?,
                 ..TuningRequest::default()
             },
             python: args.python,
