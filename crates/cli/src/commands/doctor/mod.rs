@@ -4,7 +4,7 @@ mod bundle;
 mod explain;
 mod marker;
 mod text;
-mod wrap;
+pub(crate) mod wrap;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

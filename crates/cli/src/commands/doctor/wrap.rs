@@ -14,7 +14,7 @@ const NARROWEST: usize = 30;
 
 /// Columns of the terminal that standard output is, at most 120; 80 for a file
 /// or a pipe.
-pub(super) fn columns() -> usize {
+pub(crate) fn columns() -> usize {
     let out = io::stdout();
     if !out.is_terminal() {
         return USUAL;
@@ -26,7 +26,7 @@ pub(super) fn columns() -> usize {
 }
 
 /// The same for prose.
-pub(super) fn width() -> usize {
+pub(crate) fn width() -> usize {
     columns().min(USUAL)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn width() -> usize {
 /// the width; further lines are indented below the text, or a little where the
 /// label would leave them no room. A word that is longer by itself, such as a
 /// path, stays whole.
-pub(super) fn wrap(label: &str, text: &str, width: usize) -> String {
+pub(crate) fn wrap(label: &str, text: &str, width: usize) -> String {
     let text = printable(text);
     let label_width = label.chars().count();
     let is_heading = label_width * 3 > width;

@@ -11,6 +11,7 @@ use super::args::PlanArgs;
 use super::display::words::{counted, of_pages};
 use super::wish::{self, Wish};
 use super::{INTERRUPTED, PARTIAL, limit, table};
+use crate::commands::doctor::wrap::{width, wrap};
 use crate::error::{CliError, USAGE};
 use crate::render::{self, printable};
 use crate::supervised::SupervisedRunner;
@@ -124,7 +125,7 @@ fn in_full(plan: &Plan) -> String {
     text.push_str(&marker_line(plan));
     let _ = writeln!(
         text,
-        "limit {} for each run of marker; result in {}\n",
+        "limit {} for each run of marker\nresult in {}\n",
         plan.limit,
         path_text(&plan.result)
     );
@@ -135,19 +136,19 @@ fn in_full(plan: &Plan) -> String {
     text.push_str(&choices(plan));
     text.push_str(&chunks(plan));
     for warning in &plan.warnings {
-        let _ = writeln!(text, "warning: {}", printable(warning));
+        let _ = writeln!(text, "{}", wrap("warning: ", warning, width()));
     }
     text
 }
 
 fn marker_line(plan: &Plan) -> String {
     let torch = plan.marker.torch.as_deref().unwrap_or("unknown");
+    let device = format!("{:?}: {}", plan.device.device, plan.device.because);
     format!(
-        "marker {} in {}\ntorch {torch}, device {:?}: {}\n",
+        "marker {} in {}\n{}\n",
         plan.marker.version,
         path_text(&plan.marker.python),
-        plan.device.device,
-        plan.device.because
+        wrap(&format!("torch {torch}, device "), &device, width())
     )
 }
 
@@ -166,8 +167,8 @@ fn settings(plan: &Plan) -> String {
                 ]);
             }
             Effect::No { because } => {
-                let value = printable(&lever.value);
-                let _ = writeln!(without, "  {} {value}: {because}", lever.name);
+                let told = format!("{} {}: {because}", lever.name, lever.value);
+                let _ = writeln!(without, "{}", wrap("  ", &told, width()));
             }
         }
     }
@@ -188,11 +189,9 @@ fn settings(plan: &Plan) -> String {
 fn choices(plan: &Plan) -> String {
     let mut text = String::new();
     for choice in &plan.chosen {
-        let _ = writeln!(
-            text,
-            "{}: {}, because {}",
-            choice.what, choice.value, choice.because
-        );
+        let told = format!("{}, because {}", choice.value, choice.because);
+        let label = format!("{}: ", choice.what);
+        let _ = writeln!(text, "{}", wrap(&label, &told, width()));
     }
     let _ = match plan.memory_model.samples() {
         0 => writeln!(
