@@ -19,9 +19,9 @@ use crate::document;
 use crate::text::path_text;
 
 /// Endings of files that marker converts, in lower case.
-const KINDS: [&str; 15] = [
-    "pdf", "png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "webp", "docx", "pptx", "xlsx",
-    "epub", "html", "htm",
+const KINDS: [&str; 16] = [
+    "pdf", "png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "webp", "avif", "docx", "pptx",
+    "xlsx", "epub", "html", "htm",
 ];
 
 /// The documents that are meant.
