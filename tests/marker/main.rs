@@ -14,6 +14,7 @@ mod bad_input;
 mod compare;
 mod comparison;
 mod conversion;
+mod discovery;
 mod drop_in;
 mod many;
 mod pretend;

@@ -101,6 +101,15 @@ pub fn check_marker_args(args: &[OsString]) -> Result<(), MarkerArgError> {
         .map_or(Ok(()), Err)
 }
 
+/// What to use in place of an option of marker that memcap sets itself; `None`
+/// for every other word.
+pub fn instead_of(word: &str) -> Option<&'static str> {
+    match reserved(word)? {
+        MarkerArgError::Reserved { instead, .. } => Some(instead),
+        MarkerArgError::NotAnOption(_) | MarkerArgError::Value(_) => None,
+    }
+}
+
 /// Early releases take the beginning of an option for the whole of it
 /// (argparse), so beginnings are refused too, and everything about debugging.
 fn reserved(word: &str) -> Option<MarkerArgError> {

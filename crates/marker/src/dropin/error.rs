@@ -2,14 +2,16 @@
 
 use memcap_linux::ParseSizeError;
 
+use crate::format::FormatError;
+use crate::marker_args::instead_of;
 use crate::pages::PagesError;
-use crate::tuning::MultiplierError;
+use crate::tuning::{MultiplierError, PresetError};
 
 /// Why a command line cannot be understood.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DropInError {
-    /// The first word is not `marker_single`.
+    /// The first word is neither `marker_single` nor `marker`.
     #[error("`{0}` is not a command of this form")]
     UnknownCommand(String),
     /// A word is missing.
@@ -40,6 +42,12 @@ pub enum DropInError {
     /// The multiplier.
     #[error(transparent)]
     Multiplier(#[from] MultiplierError),
+    /// The preset.
+    #[error(transparent)]
+    Preset(#[from] PresetError),
+    /// The format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// The choice of pages.
     #[error(transparent)]
     Pages(#[from] PagesError),
@@ -49,20 +57,25 @@ pub enum DropInError {
 }
 
 /// One line on how the form is used.
-pub const USAGE: &str = "marker-pdf-optimized marker_single INPUT.pdf OUTPUT \
-    [--batch-multiplier X] [--chunk-size N] [--auto-chunk | --no-auto-chunk] \
-    [--pytorch-config TEXT] [--threads N] [--memory SIZE] [--pages LIST] [--python PATH] \
-    [--force] [-- MARKER OPTIONS]";
+pub const USAGE: &str = "marker-pdf-optimized {marker_single INPUT.pdf | marker FOLDER} OUTPUT \
+    [--batch-multiplier X | --preset NAME] [--chunk-size N] [--auto-chunk | --no-auto-chunk] \
+    [--pytorch-config TEXT] [--no-cuda-cache] [--precision NAME] [--threads N] [--workers N] \
+    [--memory SIZE] [--pages LIST] [--format NAME] [--python PATH] [--force] [-- MARKER OPTIONS]";
 
 impl DropInError {
     /// What to write instead.
     pub fn hint(&self) -> String {
         match self {
-            DropInError::UnknownOption(_) => {
-                "marker's own options go behind `--`: … -- --force_ocr".to_owned()
-            }
+            DropInError::UnknownOption(option) => match instead_of(option) {
+                Some(instead) => instead.to_owned(),
+                None => {
+                    format!("if it is one of marker's own, write it behind `--`: … -- {option}")
+                }
+            },
             DropInError::BadValue { expected, .. } => format!("write {expected}"),
             DropInError::Multiplier(error) => error.hint().to_owned(),
+            DropInError::Preset(error) => error.hint().to_owned(),
+            DropInError::Format(error) => error.hint().to_owned(),
             DropInError::Pages(error) => error.hint(),
             DropInError::Memory(error) => error.hint().to_owned(),
             DropInError::UnknownCommand(_)

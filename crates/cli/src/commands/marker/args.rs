@@ -223,6 +223,15 @@ pub(super) struct SettingArgs {
     /// Have PyTorch give GPU memory back at once; slower.
     #[arg(long, help_heading = "Marker")]
     pub(super) no_cuda_cache: bool,
+    /// Processes that extract text, each of 200 to 315 MiB. Without it one,
+    /// within marker itself.
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Marker"
+    )]
+    pub(super) text_workers: Option<String>,
     /// The Python in which marker-pdf is installed. Without it, it is looked
     /// for.
     #[arg(long, value_name = "PATH", help_heading = "Marker")]

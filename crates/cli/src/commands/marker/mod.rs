@@ -28,7 +28,6 @@ use args::{MarkerCommand, TellingArgs};
 use memcap_linux::{ByteSize, SizeSpec};
 use memcap_marker::World;
 use memcap_marker::dropin::DropIn;
-use memcap_marker::many::Jobs;
 use memcap_probe::{Host, Roots};
 use memcap_supervisor::{Job, Limits, MechanismChoice, Supervisor};
 
@@ -62,10 +61,12 @@ pub(crate) fn run_drop_in(words: impl IntoIterator<Item = OsString>) -> Result<u
     })?;
     let DropIn {
         document,
+        jobs,
         output,
         memory,
         python,
         pages,
+        format,
         chunking,
         tuning,
         force,
@@ -75,7 +76,7 @@ pub(crate) fn run_drop_in(words: impl IntoIterator<Item = OsString>) -> Result<u
         memory,
         mechanism: MechanismChoice::Auto,
         pages,
-        format: memcap_marker::OutputFormat::default(),
+        format,
         chunking,
         chunk_time: None,
         drive: memcap_marker::Drive::default(),
@@ -90,7 +91,7 @@ pub(crate) fn run_drop_in(words: impl IntoIterator<Item = OsString>) -> Result<u
         inputs: vec![document],
         output,
         wish,
-        jobs: Jobs::One,
+        jobs,
         telling: TellingArgs {
             report: None,
             json_events: None,

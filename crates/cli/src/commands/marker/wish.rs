@@ -74,16 +74,16 @@ impl Wish {
             })?,
             tuning: TuningRequest {
                 multiplier,
-                threads: args.threads.as_deref().map(threads).transpose()?,
-                precision: args.precision,
-                allocator: args.pytorch_config,
-                no_cuda_cache: args.no_cuda_cache,
+                threads: number("--threads", args.threads.as_deref(), "threads")?,
+                text_workers: number("--text-workers", args.text_workers.as_deref(), "processes")?,
                 ocr_backend: option(
                     "--ocr-backend",
                     args.ocr_backend.as_deref(),
                     |error: &OcrBackendError| error.hint().to_owned(),
                 )?,
-                ..TuningRequest::default()
+                precision: args.precision,
+                allocator: args.pytorch_config,
+                no_cuda_cache: args.no_cuda_cache,
             },
             python: args.python,
             password: args.password.read()?,
@@ -163,10 +163,14 @@ fn mechanism(text: &str) -> Result<MechanismChoice, CliError> {
     })
 }
 
-fn threads(text: &str) -> Result<NonZeroU32, CliError> {
-    text.trim().parse().map_err(|_| {
+/// A number of something.
+fn number(name: &str, text: Option<&str>, what: &str) -> Result<Option<NonZeroU32>, CliError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    text.trim().parse().map(Some).map_err(|_| {
         refuse(
-            format!("--threads: `{text}` is no number of threads"),
+            format!("{name}: `{text}` is no number of {what}"),
             "write a whole number from 1 on",
         )
     })
@@ -242,6 +246,8 @@ mod tests {
             ("--chunk-time 0s", "--chunk-time: nothing", "20m"),
             ("--chunk-time soon", "--chunk-time: `soon`", "20m"),
             ("--threads none", "--threads: `none`", "from 1"),
+            ("--text-workers 0", "--text-workers: `0`", "from 1"),
+            ("--ocr-backend x", "--ocr-backend: `x`", "llamacpp"),
             ("--mechanism magic", "--mechanism: ", "watchdog"),
         ];
         for (line, message, hint) in cases {
