@@ -15,6 +15,7 @@ use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::FileRecord;
+use crate::no_follow;
 use crate::pages::PageSet;
 use crate::recovery::{Action, Effort};
 use crate::text::path_text;
@@ -31,6 +32,12 @@ pub enum Record {
         marker: String,
         /// All pages that are wanted.
         pages: PageSet,
+        /// The conversion's key, of which the work folder is named.
+        #[serde(default)]
+        key: Option<String>,
+        /// The hash of the document, 64 hexadecimal digits.
+        #[serde(default)]
+        document: Option<String>,
     },
     /// A chunk was started.
     Started {
@@ -136,14 +143,9 @@ impl Journal {
                 source,
             }
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed("open"))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = no_follow::file(path, options.mode(0o600)).map_err(failed("open"))?;
         let mut content = Vec::new();
         file.read_to_end(&mut content).map_err(failed("read"))?;
         let (records, whole) = parse(&content);
@@ -185,7 +187,9 @@ impl Journal {
 
 /// The records of a journal that somebody else may be writing.
 pub fn read(path: &Path) -> io::Result<Vec<Record>> {
-    std::fs::read(path).map(|content| parse(&content).0)
+    let mut content = Vec::new();
+    no_follow::file(path, OpenOptions::new().read(true))?.read_to_end(&mut content)?;
+    Ok(parse(&content).0)
 }
 
 /// The whole lines, and the length of the text that they fill.

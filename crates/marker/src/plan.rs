@@ -31,6 +31,7 @@ use crate::password::Password;
 use crate::progress::Progress;
 use crate::publish::{Place, PublishError};
 use crate::recovery::Effort;
+use crate::relatives::{self, Relative};
 use crate::runner::Runner;
 use crate::secrets::{Secrets, redacted};
 use crate::servers;
@@ -168,6 +169,8 @@ pub struct Plan {
     pub(crate) lessons: Lessons,
     #[serde(skip)]
     pub(crate) sizes: Pages,
+    #[serde(skip)]
+    pub(crate) document_hash: String,
     #[serde(skip)]
     pub(crate) key: String,
     #[serde(skip)]
@@ -369,8 +372,9 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     let chunking = wanted.chunking;
     let mut deciding = marker_args.clone();
     deciding.extend(settings.deciding().map(OsString::from));
+    let hash = source.hash()?;
     let identity = Identity {
-        document: source.hash()?,
+        document: hash,
         stem: &source.stem,
         pages: &pages,
         format: request.format,
@@ -406,6 +410,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         password,
         source,
         sizes,
+        document_hash: hash.to_hex().to_string(),
         key,
         output,
         chunk_time: request.chunk_time,
@@ -648,6 +653,9 @@ fn warnings(plan: &Plan) -> Vec<String> {
     warnings.extend(whole_warning(plan.marker.version));
     warnings.extend(container_warning(plan));
     warnings.extend(kind_warning(plan.document_kind));
+    let marker = plan.marker.version.to_string();
+    let relatives = relatives::find(&plan.output, &plan.document_hash, &marker);
+    warnings.extend(relatives.iter().map(Relative::warning));
     let taught = plan.memory_model.samples() > 0;
     if !is_measured(plan.marker.version) && !taught {
         warnings.push(format!(

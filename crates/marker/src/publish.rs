@@ -2,12 +2,13 @@
 //! that is there.
 
 use std::collections::HashSet;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::journal::{self, Record};
-use crate::manifest::{FileRecord, sync_folder};
+use crate::manifest::FileRecord;
+use crate::no_follow;
 use crate::text::path_text;
 use crate::work_folder::PREFIX;
 
@@ -105,22 +106,33 @@ impl Place {
     /// When something is in the way (then nothing was changed), or a move
     /// fails.
     pub fn put(&self, merged: &Path, files: &[FileRecord]) -> Result<(), PublishError> {
+        let output = self.folder.parent().unwrap_or(&self.folder);
+        // Two results for one place take turns. Where the file system has no
+        // locks, the second finds files of the first that are not its own.
+        let turn = File::open(output).map_err(wrap("open", output))?;
+        let _ = turn.lock();
         if self.metadata()?.is_none() {
             std::fs::rename(merged, &self.folder).map_err(wrap("make", &self.folder))?;
         } else {
-            files
-                .iter()
-                .try_for_each(|file| self.check_file(file.path.as_path()))?;
-            self.remove_outdated(files)?;
-            for file in files {
-                let target = self.folder.join(file.path.as_path());
-                std::fs::rename(merged.join(file.path.as_path()), &target)
-                    .map_err(wrap("write", &target))?;
-            }
-            sync_folder(&self.folder).map_err(wrap("sync", &self.folder))?;
+            self.put_into(merged, files)?;
         }
-        let output = self.folder.parent().unwrap_or(&self.folder);
-        sync_folder(output).map_err(wrap("sync", output))
+        turn.sync_all().map_err(wrap("sync", output))
+    }
+
+    /// Into the existing folder, whatever becomes of its name meanwhile.
+    fn put_into(&self, merged: &Path, files: &[FileRecord]) -> Result<(), PublishError> {
+        let folder = no_follow::folder(&self.folder).map_err(wrap("open", &self.folder))?;
+        let here = no_follow::below(&folder, Path::new(""));
+        files
+            .iter()
+            .try_for_each(|file| self.check_file_in(&here, file.path.as_path()))?;
+        self.remove_outdated(&here, files)?;
+        for file in files {
+            let name = file.path.as_path();
+            std::fs::rename(merged.join(name), here.join(name))
+                .map_err(wrap("write", &self.folder.join(name)))?;
+        }
+        folder.sync_all().map_err(wrap("sync", &self.folder))
     }
 
     fn metadata(&self) -> Result<Option<Metadata>, PublishError> {
@@ -135,30 +147,38 @@ impl Place {
     }
 
     fn check_file(&self, file: &Path) -> Result<(), PublishError> {
-        let path = self.folder.join(file);
-        match std::fs::symlink_metadata(&path) {
+        self.check_file_in(&self.folder, file)
+    }
+
+    /// `here` is the folder by whichever name.
+    fn check_file_in(&self, here: &Path, file: &Path) -> Result<(), PublishError> {
+        let foreign = || PublishError::Foreign {
+            path: self.folder.join(file),
+        };
+        match std::fs::symlink_metadata(here.join(file)) {
             Err(_) => Ok(()),
-            Ok(metadata) if metadata.is_dir() => Err(PublishError::Foreign { path }),
-            Ok(_) if self.force || self.is_ours(file) => Ok(()),
-            Ok(_) => Err(PublishError::Foreign { path }),
+            Ok(metadata) if metadata.is_dir() => Err(foreign()),
+            Ok(_) if self.force || self.is_ours(here, file) => Ok(()),
+            Ok(_) => Err(foreign()),
         }
     }
 
-    fn is_ours(&self, file: &Path) -> bool {
+    fn is_ours(&self, here: &Path, file: &Path) -> bool {
         self.ours
             .iter()
-            .any(|record| record.path.as_path() == file && record.matches(&self.folder))
+            .any(|record| record.path.as_path() == file && record.matches(here))
     }
 
-    fn remove_outdated(&self, files: &[FileRecord]) -> Result<(), PublishError> {
+    fn remove_outdated(&self, here: &Path, files: &[FileRecord]) -> Result<(), PublishError> {
         let stays = |old: &FileRecord| files.iter().any(|file| file.path == old.path);
         for old in self
             .ours
             .iter()
-            .filter(|old| !stays(old) && old.matches(&self.folder))
+            .filter(|old| !stays(old) && old.matches(here))
         {
-            let path = self.folder.join(old.path.as_path());
-            std::fs::remove_file(&path).map_err(wrap("remove", &path))?;
+            let name = old.path.as_path();
+            std::fs::remove_file(here.join(name))
+                .map_err(wrap("remove", &self.folder.join(name)))?;
         }
         Ok(())
     }
@@ -266,6 +286,41 @@ mod tests {
         assert_eq!(
             fs::read_to_string(book.join("book.md")).unwrap(),
             "two book.md"
+        );
+    }
+
+    #[test]
+    fn of_two_results_for_one_place_the_second_is_refused() {
+        let output = tempfile::tempdir().unwrap();
+        let book = output.path().join("book");
+        // Looked at before the first was there.
+        let second = Place::new(output.path(), book.clone(), false);
+        publish(output.path(), "one", &["book.md"], false).unwrap();
+        let merged = output.path().join("merged");
+        fs::create_dir(&merged).unwrap();
+        fs::write(merged.join("book.md"), "two").unwrap();
+        let error = second.put(&merged, &record(&merged).unwrap()).unwrap_err();
+        assert!(matches!(error, PublishError::Foreign { .. }), "{error}");
+        let text = fs::read_to_string(book.join("book.md")).unwrap();
+        assert_eq!(text, "one book.md");
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_file_is_replaced_and_not_followed() {
+        let output = tempfile::tempdir().unwrap();
+        let precious = output.path().join("precious");
+        fs::write(&precious, "mine").unwrap();
+        let book = output.path().join("book");
+        fs::create_dir(&book).unwrap();
+        std::os::unix::fs::symlink(&precious, book.join("book.md")).unwrap();
+        let error = publish(output.path(), "one", &["book.md"], false).unwrap_err();
+        assert!(matches!(error, PublishError::Foreign { .. }), "{error}");
+        publish(output.path(), "one", &["book.md"], true).unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+        assert!(
+            fs::symlink_metadata(book.join("book.md"))
+                .unwrap()
+                .is_file()
         );
     }
 

@@ -203,4 +203,6 @@ mod early_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
+mod safety_tests;
+#[cfg(test)]
 mod tests;

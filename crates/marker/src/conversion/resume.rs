@@ -22,6 +22,7 @@ impl<'a> Conversion<'a> {
     ) -> Result<Self, ConversionError> {
         let folder = WorkFolder::open(&plan.output, &plan.key)?;
         let (journal, records) = Journal::open(&folder.journal())?;
+        folder.check_belongs_to(&plan.key, &records)?;
         let capabilities = plan.marker.version.capabilities();
         let input = Input::of(&plan.source, &folder, capabilities)?;
         let choice = capabilities.pages;
@@ -49,6 +50,8 @@ impl<'a> Conversion<'a> {
             memcap: env!("CARGO_PKG_VERSION").to_owned(),
             marker: plan.marker.version.to_string(),
             pages: plan.pages.clone(),
+            key: Some(plan.key.clone()),
+            document: Some(plan.document_hash.clone()),
         })?;
         for failed in &conversion.progress.too_large {
             if failed.limit >= plan.limit {

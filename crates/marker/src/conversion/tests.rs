@@ -19,7 +19,7 @@ use crate::testing::{FakeMarker, Machine, Scene};
 use crate::work_folder::{PREFIX, WorkFolderError};
 
 /// Plans and runs; the events in words.
-fn convert(
+pub(super) fn convert(
     machine: &Machine,
     request: &Request,
     runner: &mut FakeMarker,
@@ -46,19 +46,19 @@ fn words(event: &Event<'_>) -> Option<String> {
 }
 
 /// Ten pages a chunk.
-fn in_tens(request: Request) -> Request {
+pub(super) fn in_tens(request: Request) -> Request {
     Request {
         chunking: Chunking::Fixed(10.try_into().unwrap()),
         ..request
     }
 }
 
-fn text(machine: &Machine, stem: &str) -> String {
+pub(super) fn text(machine: &Machine, stem: &str) -> String {
     fs::read_to_string(machine.output().join(stem).join(format!("{stem}.md"))).unwrap()
 }
 
 /// The text that a conversion of these pages at once would give.
-fn expected_text(pages: impl IntoIterator<Item = u32>) -> String {
+pub(super) fn expected_text(pages: impl IntoIterator<Item = u32>) -> String {
     expected_text_without(pages, 0, "")
 }
 
@@ -77,7 +77,7 @@ fn expected_text_without(pages: impl IntoIterator<Item = u32>, lost: u32, becaus
     pages.into_iter().map(page).collect::<Vec<_>>().join("\n\n")
 }
 
-fn work_folder(machine: &Machine) -> PathBuf {
+pub(super) fn work_folder(machine: &Machine) -> PathBuf {
     fs::read_dir(machine.output())
         .unwrap()
         .flatten()
@@ -91,7 +91,7 @@ fn work_folder(machine: &Machine) -> PathBuf {
         .unwrap()
 }
 
-fn interrupted() -> Scene {
+pub(super) fn interrupted() -> Scene {
     Scene::Ends(Ending::Interrupted, "")
 }
 

@@ -35,6 +35,18 @@ pub enum WorkFolderError {
         /// The work folder.
         path: PathBuf,
     },
+    /// Its journal is that of another document or other settings.
+    #[error("`{}` holds the work of another conversion", path_text(.path))]
+    OtherConversion {
+        /// The work folder.
+        path: PathBuf,
+    },
+    /// Its name leads to something else than when the conversion began.
+    #[error("`{}` was replaced during the conversion", path_text(.path))]
+    Replaced {
+        /// The work folder.
+        path: PathBuf,
+    },
     /// It belongs to somebody else.
     #[error("`{}` belongs to user {owner}, not to you", path_text(.path))]
     ForeignOwner {
@@ -62,13 +74,13 @@ impl WorkFolderError {
     pub fn hint(&self) -> Option<String> {
         match self {
             WorkFolderError::Output { .. } => Some("choose another folder with -o".to_owned()),
-            WorkFolderError::NotAFolder { path } | WorkFolderError::UnknownVersion { path } => {
-                Some(format!(
-                    "move `{}` away, or choose another output folder",
-                    path_text(path)
-                ))
-            }
-            WorkFolderError::ForeignOwner { .. } => {
+            WorkFolderError::NotAFolder { path }
+            | WorkFolderError::OtherConversion { path }
+            | WorkFolderError::UnknownVersion { path } => Some(format!(
+                "move `{}` away, or choose another output folder",
+                path_text(path)
+            )),
+            WorkFolderError::ForeignOwner { .. } | WorkFolderError::Replaced { .. } => {
                 Some("choose an output folder of your own".to_owned())
             }
             WorkFolderError::Busy { .. } => {

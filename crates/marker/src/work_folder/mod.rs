@@ -14,14 +14,15 @@
 mod error;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use error::WorkFolderError;
 
-use crate::journal;
+use crate::journal::{self, Record};
 use crate::manifest::sync_folder;
+use crate::no_follow;
 use crate::pages::PageSet;
 use crate::progress::Progress;
 
@@ -35,6 +36,8 @@ const VERSION: &str = "memcap work folder 1\n";
 #[derive(Debug)]
 pub struct WorkFolder {
     path: PathBuf,
+    /// The folder itself, whatever becomes of its name.
+    handle: File,
     _lock: File,
 }
 
@@ -56,9 +59,7 @@ impl WorkFolder {
         let path = WorkFolder::place(output, key);
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                check_ownership(&path, user)?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => {
                 return Err(WorkFolderError::Output {
                     path: output.to_owned(),
@@ -66,10 +67,15 @@ impl WorkFolder {
                 });
             }
         }
+        let handle = open_own(&path, user)?;
         check_version(&path)?;
         let lock = lock(&path)?;
         write_version(&path)?;
-        let folder = WorkFolder { path, _lock: lock };
+        let folder = WorkFolder {
+            path,
+            handle,
+            _lock: lock,
+        };
         folder.clear_leftovers()?;
         sync_folder(output).map_err(wrap("sync", output))?;
         Ok(folder)
@@ -146,6 +152,7 @@ impl WorkFolder {
     /// # Errors
     /// When something stands in its place and cannot be removed.
     pub fn keep_running_as(&self, pages: &PageSet) -> Result<(), WorkFolderError> {
+        self.check_in_place()?;
         let place = self.chunk(pages);
         remove(&place)?;
         std::fs::rename(self.path.join("running"), &place).map_err(wrap("move", &place))?;
@@ -158,6 +165,7 @@ impl WorkFolder {
     /// # Errors
     /// When that fails.
     pub fn discard(&self, pages: &PageSet) -> Result<(), WorkFolderError> {
+        self.check_in_place()?;
         remove(&self.chunk(pages))
     }
 
@@ -167,10 +175,45 @@ impl WorkFolder {
     /// # Errors
     /// When that fails.
     pub fn clear(&self) -> Result<(), WorkFolderError> {
+        self.check_in_place()?;
         for name in ["chunks", "running", "logs", "merged", "input", "home"] {
             remove(&self.path.join(name))?;
         }
         Ok(())
+    }
+
+    /// Refuses the journal of another conversion, as in a folder that was copied
+    /// or renamed.
+    ///
+    /// # Errors
+    /// [`WorkFolderError::OtherConversion`].
+    pub fn check_belongs_to(&self, key: &str, records: &[Record]) -> Result<(), WorkFolderError> {
+        let is_other = |record: &Record| match record {
+            Record::Opened { key: Some(own), .. } => own != key,
+            _ => false,
+        };
+        if records.iter().any(is_other) {
+            return Err(WorkFolderError::OtherConversion {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on where the folder's name leads to something else by now,
+    /// as its owner's neighbours in the output folder may have arranged.
+    ///
+    /// # Errors
+    /// [`WorkFolderError::Replaced`].
+    pub fn check_in_place(&self) -> Result<(), WorkFolderError> {
+        let here = std::fs::symlink_metadata(&self.path).ok();
+        let own = self.handle.metadata().ok();
+        match (here, own) {
+            (Some(here), Some(own)) if no_follow::is_same(&here, &own) => Ok(()),
+            _ => Err(WorkFolderError::Replaced {
+                path: self.path.clone(),
+            }),
+        }
     }
 
     fn clear_leftovers(&self) -> Result<(), WorkFolderError> {
@@ -180,16 +223,18 @@ impl WorkFolder {
         }
         for name in ["chunks", "logs"] {
             let path = self.path.join(name);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)
-                .map_err(wrap("make", &path))?;
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(wrap("make", &path)(error));
+                }
+                _ => no_follow::folder(&path).map_err(wrap("open", &path))?,
+            };
         }
         Ok(())
     }
 
     fn fresh(&self, name: &str) -> Result<PathBuf, WorkFolderError> {
+        self.check_in_place()?;
         let path = self.path.join(name);
         remove(&path)?;
         // With the usual mode: the result keeps it, and here it lies in a folder
@@ -225,24 +270,31 @@ fn user_by_file(output: &Path) -> io::Result<u32> {
     Ok(probe.as_file().metadata()?.uid())
 }
 
-fn check_ownership(path: &Path, user: u32) -> Result<(), WorkFolderError> {
-    let metadata = std::fs::symlink_metadata(path).map_err(wrap("look at", path))?;
-    if !metadata.is_dir() {
-        return Err(WorkFolderError::NotAFolder {
-            path: path.to_owned(),
-        });
+/// Opens the folder, which must be one and belong to us.
+fn open_own(path: &Path, user: u32) -> Result<File, WorkFolderError> {
+    let named = std::fs::symlink_metadata(path).map_err(wrap("look at", path))?;
+    let not_a_folder = || WorkFolderError::NotAFolder {
+        path: path.to_owned(),
+    };
+    if !named.is_dir() {
+        return Err(not_a_folder());
     }
-    if metadata.uid() != user {
+    if named.uid() != user {
         return Err(WorkFolderError::ForeignOwner {
             path: path.to_owned(),
-            owner: metadata.uid(),
+            owner: named.uid(),
         });
+    }
+    let handle = no_follow::folder(path).map_err(wrap("open", path))?;
+    let metadata = handle.metadata().map_err(wrap("look at", path))?;
+    if !no_follow::is_same(&named, &metadata) {
+        return Err(not_a_folder());
     }
     if metadata.mode() & 0o077 != 0 {
         // File systems without modes refuse this; there the mode says nothing.
-        let _ = std::fs::set_permissions(path, Permissions::from_mode(0o700));
+        let _ = handle.set_permissions(Permissions::from_mode(0o700));
     }
-    Ok(())
+    Ok(handle)
 }
 
 /// A folder without a version is new only while it is empty, but for a lock
@@ -252,8 +304,11 @@ fn check_version(path: &Path) -> Result<(), WorkFolderError> {
         path: path.to_owned(),
     };
     let file = path.join("version");
-    match std::fs::read(&file) {
-        Ok(content) if content == VERSION.as_bytes() => Ok(()),
+    let mut content = Vec::new();
+    let read = no_follow::file(&file, OpenOptions::new().read(true))
+        .and_then(|file| file.take(1024).read_to_end(&mut content));
+    match read {
+        Ok(_) if content == VERSION.as_bytes() => Ok(()),
         Ok(_) => Err(unknown()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let entries = std::fs::read_dir(path).map_err(wrap("read", path))?;
@@ -269,13 +324,9 @@ fn check_version(path: &Path) -> Result<(), WorkFolderError> {
 
 fn lock(path: &Path) -> Result<File, WorkFolderError> {
     let path = path.join("lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(wrap("open", &path))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = no_follow::file(&path, &mut options).map_err(wrap("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(WorkFolderError::Busy { lock: path }),
@@ -289,10 +340,15 @@ fn write_version(folder: &Path) -> Result<(), WorkFolderError> {
         return Ok(());
     }
     let new = folder.join("version.new");
-    std::fs::write(&new, VERSION).map_err(wrap("write", &new))?;
-    File::open(&new)
-        .and_then(|file| file.sync_all())
-        .map_err(wrap("sync", &new))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let write = |mut file: File| {
+        file.write_all(VERSION.as_bytes())?;
+        file.sync_all()
+    };
+    no_follow::file(&new, &mut options)
+        .and_then(write)
+        .map_err(wrap("write", &new))?;
     std::fs::rename(&new, &path).map_err(wrap("write", &path))?;
     sync_folder(folder).map_err(wrap("sync", folder))
 }
@@ -323,59 +379,4 @@ fn wrap<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_folder_is_private_locked_and_found_again() {
-        let output = tempfile::tempdir().unwrap();
-        let nested = output.path().join("new/out");
-        let folder = WorkFolder::open(&nested, "k").unwrap();
-        let path = WorkFolder::place(&nested, "k");
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
-        assert!(matches!(
-            WorkFolder::open(&nested, "k"),
-            Err(WorkFolderError::Busy { .. })
-        ));
-        assert!(WorkFolder::open(&nested, "other").is_ok());
-        drop(folder);
-        assert!(WorkFolder::open(&nested, "k").is_ok());
-    }
-
-    #[test]
-    fn an_unknown_version_is_refused_and_left_alone() {
-        let output = tempfile::tempdir().unwrap();
-        let path = WorkFolder::place(output.path(), "k");
-        drop(WorkFolder::open(output.path(), "k").unwrap());
-        std::fs::write(path.join("version"), "memcap work folder 2\n").unwrap();
-        std::fs::write(path.join("running"), "precious").unwrap();
-        let error = WorkFolder::open(output.path(), "k").unwrap_err();
-        assert!(matches!(error, WorkFolderError::UnknownVersion { .. }));
-        assert!(path.join("running").exists());
-        std::fs::remove_file(path.join("version")).unwrap();
-        let error = WorkFolder::open(output.path(), "k").unwrap_err();
-        assert!(matches!(error, WorkFolderError::UnknownVersion { .. }));
-    }
-
-    #[test]
-    fn links_are_not_followed() {
-        let output = tempfile::tempdir().unwrap();
-        let elsewhere = tempfile::tempdir().unwrap();
-        let path = WorkFolder::place(output.path(), "k");
-        std::os::unix::fs::symlink(elsewhere.path(), &path).unwrap();
-        let error = WorkFolder::open(output.path(), "k").unwrap_err();
-        assert!(matches!(error, WorkFolderError::NotAFolder { .. }));
-        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn an_output_that_cannot_be_written_is_refused() {
-        let output = tempfile::tempdir().unwrap();
-        let file = output.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        for place in [file.clone(), file.join("below")] {
-            let error = WorkFolder::open(&place, "k").unwrap_err();
-            assert!(matches!(error, WorkFolderError::Output { .. }), "{error}");
-        }
-    }
-}
+mod tests;
