@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Stat, other_threads, pid_file};
+use super::Stat;
+use super::pid_file::{other_threads, pid_file};
 use crate::file::{self, FileError};
 
 /// Whether a process is stopped, or has been sent SIGSTOP and is about to be. The
