@@ -246,11 +246,11 @@ mod tests {
     #[test]
     fn documents_are_cut_as_the_limit_allows_and_evenly() {
         assert_eq!(cut(Chunking::Fit, 8192, 100), ["1-100"]);
-        assert_eq!(cut(Chunking::Fit, 2048, 26), ["1-13", "14-26"]);
-        assert_eq!(cut(Chunking::Fit, 2048, 50), ["1-17", "18-34", "35-50"]);
-        assert_eq!(cut(Chunking::Fit, 1350, 3), ["1-2", "3"]);
+        assert_eq!(cut(Chunking::Fit, 1600, 26), ["1-13", "14-26"]);
+        assert_eq!(cut(Chunking::Fit, 1600, 50), ["1-17", "18-34", "35-50"]);
+        assert_eq!(cut(Chunking::Fit, 850, 3), ["1-2", "3"]);
         // Where the estimate leaves no room at all, it is not believed.
-        assert_eq!(cut(Chunking::Fit, 1024, 20), ["1-10", "11-20"]);
+        assert_eq!(cut(Chunking::Fit, 700, 20), ["1-10", "11-20"]);
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
             }
         };
         let pages = PageSet::all(6);
-        let cut = cut_with(Chunking::Fit, 1700, sizes, &pages, &[]);
+        let cut = cut_with(Chunking::Fit, 1450, sizes, &pages, &[]);
         assert_eq!(cut, ["1-2", "3", "4-6"]);
     }
 

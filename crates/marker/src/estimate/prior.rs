@@ -1,8 +1,11 @@
 //! What is known of marker's memory before this machine has taught anything.
 //!
-//! The numbers are peaks of real runs, as the proportional set size of the
-//! whole tree, on letter pages; each names its runs. Releases that were not
-//! measured are taken to be like the nearest that was.
+//! The numbers for 1.x are peaks as memcap counts them, of the runs in
+//! `tests/data` (`scripts/marker-peaks`, marker 1.10.2, toy models). The
+//! proportional set size of the same tree is about 400 MiB more, for the pages
+//! of libraries: a watchdog does not count those, and a group can give them
+//! back. Releases that were not measured are taken to be like the nearest that
+//! was.
 
 use crate::learned::{Coefficients, Prior};
 use crate::runner::Accounting;
@@ -10,19 +13,17 @@ use crate::version::{Family, Version};
 use crate::weights::Weights;
 
 /// Interpreter, libraries and one-time buffers of marker 1.10.2 without any
-/// weights or pages, in MiB. Toy models, one page: 1072 MiB in all.
-const BASE: f64 = 1040.0;
+/// weights or pages, in MiB: one page took 675 MiB.
+const BASE: f64 = 590.0;
 
-/// What a letter page adds in marker 1.x, in MiB. Toy models, 100 pages: 4048
-/// MiB in all; by the code 3.3 + 13.1 MiB for the two renderings and 9.9 MiB
-/// for the layout stage's input, all of which grow with the page's area. So
-/// does nearly all of the rest: at half the resolution 100 pages took 1870 MiB.
-const AREA: f64 = 28.5;
-const PAGE: f64 = 1.0;
+/// What a letter page adds, in MiB. By the code 3.3 + 13.1 MiB for the two
+/// renderings and 9.9 MiB for the layout stage's input, all of which grow with
+/// the page's area; so does the rest. A page costs nothing beside its area.
+const AREA: f64 = 36.0;
+const PAGE: f64 = 0.0;
 
-/// What a picture more in the layout batch adds, whatever the models, in MiB:
-/// toy models, 100 pages, batch 24 against 6: 446 MiB more.
-const IMAGE: f64 = 25.0;
+/// What a picture more in the layout batch adds, whatever the models, in MiB.
+const IMAGE: f64 = 4.0;
 
 /// Activations for each picture in the layout batch, as a share of the
 /// weights. With two random models of 620 million parameters and 8 pages,
@@ -46,10 +47,10 @@ const LAYOUT_SERVER_WEIGHTS: f64 = 130.0;
 /// no checkpoint tells.
 const ERROR_SERVER_WEIGHTS: f64 = 520.0;
 
-/// Page cache is in a group's peak and not in that of the processes: a step of
-/// ten pages took 1.32 GiB in a group and 1.01 GiB as a watchdog counts, where
-/// the proportional set size would have been about 1.3 GiB (toy models).
-const FILES: f64 = 300.0;
+/// A group's peak is that of the processes, the kernel's own memory for them,
+/// and page cache: 31 to 55 MiB more in the same runs, once the libraries were
+/// in memory.
+const KERNEL: f64 = 45.0;
 
 /// What a worker that extracts text takes, in MiB: 200 to 315.
 pub const WORKER: f64 = 315.0;
@@ -75,11 +76,11 @@ pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>
             (usual, weights_mib)
         }
     };
-    let files = match accounting {
-        Some(Accounting::Processes) => FILES,
-        Some(Accounting::Group) | None => 0.0,
+    let own = match (version.family(), accounting) {
+        // Measured as the proportional set size, which neither counts.
+        (Family::Servers, _) | (_, Some(Accounting::Processes)) => expected.base,
+        (_, Some(Accounting::Group) | None) => expected.base + KERNEL,
     };
-    let own = expected.base - files;
     Prior {
         expected: Coefficients {
             base: own + models,
@@ -88,10 +89,10 @@ pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>
         // Weights that are mapped and not changed count for nothing in a
         // process, and may be shared between runs in a group.
         deviation: Coefficients {
-            base: 0.2 * own + 0.5 * models,
-            area: 0.3 * expected.area,
-            page: 3.0,
-            image: 0.5 * expected.image,
+            base: 0.12 * own + 0.5 * models,
+            area: 0.15 * expected.area,
+            page: 1.0,
+            image: 4.0 + 0.5 * expected.image,
         },
     }
 }

@@ -208,3 +208,135 @@ fn replace(path: &Path, folder: &Path, content: &Content) -> io::Result<()> {
     let file: File = new.persist(path).map_err(|error| error.error)?;
     file.sync_data()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::Load;
+    use crate::learned::Seen;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn subject(marker: &str) -> Subject {
+        Subject {
+            marker: marker.to_owned(),
+            device: Device::Cpu,
+            weights: ByteSize::from_mib(40),
+            accounting: Some(Accounting::Group),
+            drive: Drive::Fresh,
+            settings: "0123456789abcdef".to_owned(),
+        }
+    }
+
+    fn sample(pages: u32) -> Sample {
+        Sample {
+            load: Load {
+                area: f64::from(pages),
+                pages,
+                images: 1,
+            },
+            seen: Seen::Peak(ByteSize::from_mib(900)),
+        }
+    }
+
+    fn store(folder: &tempfile::TempDir) -> Store {
+        let state = folder.path().join("state").into_os_string();
+        Store::of(&World::new([("XDG_STATE_HOME".into(), state)], "/"))
+    }
+
+    #[test]
+    fn what_was_learned_is_kept_by_subject_and_only_for_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        assert_eq!(store.recall(&subject("1.10.2")), Recalled::default());
+        for pages in 1..=3 {
+            store.remember(&subject("1.10.2"), sample(pages)).unwrap();
+        }
+        store.remember(&subject("2.0.0"), sample(9)).unwrap();
+        let recalled = store.recall(&subject("1.10.2"));
+        assert_eq!(recalled.samples, [1, 2, 3].map(sample));
+        assert_eq!(recalled.warning, None);
+        let file = folder.path().join("state/memcap/marker-memory.json");
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        let folder = file.parent().unwrap();
+        assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
+        let names = std::fs::read_dir(folder).unwrap().count();
+        assert_eq!(names, 2, "the file and its lock");
+    }
+
+    #[test]
+    fn only_the_newest_are_kept() {
+        let mut content = Content::empty();
+        for number in 0..40 {
+            for pages in 1..=50 {
+                content.add(&subject(&format!("1.0.{number}")), sample(pages));
+            }
+        }
+        assert_eq!(content.learned.len(), MAX_SUBJECTS);
+        assert_eq!(content.learned[0].subject, subject("1.0.8"));
+        let samples = &content.learned[0].samples;
+        assert_eq!(samples.len(), MAX_SAMPLES);
+        assert_eq!(samples[0], sample(3));
+        assert!(serde_json::to_vec(&content).unwrap().len() as u64 <= MAX_BYTES);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_counts_as_absent_and_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        store.remember(&subject("1.10.2"), sample(1)).unwrap();
+        let file = folder.path().join("state/memcap/marker-memory.json");
+        let nonsense = sample(0);
+        let of_nonsense = Content {
+            version: VERSION,
+            learned: vec![Lesson {
+                subject: subject("1.10.2"),
+                samples: vec![nonsense],
+            }],
+        };
+        let texts = [
+            "{\"version\": 1, \"learned\": [{".to_owned(),
+            "{\"version\": 2, \"learned\": []}".to_owned(),
+            " ".repeat(2 << 20),
+        ];
+        for text in texts {
+            std::fs::write(&file, text).unwrap();
+            let recalled = store.recall(&subject("1.10.2"));
+            assert_eq!(recalled.samples, []);
+            assert!(recalled.warning.unwrap().contains("marker-memory.json"));
+        }
+        let whole = serde_json::to_vec(&of_nonsense).unwrap();
+        std::fs::write(&file, whole).unwrap();
+        assert_eq!(store.recall(&subject("1.10.2")), Recalled::default());
+        std::fs::write(&file, "torn").unwrap();
+        store.remember(&subject("1.10.2"), sample(2)).unwrap();
+        let recalled = store.recall(&subject("1.10.2"));
+        assert_eq!(recalled.samples, [sample(2)]);
+    }
+
+    #[test]
+    fn files_that_others_can_write_and_links_are_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        store.remember(&subject("1.10.2"), sample(1)).unwrap();
+        let file = folder.path().join("state/memcap/marker-memory.json");
+        let everybody = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(&file, everybody).unwrap();
+        assert!(store.recall(&subject("1.10.2")).warning.is_some());
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::rename(&file, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+        assert!(store.recall(&subject("1.10.2")).warning.is_some());
+        // Replaced, not written through.
+        let before = std::fs::read(&elsewhere).unwrap();
+        store.remember(&subject("1.10.2"), sample(2)).unwrap();
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), before);
+        assert!(!std::fs::symlink_metadata(&file).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_user_without_a_home_learns_nothing() {
+        let store = Store::of(&World::new([], "/"));
+        store.remember(&subject("1.10.2"), sample(1)).unwrap();
+        assert_eq!(store.recall(&subject("1.10.2")), Recalled::default());
+    }
+}

@@ -175,14 +175,14 @@ mod tests {
     fn shares_that_marker_cannot_start_in_are_refused() {
         let total = ByteSize::from_gib(3);
         let decide = |text: &str| jobs(text).decide(9, total, total, 8);
-        assert!(decide("3").is_ok());
-        let error = decide("4").unwrap_err();
+        assert!(decide("4").is_ok());
+        let error = decide("5").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "4 jobs leave 768 MiB of 3 GiB for each, and marker needs at least 1 GiB to start"
+            "5 jobs leave 614 MiB of 3 GiB for each, and marker needs at least 640 MiB to start"
         );
         assert!(
-            error.hint().starts_with("write --jobs 3"),
+            error.hint().starts_with("write --jobs 4"),
             "{}",
             error.hint()
         );
