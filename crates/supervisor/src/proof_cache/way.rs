@@ -26,39 +26,67 @@ pub(super) fn safe(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn walk(path: &Path) -> io::Result<PathBuf> {
-    let mut at = PathBuf::from("/");
-    let mut waiting = parts(path);
-    let mut links = 0;
-    while let Some(part) = waiting.pop() {
-        check_folder(&at.symlink_metadata()?)?;
+    let mut way = Way::from_root(path);
+    while let Some(part) = way.ahead.pop() {
+        check_folder(&way.at)?;
         if part == ".." {
-            at.pop();
+            way.at.pop();
             continue;
         }
-        let next = at.join(part);
-        let data = match next.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                waiting.reverse();
-                return Ok(next.join(waiting.iter().collect::<PathBuf>()));
-            }
-            other => other?,
-        };
-        if !data.is_symlink() {
-            at = next;
-            continue;
+        let next = way.at.join(part);
+        match what_is_at(&next)? {
+            None => return Ok(way.rest_below(next)),
+            Some(data) if data.is_symlink() => way.follow(&next, &data)?,
+            Some(_) => way.at = next,
         }
-        links += 1;
-        if !is_trusted(&data) || links > MOST_LINKS {
+    }
+    check_folder(&way.at)?;
+    Ok(way.at)
+}
+
+/// How far a walk has come.
+struct Way {
+    at: PathBuf,
+    /// The parts that are still to be walked, the next one last.
+    ahead: Vec<OsString>,
+    links: usize,
+}
+
+impl Way {
+    fn from_root(path: &Path) -> Way {
+        Way {
+            at: PathBuf::from("/"),
+            ahead: parts(path),
+            links: 0,
+        }
+    }
+
+    /// Goes on with the parts of what the link at `place` points to.
+    fn follow(&mut self, place: &Path, data: &Metadata) -> io::Result<()> {
+        self.links += 1;
+        if !is_trusted(data) || self.links > MOST_LINKS {
             return Err(not_ours());
         }
-        let target = next.read_link()?;
+        let target = place.read_link()?;
         if target.is_absolute() {
-            at = PathBuf::from("/");
+            self.at = PathBuf::from("/");
         }
-        waiting.extend(parts(&target));
+        self.ahead.extend(parts(&target));
+        Ok(())
     }
-    check_folder(&at.symlink_metadata()?)?;
-    Ok(at)
+
+    /// The rest of the way as it is named, behind a part that does not exist.
+    fn rest_below(self, missing: PathBuf) -> PathBuf {
+        missing.join(self.ahead.iter().rev().collect::<PathBuf>())
+    }
+}
+
+/// `None` where there is nothing.
+fn what_is_at(place: &Path) -> io::Result<Option<Metadata>> {
+    match place.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// The next one last.
@@ -71,10 +99,11 @@ fn parts(path: &Path) -> Vec<OsString> {
     parts.collect()
 }
 
-fn check_folder(data: &Metadata) -> io::Result<()> {
+fn check_folder(place: &Path) -> io::Result<()> {
+    let data = place.symlink_metadata()?;
     // In a sticky directory only the owner replaces what is there.
     let is_safe = data.mode() & 0o022 == 0 || data.mode() & 0o1000 != 0;
-    if data.is_dir() && is_trusted(data) && is_safe {
+    if data.is_dir() && is_trusted(&data) && is_safe {
         Ok(())
     } else {
         Err(not_ours())
