@@ -158,8 +158,7 @@ impl Exposure {
         let (held, sum) = match input {
             // Of a sum, all of it may be there.
             Input::Sum(sum) => (governor.bounds(sum).1, Some(sum)),
-            Input::Bounds { least, .. } => (least, None),
-            Input::Exact { bytes, .. } => (bytes, None),
+            Input::Bounds(measured) | Input::Exact(measured) => (measured.least, None),
             _ => return,
         };
         let limit = governor.rules().sampled_limit;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
+use serde::{Deserialize, Serialize};
 
 use super::sum::{Learned, Sum};
 
@@ -40,15 +41,29 @@ pub(super) enum Depth {
     Exact,
 }
 
-/// What a measurement told.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Measured {
-    pub(super) depth: Depth,
-    pub(super) least: ByteSize,
-    pub(super) most: ByteSize,
-    pub(super) sum: Sum,
-    pub(super) took: Duration,
-    pub(super) cost: Duration,
+/// What a measurement told, shared pages counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// The tree holds at least this.
+    pub(crate) least: ByteSize,
+    /// It holds at most this.
+    pub(crate) most: ByteSize,
+    /// The sum just before, with what members had written.
+    pub(crate) sum: Sum,
+    /// How long the measurement took.
+    #[serde(with = "crate::trace::nanos")]
+    pub(crate) took: Duration,
+    /// What it cost: our time on a processor, or the tree's where it stood
+    /// still meanwhile.
+    #[serde(with = "crate::trace::nanos")]
+    pub(crate) cost: Duration,
+}
+
+impl Measured {
+    /// How much of the sum is counted too much.
+    pub(super) fn teaches(self) -> Learned {
+        Learned::new(self.least, self.most, self.sum)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,17 +132,16 @@ impl Measuring {
     }
 
     /// What is worth it after a measurement that did not find the limit
-    /// reached, of which `learned` knows already.
+    /// reached, where `suspected` was thought to be held at the most.
     pub(super) fn after_measurement(
         &mut self,
-        learned: &Learned,
-        suspected: ByteSize,
+        depth: Depth,
         measured: Measured,
+        suspected: ByteSize,
         limit: ByteSize,
         now: Duration,
     ) -> Option<Depth> {
         let Measured {
-            depth,
             least,
             most,
             sum,
@@ -154,7 +168,8 @@ impl Measuring {
         let step = ByteSize::from_bytes(step).min(limit.saturating_sub(least));
         self.recheck_above = most.saturating_add(step);
         self.open = most >= limit && most.saturating_sub(least) > limit.percent(NEGLIGIBLE);
-        (self.open && depth == Depth::Bounds && self.exact_is_due(learned, sum, limit, now))
+        let learned = measured.teaches();
+        (self.open && depth == Depth::Bounds && self.exact_is_due(&learned, sum, limit, now))
             .then_some(Depth::Exact)
     }
 

@@ -22,12 +22,13 @@ use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use self::clock::{RESTLESS, SHORTEST, time_to_ask, time_to_next};
-use self::measuring::{Depth, Measured, Measuring, NEGLIGIBLE, PREPARE_FROM};
+use self::measuring::{Depth, Measuring, NEGLIGIBLE, PREPARE_FROM};
 use self::sum::Learned;
 use crate::evidence::{Cause, Reached, Shortage};
 use crate::lease;
 
 pub(crate) use self::clock::{LONGEST, shortest_of, time_to_fill};
+pub(crate) use self::measuring::Measured;
 pub(crate) use self::sum::{Leases, Share, Sum};
 
 /// What the governor has to hold.
@@ -52,35 +53,9 @@ pub(crate) enum Input {
     /// The tree's memory as the sum over its members: an upper bound.
     Sum(Sum),
     /// Bounds of the tree's memory, shared pages counted once.
-    Bounds {
-        /// It holds at least this.
-        least: ByteSize,
-        /// It holds at most this.
-        most: ByteSize,
-        /// The sum before, with what members had written.
-        sum: Sum,
-        /// How long the measurement took.
-        #[serde(with = "crate::trace::nanos")]
-        took: Duration,
-        /// What it cost: our time on a processor, or the tree's where it stood
-        /// still meanwhile.
-        #[serde(with = "crate::trace::nanos")]
-        cost: Duration,
-    },
-    /// The tree's memory with shared pages counted once.
-    Exact {
-        /// Shared pages counted once.
-        bytes: ByteSize,
-        /// The sum at the same moment.
-        sum: Sum,
-        /// How long the measurement took.
-        #[serde(with = "crate::trace::nanos")]
-        took: Duration,
-        /// What it cost: our time on a processor, or the tree's where it stood
-        /// still meanwhile.
-        #[serde(with = "crate::trace::nanos")]
-        cost: Duration,
-    },
+    Bounds(Measured),
+    /// The tree's memory with shared pages counted once: both bounds are equal.
+    Exact(Measured),
     /// The kernel killed a member of the group.
     KernelOom,
     /// The tree has used up its CPU time.
@@ -183,43 +158,11 @@ impl Governor {
     pub(crate) fn on(&mut self, input: Input, now: Duration) -> Action {
         let action = match input {
             Input::Sum(sum) => self.on_sum(sum, now),
-            Input::Bounds {
-                least,
-                most,
-                sum,
-                took,
-                cost,
-            } => {
-                // What was known before is true as well.
-                let least = least.max(self.learned.at_least(sum)).min(sum.total());
-                let most = most.min(self.learned.at_most(sum)).max(least);
-                let depth = Depth::Bounds;
-                let measured = Measured {
-                    depth,
-                    least,
-                    most,
-                    sum,
-                    took,
-                    cost,
-                };
-                self.on_measured(measured, now)
+            Input::Bounds(measured) => {
+                let narrowed = self.with_what_was_known(measured);
+                self.on_measured(Depth::Bounds, narrowed, now)
             }
-            Input::Exact {
-                bytes,
-                sum,
-                took,
-                cost,
-            } => {
-                let measured = Measured {
-                    depth: Depth::Exact,
-                    least: bytes,
-                    most: bytes,
-                    sum,
-                    took,
-                    cost,
-                };
-                self.on_measured(measured, now)
-            }
+            Input::Exact(measured) => self.on_measured(Depth::Exact, measured, now),
             Input::KernelOom => self.end(Some(Cause::KernelOom)),
             Input::HostGone => self.end(Some(Cause::HostGone)),
             Input::CpuUsedUp => self.ask_to_end(Cause::CpuLimit, now),
@@ -361,22 +304,32 @@ impl Governor {
         measure(depth)
     }
 
-    fn on_measured(&mut self, measured: Measured, now: Duration) -> Action {
-        let Measured {
-            least, most, sum, ..
-        } = measured;
-        let suspected = self.learned.at_most(sum);
-        self.learned = Learned::new(least, most, sum);
+    /// What was known before a measurement is true as well.
+    fn with_what_was_known(&self, measured: Measured) -> Measured {
+        let Measured { sum, .. } = measured;
+        let least = measured.least.max(self.learned.at_least(sum));
+        let least = least.min(sum.total());
+        let most = measured.most.min(self.learned.at_most(sum)).max(least);
+        Measured {
+            least,
+            most,
+            ..measured
+        }
+    }
+
+    fn on_measured(&mut self, depth: Depth, measured: Measured, now: Duration) -> Action {
+        let suspected = self.learned.at_most(measured.sum);
+        self.learned = measured.teaches();
         let Some(limit) = self.rules.sampled_limit else {
             return Action::Wait;
         };
-        if least >= limit {
+        if measured.least >= limit {
             return self.end(Some(Cause::Watchdog));
         }
         let room = limit.min(self.left_by_others);
         measure(
             self.measuring
-                .after_measurement(&self.learned, suspected, measured, room, now),
+                .after_measurement(depth, measured, suspected, room, now),
         )
     }
 

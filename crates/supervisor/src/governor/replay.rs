@@ -84,8 +84,8 @@ fn is_certain(input: Input, limit: ByteSize) -> bool {
     match input {
         // One process without shared memory counts nothing twice.
         Input::Sum(sum) => sum.members <= 1 && sum.shared == ByteSize::ZERO && sum.private >= limit,
-        Input::Bounds { least, sum, .. } => least.min(sum.total()) >= limit,
-        Input::Exact { bytes, .. } => bytes >= limit,
+        Input::Bounds(measured) => measured.least.min(measured.sum.total()) >= limit,
+        Input::Exact(measured) => measured.least >= limit,
         _ => false,
     }
 }
@@ -93,8 +93,8 @@ fn is_certain(input: Input, limit: ByteSize) -> bool {
 /// The limit reached for nobody who counts right.
 fn is_impossible(input: Input, limit: ByteSize) -> bool {
     match input {
-        Input::Sum(sum) | Input::Bounds { sum, .. } => sum.total() < limit,
-        Input::Exact { bytes, .. } => bytes < limit,
+        Input::Sum(sum) | Input::Bounds(Measured { sum, .. }) => sum.total() < limit,
+        Input::Exact(measured) => measured.most < limit,
         _ => false,
     }
 }
@@ -102,20 +102,20 @@ fn is_impossible(input: Input, limit: ByteSize) -> bool {
 fn describe(input: Input) -> String {
     match input {
         Input::Sum(sum) => describe_sum(sum),
-        Input::Bounds {
+        Input::Bounds(Measured {
             least,
             most,
             sum,
             took,
             ..
-        } => format!(
+        }) => format!(
             "bounds {least} to {most} in {took:?}, {}",
             describe_sum(sum)
         ),
-        Input::Exact {
-            bytes, sum, took, ..
-        } => {
-            format!("exactly {bytes} in {took:?}, {}", describe_sum(sum))
+        Input::Exact(Measured {
+            least, sum, took, ..
+        }) => {
+            format!("exactly {least} in {took:?}, {}", describe_sum(sum))
         }
         other => format!("{other:?}"),
     }
@@ -263,9 +263,8 @@ fn looks_come_no_later_than_the_tree_could_be_at_its_limit() {
 fn another_limit_changes_only_when_they_are_ended() {
     for trace in traces() {
         let sums = trace.steps.iter().filter_map(|step| match step.input {
-            Input::Sum(sum) | Input::Bounds { sum, .. } | Input::Exact { sum, .. } => {
-                Some(sum.total())
-            }
+            Input::Sum(sum) => Some(sum.total()),
+            Input::Bounds(measured) | Input::Exact(measured) => Some(measured.sum.total()),
             _ => None,
         });
         let highest = sums.max().unwrap_or_default();
@@ -274,8 +273,8 @@ fn another_limit_changes_only_when_they_are_ended() {
         assert_ne!(cause, Some(Cause::Watchdog), "{} below {above}", trace.name);
 
         let proof = trace.steps.iter().find_map(|step| match step.input {
-            Input::Bounds { least, sum, .. } => Some(least.min(sum.total())),
-            Input::Exact { bytes, .. } => Some(bytes),
+            Input::Bounds(measured) => Some(measured.least.min(measured.sum.total())),
+            Input::Exact(measured) => Some(measured.least),
             Input::Sum(sum) if is_certain(step.input, ByteSize::from_mib(64)) => Some(sum.private),
             _ => None,
         });

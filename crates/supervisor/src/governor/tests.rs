@@ -35,22 +35,23 @@ fn sum(mib: u64, members: usize) -> Input {
 }
 
 fn exact(mib: u64, sum: Sum) -> Input {
-    Input::Exact {
-        bytes: ByteSize::from_mib(mib),
+    Input::Exact(Measured {
+        least: ByteSize::from_mib(mib),
+        most: ByteSize::from_mib(mib),
         sum,
         took: Duration::from_millis(1),
         cost: Duration::from_millis(1),
-    }
+    })
 }
 
 fn bounds(least: u64, most: u64, sum: Sum) -> Input {
-    Input::Bounds {
+    Input::Bounds(Measured {
         least: ByteSize::from_mib(least),
         most: ByteSize::from_mib(most),
         sum,
         took: Duration::from_micros(100),
         cost: Duration::from_micros(100),
-    }
+    })
 }
 
 fn at(millis: u64) -> Duration {

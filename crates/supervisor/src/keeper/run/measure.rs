@@ -9,7 +9,7 @@ use memcap_linux::cgroup::V2Group;
 use super::launch::start_limit;
 use super::watch::Watch;
 use crate::budget::rules::Turn;
-use crate::governor::{Action, Input, Leases, Sum};
+use crate::governor::{Action, Input, Leases, Measured, Sum};
 use crate::keeper::recorder::cpu_time;
 use crate::keeper::seat::Seat;
 use crate::lease::{LeaseUse, Refusal};
@@ -186,14 +186,13 @@ impl<'a> Watch<'a> {
         let (least, most) = self.sampler.bounds(sum, self.spec.limit);
         let (took, cost) = clock.stop(frozen);
         self.note(least);
-        let input = Input::Bounds {
+        self.tell(Input::Bounds(Measured {
             least,
             most,
             sum,
             took,
             cost,
-        };
-        self.tell(input)
+        }))
     }
 
     /// Counts shared pages once.
@@ -207,12 +206,13 @@ impl<'a> Watch<'a> {
         // Growing meanwhile, the parts are of different moments.
         let bytes = bytes.min(sum.total().max(self.spec.limit));
         self.note(bytes);
-        self.tell(Input::Exact {
-            bytes,
+        self.tell(Input::Exact(Measured {
+            least: bytes,
+            most: bytes,
             sum,
             took,
             cost,
-        })
+        }))
     }
 
     /// Halts a tree that is about to be ended for memory and takes its last
