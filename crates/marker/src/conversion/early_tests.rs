@@ -1,4 +1,5 @@
-//! Whole conversions by an early marker, as scripted.
+//! Whole conversions by an early marker, as scripted, and what is said of
+//! versions.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -64,4 +65,41 @@ fn releases_without_a_first_page_convert_all_at_once() {
         "marker 0.2.4 converts pages from the first on alone"
     );
     assert!(error.hint().is_some());
+}
+
+#[test]
+fn an_unknown_version_is_treated_like_the_nearest_and_says_so() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 3);
+    let said = |version: &str| {
+        let mut marker = EarlyMarker::of_version(version);
+        let plan = plan(&request, &machine.world(), &mut marker).unwrap();
+        plan.warnings.join("\n")
+    };
+    assert!(said("1.11.0").contains("marker 1.11.0 is not known here; it is treated like 1.10.2"));
+    assert!(said("3.0.1").contains("it is treated like 2.0.0"));
+    assert!(said("1.9.3").contains("tests run 1.10 and 2.0 only"));
+    assert!(said("0.2.4").contains("cannot convert a document in parts"));
+    assert!(!said("1.10.2").contains("marker 1.10.2"));
+}
+
+#[test]
+fn a_plan_shows_options_for_marker_without_their_secrets() {
+    let machine = Machine::new();
+    let mut request = machine.request("book.pdf", 3);
+    let words = "--use_llm --gemini_api_key hunter2 --openai_api_key=hunter2 --layout_batch_size 2";
+    request.marker_args = words.split(' ').map(Into::into).collect();
+    let mut marker = EarlyMarker::of_version("1.10.2");
+    let plan = plan(&request, &machine.world(), &mut marker).unwrap();
+    let shown = serde_json::to_string(&plan).unwrap();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(
+        plan.marker_options,
+        [
+            "--use_llm",
+            "--gemini_api_key",
+            "…hidden…",
+            "--openai_api_key=…hidden…"
+        ]
+    );
 }
