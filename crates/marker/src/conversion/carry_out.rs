@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::attempt::Attempt;
-use super::completeness::is_complete;
+use super::completeness::{is_complete, recognises};
 use super::outcome::Placeholder;
 use super::{Conversion, ConversionError, Flow, wrap};
 use crate::command::Paths;
@@ -40,6 +40,7 @@ impl Conversion<'_> {
         let complete = is_complete(&output, &self.input.stem, self.plan.format, pages);
         match judge(&ran.report.ending, complete, &ran.errors) {
             Judgement::Converted => {
+                let recognition = recognises(&output, &self.input.stem, self.plan.format);
                 self.keep(attempt.clone(), &output, &ran.report)?;
                 if let Some(chunk) = self.progress.done.last() {
                     tell(Event::ChunkDone {
@@ -47,7 +48,7 @@ impl Conversion<'_> {
                         report: &ran.report,
                     });
                 }
-                self.learn(&attempt, &ran.report, tell);
+                self.learn_from_success(&attempt, &ran.report, recognition, tell);
                 Ok(Flow::Go)
             }
             Judgement::Stopped => Ok(Flow::Stop),
@@ -177,7 +178,7 @@ impl Conversion<'_> {
             action: &action,
         });
         self.queue.follow(attempt, &action);
-        self.learn(attempt, &report, tell);
+        self.learn_from_failure(attempt, &report, tell);
         match action {
             Action::Retry | Action::Less(_) | Action::HalvesNext(..) | Action::HalvesLast(..) => {}
             Action::GiveUp => self.give_up(Placeholder::new(

@@ -21,6 +21,7 @@ struct Metadata {
 #[derive(Deserialize)]
 struct PageStats {
     page_id: u32,
+    text_extraction_method: Option<String>,
 }
 
 /// Whether text and metadata are there and the metadata lists exactly `pages`,
@@ -42,6 +43,16 @@ pub(super) fn is_complete(
 /// The pages that a result in `output` lists; `None` where it does not.
 pub(super) fn pages_listed(output: &Path, stem: &OsStr, format: OutputFormat) -> Option<PageSet> {
     read(output, stem, format).and_then(listed)
+}
+
+/// Whether the text of any page was recognised rather than read from the file.
+pub(super) fn recognises(output: &Path, stem: &OsStr, format: OutputFormat) -> bool {
+    let stats = read(output, stem, format).and_then(|metadata| metadata.page_stats);
+    let recognised = |page: &PageStats| {
+        let method = page.text_extraction_method.as_deref();
+        method.is_some_and(|method| method != "pdftext")
+    };
+    stats.is_some_and(|stats| stats.iter().any(recognised))
 }
 
 fn read(output: &Path, stem: &OsStr, format: OutputFormat) -> Option<Metadata> {
@@ -90,5 +101,21 @@ mod tests {
         assert!(!is_complete(r#"{"page_stats": [{"page_id": 0}]}"#));
         assert!(!is_complete(r#"{"page_stats": [{"page_id": 0}"#));
         assert!(is_complete(r#"{"pages": 2}"#) && !is_complete(r#"{"pages": 1}"#));
+    }
+
+    #[test]
+    fn text_is_recognised_where_a_page_has_no_other() {
+        let output = tempfile::tempdir().unwrap();
+        std::fs::create_dir(output.path().join("a")).unwrap();
+        let recognises = |methods: [&str; 2]| {
+            let [first, second] = methods
+                .map(|method| format!(r#"{{"page_id": 0, "text_extraction_method": {method}}}"#));
+            let metadata = format!(r#"{{"page_stats": [{first}, {second}]}}"#);
+            std::fs::write(output.path().join("a/a_meta.json"), metadata).unwrap();
+            recognises(output.path(), OsStr::new("a"), OutputFormat::Markdown)
+        };
+        assert!(!recognises([r#""pdftext""#, r#""pdftext""#]));
+        assert!(recognises([r#""pdftext""#, r#""surya""#]));
+        assert!(!recognises(["null", "null"]));
     }
 }

@@ -4,6 +4,7 @@
 use super::Conversion;
 use super::attempt::Attempt;
 use crate::chunks::Chunking;
+use crate::estimate::Load;
 use crate::events::Event;
 use crate::learned::{Sample, Seen};
 use crate::pages::PageSet;
@@ -11,27 +12,56 @@ use crate::recovery::Effort;
 use crate::runner::{Ending, StepReport};
 
 impl Conversion<'_> {
-    /// Corrects the estimate by how this attempt went, and cuts what is left
-    /// anew where that makes another number of chunks, or keeps one from
-    /// running out of memory.
-    pub(super) fn learn(
+    /// Corrects the estimate by what a chunk took.
+    pub(super) fn learn_from_success(
+        &mut self,
+        attempt: &Attempt,
+        report: &StepReport,
+        recognition: bool,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) {
+        self.recognition = self.recognition.max(Some(recognition));
+        if let Some(peak) = report.peak {
+            let seen = Seen::in_success(peak, self.plan.run_limit(), report.accounting);
+            self.learn(attempt, seen, recognition, tell);
+        }
+    }
+
+    /// Corrects the estimate by a limit that was too small. Other failures can
+    /// come long before the peak.
+    pub(super) fn learn_from_failure(
         &mut self,
         attempt: &Attempt,
         report: &StepReport,
         tell: &mut dyn FnMut(Event<'_>),
     ) {
-        let limit = self.plan.run_limit();
-        let seen = match (&report.ending, report.peak) {
-            (Ending::Finished { .. }, Some(peak)) => {
-                Seen::in_success(peak, limit, report.accounting)
+        match report.ending {
+            Ending::MemoryLimit | Ending::PartialKill => {
+                let seen = Seen::MoreThan(self.plan.run_limit());
+                self.learn(attempt, seen, self.model.recognition, tell);
             }
-            (Ending::MemoryLimit | Ending::PartialKill, _) => Seen::MoreThan(limit),
-            _ => return,
-        };
+            _ => {}
+        }
+    }
+
+    /// Cuts what is left anew where that makes another number of chunks, or
+    /// keeps one from running out of memory.
+    fn learn(
+        &mut self,
+        attempt: &Attempt,
+        seen: Seen,
+        recognition: bool,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) {
         let size = |page| self.plan.sizes.size(page);
-        let load = self.model.load(&attempt.pages, attempt.effort, size);
+        let load = Load {
+            recognition,
+            ..self.model.load(&attempt.pages, attempt.effort, size)
+        };
         self.lessons.add(Sample { load, seen });
-        self.model = self.plan.memory_model.relearned(self.lessons.samples());
+        let planned = &self.plan.memory_model;
+        let recognition = self.recognition.unwrap_or(planned.recognition);
+        self.model = planned.relearned(self.lessons.samples(), recognition);
         self.recut(tell);
     }
 

@@ -91,6 +91,9 @@ struct Conversion<'a> {
     /// What runs take, corrected by those of this conversion.
     model: MemoryModel,
     lessons: Lessons,
+    /// Whether a chunk of this document needed its text recognised; `None`
+    /// before any is done.
+    recognition: Option<bool>,
     chunks_kept: usize,
     placeholders: Vec<Placeholder>,
     marker_time: Duration,

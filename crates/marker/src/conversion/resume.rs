@@ -36,6 +36,7 @@ impl<'a> Conversion<'a> {
             recovery: Recovery::new(choice),
             model: plan.memory_model.clone(),
             lessons: plan.lessons.clone(),
+            recognition: None,
             chunks_kept: 0,
             placeholders: Vec::new(),
             marker_time: Duration::ZERO,

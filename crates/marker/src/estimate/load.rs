@@ -17,6 +17,10 @@ pub struct Load {
     pub pages: u32,
     /// Pictures that the layout stage takes at once.
     pub images: u32,
+    /// Whether text was recognised on any page, which only the end of a run
+    /// tells: pages without a text layer, or with one that is no good.
+    #[serde(default)]
+    pub recognition: bool,
 }
 
 /// How finely pages are rendered, as the number of pixels that a page has for
@@ -70,6 +74,7 @@ impl Load {
         effort: Effort,
         share: PixelShare,
         layout_batch: u32,
+        recognition: bool,
         size: impl Fn(u32) -> PageSize,
     ) -> Load {
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
@@ -84,6 +89,7 @@ impl Load {
                 .sum(),
             pages: count,
             images: count.min(batch),
+            recognition,
         }
     }
 }
@@ -147,7 +153,7 @@ mod tests {
             2 => PageSize(2384, 3370),
             _ => PageSize::LETTER,
         };
-        let load = |effort| Load::of(&PageSet::all(4), effort, PixelShare::USUAL, 6, a0);
+        let load = |effort| Load::of(&PageSet::all(4), effort, PixelShare::USUAL, 6, false, a0);
         let usual = load(Effort::Usual);
         assert_eq!((usual.area * 10.0).round(), 196.0);
         assert_eq!((usual.pages, usual.images), (4, 4));

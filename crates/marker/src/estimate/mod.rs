@@ -80,6 +80,8 @@ pub struct MemoryModel {
     pub pixels: PixelShare,
     /// Processes that extract text beside marker, at most.
     pub text_workers: u32,
+    /// Whether runs are expected to recognise text.
+    pub recognition: bool,
     #[serde(skip)]
     accounting: Option<Accounting>,
     #[serde(skip)]
@@ -146,25 +148,35 @@ impl MemoryModel {
             layout_batch,
             pixels,
             text_workers,
+            recognition: mostly(samples, |sample| sample.load.recognition),
             accounting,
             prior,
         }
     }
 
-    /// The same, corrected by other samples.
-    pub fn relearned(&self, samples: &[Sample]) -> MemoryModel {
+    /// The same, corrected by other samples; whether text is to be recognised is
+    /// told by the chunks of this document.
+    pub fn relearned(&self, samples: &[Sample], recognition: bool) -> MemoryModel {
         let fitted = fit(&self.prior, samples);
         MemoryModel {
             coefficients: fitted.coefficients,
             spread: fitted.spread,
             samples: samples.len(),
+            recognition,
             ..self.clone()
         }
     }
 
     /// What a run over `pages` with this effort has to hold.
     pub fn load(&self, pages: &PageSet, effort: Effort, size: impl Fn(u32) -> PageSize) -> Load {
-        Load::of(pages, effort, self.pixels, self.layout_batch, size)
+        Load::of(
+            pages,
+            effort,
+            self.pixels,
+            self.layout_batch,
+            self.recognition,
+            size,
+        )
     }
 
     /// The peak of a run that converts `pages` with this effort.
@@ -248,6 +260,10 @@ impl MemoryModel {
             workers => self.coefficients.base + WORKER * workers as f64,
         }
     }
+}
+
+fn mostly(samples: &[Sample], is: impl Fn(&Sample) -> bool) -> bool {
+    2 * samples.iter().filter(|sample| is(sample)).count() > samples.len()
 }
 
 fn mib(bytes: ByteSize) -> f64 {

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! peak = base + area * letter pages + page * pages + image * layout images
+//!        + recognition, where text is recognised
 //! ```
 //!
-//! Four unknowns and, at first, very few samples: so each part starts from a
+//! Five unknowns and, at first, very few samples: so each part starts from a
 //! constant with a deviation, and the samples pull it from there, in the
 //! directions that they tell about. That is least squares with one more row for
 //! each constant. A sample that is far off pulls no harder than one that is
@@ -16,7 +17,7 @@ use super::sample::{Sample, Seen};
 use crate::estimate::Load;
 
 /// How many parts a peak has.
-const PARTS: usize = 4;
+const PARTS: usize = 5;
 
 /// The parts of a peak, in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -29,6 +30,8 @@ pub struct Coefficients {
     pub page: f64,
     /// For each picture that the layout stage takes at once.
     pub image: f64,
+    /// Once, where text is recognised.
+    pub recognition: f64,
 }
 
 /// What is expected without samples.
@@ -57,15 +60,22 @@ impl Coefficients {
     }
 
     fn parts(&self) -> [f64; PARTS] {
-        [self.base, self.area, self.page, self.image]
+        [
+            self.base,
+            self.area,
+            self.page,
+            self.image,
+            self.recognition,
+        ]
     }
 
-    fn of([base, area, page, image]: [f64; PARTS]) -> Coefficients {
+    fn of([base, area, page, image, recognition]: [f64; PARTS]) -> Coefficients {
         Coefficients {
             base,
             area,
             page,
             image,
+            recognition,
         }
     }
 }
@@ -122,7 +132,12 @@ fn bounds(prior: &Prior) -> [(f64, f64); PARTS] {
         .expected
         .parts()
         .map(|expected| (expected / 3.0, expected * 4.0));
-    // What a page costs beside its area is little and hardly known.
+    // What a page costs beside its area, and what recognition does, are hardly
+    // known.
+    bounds[4] = (
+        0.0,
+        prior.expected.recognition + prior.deviation.recognition * 10.0,
+    );
     bounds[2] = (0.0, prior.expected.page * 4.0 + prior.deviation.page * 4.0);
     bounds
 }
@@ -201,6 +216,7 @@ fn row(load: &Load) -> [f64; PARTS] {
         load.area,
         f64::from(load.pages),
         f64::from(load.images),
+        f64::from(u8::from(load.recognition)),
     ]
 }
 
@@ -242,12 +258,14 @@ mod tests {
             area: 26.0,
             page: 4.0,
             image: 25.0,
+            recognition: 390.0,
         },
         deviation: Coefficients {
             base: 200.0,
             area: 8.0,
             page: 3.0,
             image: 12.0,
+            recognition: 200.0,
         },
     };
 
@@ -256,6 +274,7 @@ mod tests {
             area,
             pages,
             images: pages.min(6),
+            recognition: false,
         }
     }
 
@@ -296,6 +315,7 @@ mod tests {
             area: 35.0,
             page: 2.0,
             image: 60.0,
+            recognition: 0.0,
         };
         let seen = runs(truth, &[load(10.0, 10), load(24.0, 12), load(5.0, 16)]);
         let fitted = fit(&PRIOR, &seen);

@@ -96,6 +96,7 @@ mod tests {
                 area,
                 pages,
                 images,
+                recognition: false,
             },
             seen: Seen::Peak(ByteSize::from_mib(mib)),
         };

@@ -233,6 +233,7 @@ mod tests {
                 area: f64::from(pages),
                 pages,
                 images: 1,
+                recognition: false,
             },
             seen: Seen::Peak(ByteSize::from_mib(900)),
         }
