@@ -12,7 +12,7 @@ fn a_mistake_is_told_with_what_to_write_instead() {
     let scene = scene();
     folder(&scene, &[("a.pdf", 3), ("bad.pdf", 0)]);
     let input = ["in/a.pdf", "-o", "out"];
-    let cases: [(&[&str], &str, &str); 16] = [
+    let cases: [(&[&str], &str, &str); 22] = [
         (&["--memory", "8X"], "--memory: unknown unit `X`", "512M"),
         (&["--memory", "100M"], "too small for marker", "--memory "),
         (&["--jobs", "0"], "--jobs: `0`", "auto"),
@@ -23,11 +23,17 @@ fn a_mistake_is_told_with_what_to_write_instead() {
             "--batch-multiplier: `-1`",
             "0.5",
         ),
+        (&["--batch-multiplier", "0"], "`0`", "above 0"),
         (&["--chunk-size", "0"], "--chunk-size: `0`", "1 or more"),
         (&["--chunk-time", "-5m"], "--chunk-time: `-5m`", "20m"),
+        (&["--chunk-time", "0"], "--chunk-time: ", "20m"),
         (&["--format", "pdf"], "--format: `pdf`", "markdown"),
         (&["--pages", "9"], "page 9 is asked for", "1-3"),
+        (&["--pages", "3-1"], "--pages: the range `3-1`", "1-20"),
         (&["--threads", "0"], "--threads: `0`", "from 1"),
+        (&["--threads", "-2"], "--threads: `-2`", "from 1"),
+        (&["--threads", "many"], "--threads: `many`", "from 1"),
+        (&["--ocr-backend", "magic"], "--ocr-backend: ", "vllm"),
         (&["--mechanism", "magic"], "--mechanism: ", "watchdog"),
         (&["--json-events=x"], "--json-events: `x`", "3>FILE"),
         (&["--report", "/nowhere/r"], "`/nowhere/r`", "written"),

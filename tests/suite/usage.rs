@@ -30,7 +30,7 @@ fn through(scene: &Scene, script: &str, words: &[&str]) -> Finished {
 #[test]
 fn a_mistake_is_told_with_what_to_write_instead() {
     let Some(scene) = scene() else { return };
-    let cases: [(&[&str], i32, &str, &str); 19] = [
+    let cases: [(&[&str], i32, &str, &str); 25] = [
         (&["run"], 125, "--memory", "memcap run --help"),
         (&["run", "--bogus"], 125, "--bogus", "memcap run --help"),
         (&["run", "--memroy"], 125, "--memroy", "'--memory'"),
@@ -77,6 +77,42 @@ fn a_mistake_is_told_with_what_to_write_instead() {
             125,
             "zero processes",
             "such as 64",
+        ),
+        (
+            &["run", "-m", "64M", "--processes", "many", "true"],
+            125,
+            "--processes: `many`",
+            "such as 64",
+        ),
+        (
+            &["run", "-m", "64M", "--time", "0", "true"],
+            125,
+            "zero",
+            "90s",
+        ),
+        (
+            &["run", "-m", "64M", "--grace", "soon", "true"],
+            125,
+            "--grace: `soon`",
+            "500ms",
+        ),
+        (
+            &["run", "-m", "64M", "--mechanism", "magic", "true"],
+            125,
+            "`magic`",
+            "cgroup-v2",
+        ),
+        (
+            &["run", "-m", "64M", "--refusal-exit", "0", "true"],
+            125,
+            "--refusal-exit: `0`",
+            "from 1 to 255",
+        ),
+        (
+            &["run", "-m", "64M", "--refusal-exit", "256", "true"],
+            125,
+            "--refusal-exit: `256`",
+            "from 1 to 255",
         ),
         (&["run", "-m", "64M", "/"], 126, "`/` was not started", "sh"),
         (
