@@ -19,6 +19,7 @@ mod drop_in;
 mod many;
 mod pretend;
 mod progress;
+mod recovery;
 mod reference;
 mod result;
 mod servers;
