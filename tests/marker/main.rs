@@ -16,6 +16,7 @@ mod comparison;
 mod conversion;
 mod discovery;
 mod drop_in;
+mod formats;
 mod many;
 mod pretend;
 mod progress;

@@ -99,6 +99,41 @@ fn made(version: &str) -> Option<MarkerEnvironment> {
     Some(MarkerEnvironment { folder })
 }
 
+/// A real text PDF of 60 pages or more with links, tables and images, some of
+/// whose pages are turned or of another size, written to `path`.
+///
+/// # Panics
+/// Where it cannot be had; the script says why.
+pub fn mixed_pdf(path: &Path) {
+    let manual = script("sample-pdf", &["--manual"]).expect("scripts/sample-pdf failed");
+    let mut document = lopdf::Document::load(manual).expect("the sample is a PDF");
+    let pages = document.get_pages();
+    // Pages count from 1; what is beyond a smaller box is cut off.
+    let turned = [(15, 90), (16, 270), (22, 180)];
+    let boxes = [
+        (9, 841, 595),
+        (18, 842, 1191),
+        (26, 420, 595),
+        (30, 612, 792),
+    ];
+    let mut set = |page: u32, key: &str, value: lopdf::Object| {
+        let id = pages[&page];
+        let dictionary = document.get_dictionary_mut(id).expect("a page");
+        dictionary.set(key, value);
+    };
+    for (page, degrees) in turned {
+        set(page, "Rotate", degrees.into());
+    }
+    for (page, width, height) in boxes {
+        set(
+            page,
+            "MediaBox",
+            vec![0.into(), 0.into(), width.into(), height.into()].into(),
+        );
+    }
+    document.save(path).expect("the sample is written");
+}
+
 /// What a script of the project prints; `None` where it fails.
 fn script(name: &str, arguments: &[&str]) -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))

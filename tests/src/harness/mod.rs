@@ -21,7 +21,7 @@ mod wait;
 
 pub use cgroups::{MemcapGroup, memcap_groups};
 pub use invocation::Invocation;
-pub use marker::{MarkerEnvironment, MarkerParsers, sample_pdf};
+pub use marker::{MarkerEnvironment, MarkerParsers, mixed_pdf, sample_pdf};
 pub use outer_group::OuterGroup;
 pub use processes::Process;
 pub use programs::{example_binary, memcap_binary};
