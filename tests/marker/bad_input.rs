@@ -1,13 +1,15 @@
 //! What cannot be converted is answered before marker starts: one clear line,
 //! and nothing written.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use integration_tests::harness::{Finished, Scene, sample_pdf};
 
-use super::support::{environment, files, finish, memcap, scene, words};
+use super::pretend;
+use super::support::{environment, files, finish, journal, memcap, pages_of, scene, words};
 
 /// Starting marker takes longer.
 const AT_ONCE: Duration = Duration::from_secs(8);
@@ -73,20 +75,91 @@ fn documents_that_are_none_are_refused() {
     }
 }
 
-#[test]
-fn a_password_protected_document_is_named_as_such() {
-    let Some(environment) = environment() else {
-        return;
-    };
-    let scene = scene();
+/// A document of one page with this user password.
+fn locked(scene: &Scene, password: &str) -> PathBuf {
     let document = scene.path("locked.pdf");
-    let made = std::process::Command::new(environment.python())
-        .args(["-c", LOCK])
+    let python = environment().expect("asked before").python();
+    let made = std::process::Command::new(python)
+        .args(["-c", LOCK, password])
         .arg(&document)
         .status();
     assert!(matches!(&made, Ok(status) if status.success()), "{made:?}");
+    document
+}
+
+#[test]
+fn a_password_protected_document_is_named_as_such() {
+    if environment().is_none() {
+        return;
+    }
+    let scene = scene();
+    let document = locked(&scene, "secret");
     let finished = convert(&scene, &document, &["--memory", "2G"]);
     assert_refused(&scene, &finished, &[2, 4], "password");
+    assert!(
+        finished.stderr_text().contains("--password-file"),
+        "{finished}"
+    );
+}
+
+/// `memcap marker plan DOCUMENT OPTIONS…`, which asks PDFium for the pages.
+fn plan(scene: &Scene, document: &Path, options: &[&str]) -> Finished {
+    let environment = environment().expect("asked before");
+    let out = scene.path("out");
+    let mut words = words([
+        &"marker",
+        &"plan",
+        &document,
+        &"-o",
+        &out,
+        &"--memory",
+        &"2G",
+    ]);
+    words.extend(["--python".into(), environment.python().into()]);
+    words.extend(options.iter().map(Into::into));
+    memcap(scene, &environment, &words).run()
+}
+
+#[test]
+fn the_password_opens_a_document_and_another_does_not() {
+    if environment().is_none() {
+        return;
+    }
+    let scene = scene();
+    let document = locked(&scene, "secret");
+    let file = scene.path("password");
+    let options = ["--password-file", file.to_str().unwrap()];
+    for (password, code, says) in [
+        ("secret\n", 0, "1 page"),
+        ("owner", 0, "1 page"),
+        ("Secret", 2, "does not open with the password"),
+        ("", 2, "does not open with the password"),
+    ] {
+        fs::write(&file, password).unwrap();
+        let finished = plan(&scene, &document, &options);
+        finished.expect_code(code);
+        let told = String::from_utf8_lossy(&finished.stdout).into_owned() + &finished.stderr_text();
+        assert!(told.contains(says), "{password:?}: {told}");
+    }
+    fs::remove_file(&file).unwrap();
+    let finished = plan(&scene, &document, &options);
+    finished.expect_code(2);
+    assert!(finished.stderr_text().contains("hint: "), "{finished}");
+}
+
+#[test]
+fn a_document_with_an_owner_s_password_only_is_open() {
+    if environment().is_none() {
+        return;
+    }
+    let scene = scene();
+    let document = locked(&scene, "");
+    let finished = plan(&scene, &document, &[]);
+    finished.expect_code(0);
+    assert!(
+        String::from_utf8_lossy(&finished.stdout).contains("1 page"),
+        "{finished}"
+    );
 }
 
 /// Writes a PDF with a user password: RC4, 40 bits, PDF 1.7 reference 7.6.3.
@@ -106,7 +179,7 @@ def rc4(key, data):
         s[i], s[j] = s[j], s[i]
         out.append(byte ^ s[(s[i] + s[j]) % 256])
     return bytes(out)
-user = (b"secret" + pad)[:32]
+user = (sys.argv[1].encode() + pad)[:32]
 owner = rc4(hashlib.md5((b"owner" + pad)[:32]).digest()[:5], user)
 ident, rights = b"0123456789abcdef", (-44).to_bytes(4, "little", signed=True)
 key = hashlib.md5(user + owner + rights + ident).digest()[:5]
@@ -216,4 +289,47 @@ fn a_document_named_like_an_option_is_a_document() {
         "a plan names the pages:\n{told}\n{finished}"
     );
     assert!(!scene.path("out").exists(), "a plan writes nothing");
+}
+
+/// What the disk takes of a file, in blocks of 512 bytes: enough for some chunks
+/// of the document below, and not for all that is written for it.
+const FEW_BLOCKS: u32 = 6;
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let scene = scene();
+    pretend::folder(&scene, &[("a.pdf", 40)]);
+    let arguments = [
+        "in/a.pdf",
+        "-o",
+        "out",
+        "--memory",
+        "2G",
+        "--chunk-size",
+        "4",
+    ];
+    let usual = |scene| pretend::marker(scene, &arguments);
+    // A limit for the size of files is the full disk that anybody may make. The
+    // signal that comes with it is ignored, as a program may ask.
+    let script = format!("trap '' XFSZ; ulimit -f {FEW_BLOCKS}; exec \"$0\" \"$@\"");
+    let full = pretend::marker_through(&scene, &["/bin/sh", "-c", &script], &arguments).run();
+    full.expect_code(125);
+    let stderr = full.stderr_text();
+    assert_eq!(stderr.matches("error: ").count(), 1, "{full}");
+    assert!(stderr.contains("run the same command again"), "{full}");
+    assert!(!scene.path("out/a").exists(), "a part of a result");
+    scene.assert_nothing_left();
+    let done = pages_of(&journal(&scene.path("out")), "done");
+    assert!(!done.is_empty() && done.len() < 10, "{done:?}");
+
+    usual(&scene).run().expect_code(0);
+    let all = pages_of(&journal(&scene.path("out")), "done");
+    let distinct: BTreeSet<&String> = all.iter().collect();
+    assert_eq!(
+        (all.len(), distinct.len()),
+        (10, 10),
+        "each chunk once: {all:?}"
+    );
+    let text = fs::read_to_string(scene.path("out/a/a.md")).unwrap();
+    assert!(text.contains("40"), "{text}");
 }

@@ -54,6 +54,27 @@ pub fn folder(scene: &Scene, documents: &[(&str, usize)]) -> PathBuf {
 /// `memcap marker WORDS… --python PRETEND`, in the scene's folder; a process for
 /// every chunk, since the pretender keeps nothing loaded.
 pub fn marker<'scene>(scene: &'scene Scene, words: &[&str]) -> Invocation<'scene> {
+    let invocation = scene
+        .plain()
+        .command(memcap_binary(), arguments(scene, words));
+    invocation.directory(scene.path("."))
+}
+
+/// The same, started by another program: its words, and then memcap's.
+pub fn marker_through<'scene>(
+    scene: &'scene Scene,
+    through: &[&str],
+    words: &[&str],
+) -> Invocation<'scene> {
+    let (program, before) = through.split_first().expect("a program");
+    let mut all: Vec<OsString> = before.iter().map(OsString::from).collect();
+    all.push(memcap_binary().into());
+    all.extend(arguments(scene, words));
+    let invocation = scene.plain().command(program, &all);
+    invocation.directory(scene.path("."))
+}
+
+fn arguments(scene: &Scene, words: &[&str]) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["marker".into()];
     all.extend(words.iter().map(OsString::from));
     let behind = all.iter().position(|word| word == "--");
@@ -63,8 +84,7 @@ pub fn marker<'scene>(scene: &'scene Scene, words: &[&str]) -> Invocation<'scene
         behind..behind,
         ["--drive".into(), "fresh".into(), "--python".into(), python],
     );
-    let invocation = scene.plain().command(memcap_binary(), &all);
-    invocation.directory(scene.path("."))
+    all
 }
 
 /// The JSON in a file.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::disk;
 use crate::manifest::FileRecord;
 use crate::no_follow;
 use crate::pages::PageSet;
@@ -120,6 +121,13 @@ pub struct JournalError {
     /// The cause.
     #[source]
     pub source: io::Error,
+}
+
+impl JournalError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        disk::hint(&self.source)
+    }
 }
 
 /// A journal that is open for writing.

@@ -20,6 +20,7 @@ mod command;
 pub mod compare;
 mod conversion;
 mod device;
+mod disk;
 mod document;
 mod drive;
 pub mod dropin;

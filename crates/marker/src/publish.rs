@@ -6,6 +6,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk;
 use crate::journal::{self, Record};
 use crate::manifest::FileRecord;
 use crate::no_follow;
@@ -52,17 +53,16 @@ impl PublishError {
                 "move it away, choose another output folder, or overwrite it with --force"
                     .to_owned(),
             ),
-            PublishError::Io { source, .. } => Some(
+            PublishError::Io { source, .. } => disk::hint(source).or(Some(
                 match source.kind() {
                     io::ErrorKind::NotADirectory => "name a folder as the output, not a file",
                     io::ErrorKind::PermissionDenied => {
                         "choose an output folder that you may write to"
                     }
-                    io::ErrorKind::StorageFull => "make room on the disk; the same command goes on",
                     _ => "check the output folder and the disk that it is on",
                 }
                 .to_owned(),
-            ),
+            )),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use memcap_linux::ByteSize;
 
+use crate::disk;
 use crate::journal::JournalError;
 use crate::merge::MergeError;
 use crate::pages::PageSet;
@@ -134,10 +135,9 @@ impl ConversionError {
                 "decrypt it yourself: qpdf --decrypt --password-file=FILE in.pdf out.pdf"
                     .to_owned(),
             ),
-            ConversionError::WrongPages { .. }
-            | ConversionError::Journal(_)
-            | ConversionError::Runner(_)
-            | ConversionError::Io { .. } => None,
+            ConversionError::Journal(error) => error.hint(),
+            ConversionError::Io { source, .. } => disk::hint(source),
+            ConversionError::WrongPages { .. } | ConversionError::Runner(_) => None,
         }
     }
 }

@@ -188,3 +188,62 @@ fn another_version_of_marker_begins_anew_and_says_so() {
     let again = plan(&request, &machine.world(), &mut FakeMarker::new()).unwrap();
     assert_eq!(again.done.to_string(), "1-10");
 }
+
+#[test]
+fn ten_thousand_pages_are_planned_once_each() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 10_000);
+    let planned = plan(&request, &machine.world(), &mut FakeMarker::new()).unwrap();
+    let pages: Vec<u32> = planned
+        .chunks
+        .iter()
+        .flat_map(|chunk| chunk.pages.iter())
+        .collect();
+    assert_eq!(pages, (0..10_000).collect::<Vec<_>>());
+    assert!(
+        planned
+            .chunks
+            .iter()
+            .all(|chunk| chunk.estimate <= planned.limit)
+    );
+}
+
+#[test]
+fn a_page_of_two_hundred_inches_stands_alone() {
+    let machine = Machine::new();
+    let request = machine.request("book.pdf", 9);
+    let mut sizes = vec![[612, 792]; 9];
+    sizes[4] = [14_400, 14_400];
+    let mut runner = FakeMarker {
+        document: Some(serde_json::json!({"kind": "pages", "count": 9, "sizes": sizes})),
+        ..FakeMarker::new()
+    };
+    let planned = plan(&request, &machine.world(), &mut runner).unwrap();
+    let chunks: Vec<String> = planned
+        .chunks
+        .iter()
+        .map(|chunk| chunk.pages.to_string())
+        .collect();
+    assert_eq!(chunks, ["1-4", "5", "6-9"]);
+    let (outcome, _) = convert(&machine, &request, &mut runner);
+    assert_eq!(outcome.unwrap().status, Status::Complete);
+    assert_eq!(text(&machine, "book"), expected_text(1..=9));
+}
+
+#[test]
+fn a_full_disk_has_a_remedy() {
+    use std::io::ErrorKind as K;
+    for (kind, hinted) in [
+        (K::StorageFull, true),
+        (K::QuotaExceeded, true),
+        (K::FileTooLarge, true),
+        (K::NotFound, false),
+    ] {
+        let error = ConversionError::Io {
+            operation: "write",
+            path: "x".into(),
+            source: kind.into(),
+        };
+        assert_eq!(error.hint().is_some(), hinted, "{kind:?}");
+    }
+}

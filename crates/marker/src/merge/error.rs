@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::json::ShapeError;
 use super::metadata::MetadataError;
+use crate::disk;
 use crate::text::path_text;
 
 /// Why chunks cannot be joined.
@@ -90,13 +91,8 @@ impl MergeError {
                  remove the work folder to convert anew"
                     .to_owned(),
             ),
-            MergeError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free some space and run the same command again; no page is lost".to_owned())
-            }
-            MergeError::Nothing
-            | MergeError::Order
-            | MergeError::NotEmpty { .. }
-            | MergeError::Write { .. } => None,
+            MergeError::Write { source, .. } => disk::hint(source),
+            MergeError::Nothing | MergeError::Order | MergeError::NotEmpty { .. } => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::disk;
 use crate::text::path_text;
 
 /// Why a folder cannot be used.
@@ -73,7 +74,9 @@ impl WorkFolderError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            WorkFolderError::Output { .. } => Some("choose another folder with -o".to_owned()),
+            WorkFolderError::Output { source, .. } => {
+                disk::hint(source).or(Some("choose another folder with -o".to_owned()))
+            }
             WorkFolderError::NotAFolder { path }
             | WorkFolderError::OtherConversion { path }
             | WorkFolderError::UnknownVersion { path } => Some(format!(
@@ -86,7 +89,7 @@ impl WorkFolderError {
             WorkFolderError::Busy { .. } => {
                 Some("wait for it, or choose another output folder".to_owned())
             }
-            WorkFolderError::Io { .. } => None,
+            WorkFolderError::Io { source, .. } => disk::hint(source),
         }
     }
 }
