@@ -19,8 +19,9 @@ use serde::Serialize;
 
 use load::page_area;
 pub use load::{Load, PixelShare};
+use prior::WORKER;
 pub use prior::is_measured;
-use prior::{WORKER, prior};
+pub use prior::prior;
 
 use crate::install::PageSize;
 use crate::learned::{Coefficients, Prior, Sample, fit};

@@ -96,7 +96,7 @@ pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>
         // process, and may be shared between runs in a group.
         deviation: Coefficients {
             base: 0.12 * own + 0.5 * models,
-            area: 0.15 * expected.area,
+            area: 0.1 * expected.area,
             page: 1.0,
             image: 4.0 + 0.5 * expected.image,
             // With models of real size it was not measured.

@@ -11,6 +11,8 @@
 
 mod fit;
 mod lessons;
+#[cfg(test)]
+mod recorded;
 mod sample;
 mod store;
 
