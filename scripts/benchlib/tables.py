@@ -1,16 +1,30 @@
 """The page of results, from the raw runs."""
 
+import json
 import statistics
 
 MIB = 1 << 20
+# What is measured together, with the files of its runs.
+SUPERVISOR = ("wrap-cost", "memory", "watching")
 
 INTRODUCTION = """\
-# Benchmarks
-
 Written by `{command}`; every run is in [`benchmarks/`](benchmarks/). Compare
 within a table, not between machines.
 
 {machine}
+
+"""
+
+MARKER_INTRODUCTION = """\
+## What conversions take
+
+Written by `{command}`; every run is in [`benchmarks/marker.json`](benchmarks/marker.json).
+
+{machine}
+
+Marker's models are of {scale} scale, so times and peaks of real ones are larger; documents
+of letter pages with forty lines of text and a picture. Rounds: {rounds}. Peaks are those of the whole
+process tree, by the mechanism that also held the limits, `{mechanism}`.
 
 """
 
@@ -53,7 +67,19 @@ processor. *RSS* counts shared pages in every process, *PSS* once.
 """
 
 
-def page(results, runs):
+def page(folder):
+    """The whole page, from the files of runs that lie in `folder`."""
+    found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    parts = ["# Benchmarks\n\n"]
+    if all(name in found for name in SUPERVISOR):
+        results = found[SUPERVISOR[0]]
+        parts.append(supervisor_section(results, {name: found[name]["runs"] for name in SUPERVISOR}))
+    if "marker" in found:
+        parts.append(marker_section(found["marker"]))
+    return "".join(parts).rstrip() + "\n"
+
+
+def supervisor_section(results, runs):
     parts = [
         INTRODUCTION.format(command=results["command"].strip(), machine=machine(results)),
         wrap_section(results, runs["wrap-cost"]),
@@ -61,8 +87,87 @@ def page(results, runs):
         watching_section(runs["watching"]),
     ]
     if results["absent"]:
-        parts.append(f"Not installed, so not measured: {', '.join(results['absent'])}.\n")
-    return "".join(parts).rstrip() + "\n"
+        parts.append(f"Not installed, so not measured: {', '.join(results['absent'])}.\n\n")
+    return "".join(parts)
+
+
+def marker_section(results):
+    runs = results["runs"]
+    of = lambda *what: [run for run in runs if run["what"] in what]  # noqa: E731
+    rounds = 1 + max(run["round"] for run in runs)
+    parts = [
+        MARKER_INTRODUCTION.format(
+            command=results["command"].strip(),
+            machine=machine(results),
+            scale=results["scale"],
+            mechanism=results["mechanism"],
+            rounds=rounds,
+        ),
+        table(
+            ["what it is", "pages", "limit", "ended", "chunks", "median s", "range s", "peak MiB", "pages/min"],
+            conversion_rows(of("bare", "limit")),
+        ),
+        "### Chunks of 20 pages by one warm worker, and by a process each\n\n",
+        table(
+            ["what it is", "pages", "limit", "ended", "chunks", "median s", "range s", "peak MiB", "pages/min"],
+            conversion_rows(of("drive")),
+        ),
+        "### A document that fits anyway\n\n",
+        table(
+            ["what it is", "pages", "limit", "ended", "chunks", "median s", "range s", "peak MiB", "pages/min"],
+            conversion_rows(of("alone", "fits")),
+        ),
+        overhead(of("alone"), of("fits")),
+        "### Planning a file of about 1 GB\n\n",
+    ]
+    for run in of("plan"):
+        parts.append(
+            f"`memcap marker plan`, {run['pages']} pages, {run['file_bytes'] / 1e6:.0f} MB: "
+            f"{run['wall_seconds']:.2f} s, exit code {run['exit_code']}, the largest process in it held "
+            f"{run['peak_bytes'] / MIB:.0f} MiB (resident, file pages included).\n"
+        )
+    return "".join(parts)
+
+
+def conversion_rows(runs):
+    """One row for each thing that was run, in the order of the runs."""
+    groups = {}
+    for run in runs:
+        key = (run["what"], run["pages"], run["limit"], " ".join(run.get("options", [])))
+        groups.setdefault(key, []).append(run)
+    return [conversion_row(key, group) for key, group in groups.items()]
+
+
+def conversion_row(key, runs):
+    what, pages, limit, options = key
+    names = {"bare": "marker_single", "alone": "marker_single, nothing around it"}
+    walls = sorted(run["wall_seconds"] for run in runs)
+    peaks = sorted(run["peak_bytes"] / MIB for run in runs if run["peak_bytes"] is not None)
+    chunks = sorted({str(run["chunks"]) for run in runs if run.get("chunks") is not None})
+    median = statistics.median(walls)
+    complete = all(run["complete"] for run in runs)
+    endings = {run.get("ending") or f"exit {run['exit_code']}" for run in runs}
+    return [
+        f"{names.get(what, 'memcap marker')} {options}".strip(),
+        str(pages),
+        limit or "none",
+        ", ".join(sorted(endings)),
+        ", ".join(chunks),
+        f"{median:.1f}",
+        f"{walls[0]:.1f} to {walls[-1]:.1f}",
+        spread(peaks) if peaks else "",
+        f"{60 * pages / median:.0f}" if complete else "",
+    ]
+
+
+def overhead(alone, fits):
+    """Paired by round."""
+    by_round = {run["round"]: run["wall_seconds"] for run in alone}
+    ratios = sorted(run["wall_seconds"] / by_round[run["round"]] for run in fits if run["round"] in by_round)
+    if not ratios:
+        return ""
+    percent = [100 * (ratio - 1) for ratio in ratios]
+    return f"Over marker_single alone, within a round: median {statistics.median(percent):+.1f} %, {percent[0]:+.1f} to {percent[-1]:+.1f} %.\n\n"
 
 
 def machine(results):
