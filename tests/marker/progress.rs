@@ -56,6 +56,9 @@ fn other_programs_are_told_in_json() {
             "chunk-failed",
             "chunk-started",
             "chunk-done",
+            // The page by itself, then once more at half the resolution.
+            "chunk-started",
+            "chunk-failed",
             "chunk-started",
             "chunk-failed",
             "merging",

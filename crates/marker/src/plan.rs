@@ -259,7 +259,7 @@ impl PlanError {
             PlanError::Pages(error) => Some(error.hint()),
             PlanError::Publish(error) => error.hint(),
             PlanError::LimitTooSmall { needed, .. } => Some(format!(
-                "the smallest limit that can work is --memory {}M",
+                "by the estimate --memory {}M is the smallest limit that works",
                 needed.mib()
             )),
             PlanError::Kind { kind, .. } => Some(format!(

@@ -15,7 +15,8 @@ pub(super) fn job_binary(name: &str) -> PathBuf {
 }
 
 /// The memcap binary: `MEMCAP_BIN`, or the one of this workspace, brought up
-/// to date once per test program, so that no stale binary is ever tested.
+/// to date once per test program, with its other spelling beside it, so that no
+/// stale binary is ever tested.
 ///
 /// # Panics
 /// Where it cannot be built or `MEMCAP_BIN` names no file.
@@ -28,7 +29,7 @@ fn locate_memcap() -> PathBuf {
     let path = match std::env::var_os("MEMCAP_BIN") {
         Some(path) => PathBuf::from(path),
         None => {
-            build(["--package", "memcap", "--bin", "memcap"]);
+            build(&["--package", "memcap", "--bins"]);
             profile_directory().join("memcap")
         }
     };
@@ -41,11 +42,11 @@ fn locate_memcap() -> PathBuf {
 /// # Panics
 /// Where it cannot be built.
 pub fn example_binary(name: &str) -> PathBuf {
-    build(["--package", "memcap-supervisor", "--example", name]);
+    build(&["--package", "memcap-supervisor", "--example", name]);
     profile_directory().join("examples").join(name)
 }
 
-fn build(what: [&str; 4]) {
+fn build(what: &[&str]) {
     let profile = profile_directory();
     let target = profile.parent().unwrap_or(&profile);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -17,6 +17,7 @@ use super::args::{ConvertArgs, TellingArgs};
 use super::display::{self, Display};
 use super::drop_caches::DropCaches;
 use super::json_events::{self, JsonEvents};
+use super::kept::Kept;
 use super::report::{Frame, report};
 use super::wish::{self, Wish};
 use super::{INTERRUPTED, NOTHING, PARTIAL, before_start, limit, refuse, summary};
@@ -90,9 +91,15 @@ impl Ready {
         let inputs = find_inputs(&inputs)?;
         let total = limit(wish.memory, wish.mechanism, telling.quiet)?;
         let jobs = decide(jobs, inputs.documents.len(), total, world)?;
+        let kept = Kept {
+            documents: &inputs.documents,
+            output: &world.absolute(&output),
+        };
         let report = telling
             .report
             .as_deref()
+            .map(|path| kept.refuse(path).map(|()| path))
+            .transpose()?
             .map(ReportFile::open)
             .transpose()
             .map_err(|error| CliError {
@@ -143,16 +150,16 @@ impl Ready {
         let tally = Tally::of(&results, &self.inputs.skipped);
         let alone = self.requests.len() == 1 && self.inputs.skipped.is_empty();
         let exit_code = exit_code(tally, &results, alone);
-        if let Some(report_file) = self.report.take() {
+        let written = self.report.take().map(|report_file| {
             let frame = Frame {
                 exit_code,
                 limit: self.total,
                 jobs,
                 wall: began.elapsed(),
             };
-            let skipped = &self.inputs.skipped;
-            report_file.write(&report(frame, &results, skipped))?;
-        }
+            report_file.write(&report(frame, &results, &self.inputs.skipped))
+        });
+        // What became of the documents is told even where the report cannot be.
         if let Some(events) = &mut self.events {
             events.ended_with(exit_code, tally);
         }
@@ -160,6 +167,7 @@ impl Ready {
         if !self.telling.quiet && !json_events::is_stdout(self.telling.json_events.as_deref()) {
             summary::print_results(&results);
         }
+        written.transpose()?;
         told.map(|()| exit_code)
     }
 

@@ -14,6 +14,7 @@ mod convert;
 mod display;
 mod drop_caches;
 mod json_events;
+mod kept;
 mod password;
 mod plan;
 mod report;
