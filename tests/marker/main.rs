@@ -25,6 +25,7 @@ mod reference;
 mod result;
 mod servers;
 mod support;
+mod together;
 mod usage;
 mod versions;
 mod worker;

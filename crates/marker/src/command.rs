@@ -82,6 +82,7 @@ pub fn step(plan: &Plan, pages: &PageSet, effort: Effort, paths: Paths) -> io::R
         stdout: paths.stdout,
         stderr: paths.stderr,
         memory: plan.run_limit(),
+        estimate: None,
         time_limit: plan.chunk_time,
     })
 }

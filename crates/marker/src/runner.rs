@@ -29,6 +29,10 @@ pub struct Step {
     pub stderr: PathBuf,
     /// The limit for the whole process tree, swap included.
     pub memory: ByteSize,
+    /// What the tree is expected to hold at its largest, where that is
+    /// estimated. It limits nothing: a total that is shared with others makes room
+    /// by it.
+    pub estimate: Option<ByteSize>,
     /// How long it may take; `None` is without end.
     pub time_limit: Option<Duration>,
 }

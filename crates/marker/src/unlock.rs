@@ -79,6 +79,7 @@ fn step(plan: &Plan, secret: &Path, copy: &Path) -> Step {
         stdout: stream("unlock.out"),
         stderr: stream("unlock.err"),
         memory: plan.limit,
+        estimate: None,
         time_limit: Some(INSPECTION_TIME),
     }
 }

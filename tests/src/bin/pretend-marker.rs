@@ -6,13 +6,15 @@
 //! from 1) that crash it, `PRETEND_MOST=5` pages beyond which memory runs out,
 //! `PRETEND_REFUSE=1` for options that it does not know, `PRETEND_HOLD=4` a page
 //! at which it goes on until it is ended, `PRETEND_HOLD_BATCH=3` the same at a
-//! size of layout batches. A document's text is that of its
+//! size of layout batches. `PRETEND_TAKE=600M` is what every conversion grows to
+//! within seconds before it ends. A document's text is that of its
 //! batch size, so that settings make a difference.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use integration_tests::job::{alarm, hold};
+use integration_tests::job::{Appetite, EXIT_REFUSED, alarm, consume, hold};
+use memcap_linux::ByteSize;
 use serde_json::{Value, json};
 
 /// Longer than any test waits.
@@ -103,12 +105,26 @@ fn convert(words: &[String], output: &Path) -> i32 {
     if variable("PRETEND_HOLD_BATCH").is_some_and(|held: String| held == batch) {
         hold(FOREVER);
     }
+    if let Some(bytes) = variable("PRETEND_TAKE") {
+        grow_to(bytes);
+    }
     match write(&document, output, &pages, &batch) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("{error}");
             1
         }
+    }
+}
+
+/// Grows slowly enough to be stopped, as pages are rendered one after the other.
+fn grow_to(bytes: ByteSize) {
+    let appetite = Appetite {
+        rate: Some(ByteSize::from_mib(400)),
+        ..Appetite::of(bytes)
+    };
+    if consume(appetite, None, 0).is_err() {
+        std::process::exit(EXIT_REFUSED);
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memcap_linux::SizeSpec;
+use memcap_linux::{ByteSize, SizeSpec};
 use memcap_marker::runner::{
     Accounting, Ending, Runner, RunnerError, Session, Step, StepReport, Usage,
 };
@@ -61,6 +61,13 @@ enum StepError {
     Limit(#[from] LimitError),
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
+}
+
+impl SharedBudget {
+    /// The largest that its members held together.
+    pub(crate) fn peak(&self) -> ByteSize {
+        self.budget.sample().peak
+    }
 }
 
 impl SupervisedRunner {
@@ -169,9 +176,13 @@ fn request(job: Job, step: &Step, mechanism: MechanismChoice) -> Result<Request,
     if let Some(time) = step.time_limit {
         limits = limits.time(time)?;
     }
-    Ok(Request::new(job, limits)
+    let request = Request::new(job, limits)
         .mechanism(mechanism)
-        .sample_every(LOOK_EVERY))
+        .sample_every(LOOK_EVERY);
+    Ok(match step.estimate {
+        Some(estimate) => request.expected_peak(estimate),
+        None => request,
+    })
 }
 
 impl Runner for SupervisedRunner {

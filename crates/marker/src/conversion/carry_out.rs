@@ -32,6 +32,7 @@ impl Conversion<'_> {
             pages: &attempt.pages,
             effort: attempt.effort,
             paths: self.paths(&attempt.pages, output.clone()),
+            estimate: self.estimate(&attempt.pages, attempt.effort),
             more_follow: !self.queue.is_empty(),
         };
         let ran = driver.drive(assignment, runner, &mut |usage| tell(Event::Usage(usage)))?;

@@ -209,3 +209,5 @@ mod recovery_tests;
 mod safety_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together_tests;

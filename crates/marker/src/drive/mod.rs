@@ -8,6 +8,7 @@ mod warm;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use fresh::Fresh;
@@ -69,6 +70,8 @@ pub(crate) struct Assignment<'a> {
     /// What the attempt may cost.
     pub(crate) effort: Effort,
     pub(crate) paths: Paths,
+    /// What it is expected to take at its peak.
+    pub(crate) estimate: ByteSize,
     /// Whether other attempts are waiting.
     pub(crate) more_follow: bool,
 }
@@ -98,6 +101,7 @@ impl Assignment<'_> {
         let config = self.paths.config.clone();
         let mut step = command::step(self.plan, self.pages, self.effort, self.paths)
             .map_err(wrap("write", &config))?;
+        step.estimate = Some(self.estimate);
         if let Some(home) = &places.home {
             step.env.extend(self.plan.server_variables.iter().cloned());
             step.env.push(("HOME".into(), Some(home.into())));

@@ -135,6 +135,7 @@ fn step(python: &Path, document: Option<&Path>, scratch: &Path) -> Step {
         stdout: scratch.join("facts.json"),
         stderr: scratch.join("errors"),
         memory: INSPECTION_LIMIT,
+        estimate: None,
         time_limit: Some(INSPECTION_TIME),
     }
 }

@@ -103,6 +103,7 @@ mod tests {
             stdout: "/l/out".into(),
             stderr: "/l/err".into(),
             memory: ByteSize::from_gib(1),
+            estimate: None,
             time_limit: None,
         };
         let line = question(7, &step);

@@ -154,6 +154,7 @@ impl Ready {
             let frame = Frame {
                 exit_code,
                 limit: self.total,
+                peak: self.budget.as_ref().map(SharedBudget::peak),
                 jobs,
                 wall: began.elapsed(),
             };

@@ -24,6 +24,8 @@ pub(super) struct Report<'a> {
     verdict: Verdict,
     tally: Tally,
     limit_bytes: ByteSize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_bytes: Option<ByteSize>,
     jobs: usize,
     wall_seconds: f64,
     documents: Vec<DocumentReport<'a>>,
@@ -80,6 +82,8 @@ struct PlanReport<'a> {
 pub(super) struct Frame {
     pub(super) exit_code: u8,
     pub(super) limit: ByteSize,
+    /// The largest that everything together held, where one total was kept.
+    pub(super) peak: Option<ByteSize>,
     pub(super) jobs: usize,
     pub(super) wall: Duration,
 }
@@ -98,6 +102,7 @@ pub(super) fn report<'a>(
         verdict: tally.verdict(),
         tally,
         limit_bytes: frame.limit,
+        peak_bytes: frame.peak,
         jobs: frame.jobs,
         wall_seconds: frame.wall.as_secs_f64(),
         documents: results.iter().map(document).collect(),
