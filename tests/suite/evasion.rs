@@ -119,6 +119,54 @@ fn a_job_that_leaves_its_group_is_told() {
     scene.assert_nothing_left();
 }
 
+/// Nobody would have looked meanwhile by the clock alone: the looks come early, and
+/// then once a second.
+#[test]
+fn a_job_that_leaves_its_group_for_a_moment_is_told() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    };
+    let (Some(scene), Some(elsewhere)) = (Scene::open(setting), OuterGroup::make()) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let group = elsewhere.path().display();
+    for way in ["cgroup.procs", "tasks", "new/cgroup.procs"] {
+        // It removes the group of its own again, from outside of it.
+        let script = format!(
+            "sleep 0.2; mkdir {group}/new && echo $$ >{group}/{way} && {hog} 100M --hold 0.1
+             code=$?; echo $$ >{group}/tasks && rmdir {group}/new; exit $code"
+        );
+        let finished = scene.memcap().memory("64M").shell(&script).run();
+        finished.expect_code(0).expect_verdict("finished");
+        let guarantee = finished.report().text("/guarantee");
+        assert_eq!(guarantee, "none", "{way}: {finished}");
+    }
+    scene.assert_nothing_left();
+}
+
+/// Whoever starts something beside the job writes to the same groups.
+#[test]
+fn what_others_move_weakens_nothing() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    };
+    let (Some(scene), Some(elsewhere)) = (Scene::open(setting), OuterGroup::make()) else {
+        return;
+    };
+    let job = scene.memcap().memory("64M").shell("sleep 1").start();
+    let group = elsewhere.path().display();
+    let mover = format!("for i in 1 2 3 4 5 6; do echo $$ >{group}/tasks; sleep 0.1; done");
+    scene.plain().shell(&mover).run().expect_code(0);
+    let finished = job.wait();
+    finished.expect_code(0).expect_verdict("finished");
+    let guarantee = finished.report().text("/guarantee");
+    assert_eq!(guarantee, "tree-exact", "{finished}");
+    scene.assert_nothing_left();
+}
+
 #[test]
 fn a_job_that_raises_its_limit_is_told() {
     let setting = Setting {
@@ -144,8 +192,8 @@ fn a_job_that_raises_its_limit_is_told() {
     scene.assert_nothing_left();
 }
 
-/// Whoever has left is looked for about 100 ms after the start, for some
-/// milliseconds; the main process ends before, meanwhile and after.
+/// Whoever has left is looked for a few milliseconds after the start, and once it has
+/// left, for some milliseconds; the main process ends before, meanwhile and after.
 #[test]
 fn a_main_process_that_ends_while_others_are_looked_for_is_noticed() {
     let setting = Setting {
@@ -157,7 +205,7 @@ fn a_main_process_that_ends_while_others_are_looked_for_is_noticed() {
     };
     let group = elsewhere.path().display();
     let daemon = format!("echo $$ >{group}/cgroup.procs && exec sleep 40");
-    for milliseconds in 80..110 {
+    for milliseconds in 0..30 {
         let script = format!("setsid sh -c '{daemon}' & sleep 0.{milliseconds:03}; exit 0");
         let finished = scene.memcap().memory("64M").shell(&script).run();
         finished.expect_code(0).expect_verdict("finished");

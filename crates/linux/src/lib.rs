@@ -7,6 +7,7 @@
 mod bytes;
 pub mod cgroup;
 pub mod data_limit;
+mod directory_watch;
 mod discardable;
 mod fd;
 pub mod features;
@@ -27,6 +28,7 @@ pub mod spawn;
 mod wait;
 
 pub use bytes::{ByteSize, ParseSizeError, SizeSpec};
+pub use directory_watch::DirectoryWatch;
 pub use discardable::{Discardable, touch_discardable};
 pub use fd::{adopt_fd, close_all_except, closed_at_start, detach_standard_streams, keep_open};
 pub use file::{FileError, Operation, read as read_text};

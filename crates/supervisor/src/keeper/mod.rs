@@ -12,6 +12,7 @@
 //! ([`crate::Supervisor::forks_keeper`]). In [`crate::Supervisor::in_process`] the
 //! same loop runs in a thread and touches nothing of the whole process.
 
+mod alarm;
 mod around;
 mod beside;
 mod enclosure;

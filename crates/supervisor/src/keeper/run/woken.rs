@@ -25,6 +25,7 @@ pub(super) struct Woken {
     oom: bool,
     tasks: bool,
     bell: bool,
+    alarm: bool,
 }
 
 impl Keeper {
@@ -42,6 +43,7 @@ impl Keeper {
         let oom = watch.enclosure.oom_signal();
         let tasks = watch.enclosure.task_signal();
         let bell = watch.seat.as_ref().map(Seat::ear);
+        let alarm = watch.roll_call.alarm();
         let mut fds = [
             PollFd::new(channel, readable),
             place(children.map(|fd| (fd, readable))),
@@ -49,6 +51,7 @@ impl Keeper {
             place(oom),
             place(tasks),
             place(bell.map(|fd| (fd, readable))),
+            place(alarm.map(|fd| (fd, readable))),
         ];
         // Gone, and reaped by somebody else, before there was a handle on it.
         let is_lost = children.is_none().then_some(Duration::ZERO);
@@ -67,6 +70,7 @@ impl Keeper {
             oom: oom.is_some() && spoke(3),
             tasks: tasks.is_some() && spoke(4),
             bell: bell.is_some() && spoke(5),
+            alarm: alarm.is_some() && spoke(6),
         })
     }
 
@@ -141,6 +145,9 @@ impl Keeper {
         inputs.extend(watch.take_turn());
         inputs.extend(watch.beside.look(watch.enclosure, watch.now()));
         let now = watch.now();
+        if woken.alarm {
+            watch.roll_call.ring(now);
+        }
         if watch.roll_call.look_if_due(watch.enclosure, now, rest) {
             if watch.enclosure.has_lost_its_limit() {
                 inputs.push(Input::LimitLost);
