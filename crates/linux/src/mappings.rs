@@ -108,18 +108,7 @@ impl MappingReader {
     /// When the process is gone or may not be looked into.
     pub fn mapped_twice(&mut self, pid: i32) -> Result<ByteSize, FileError> {
         let text = file::read_into(pid_file(pid, "maps").as_ref(), &mut self.text)?;
-        self.parts.clear();
-        self.parts.extend(
-            mappings(text)
-                .filter(|mapping| mapping.file.1 != 0)
-                .map(|mapping| {
-                    let length = mapping.end - mapping.start;
-                    let end = mapping.offset.saturating_add(length);
-                    (mapping.file, mapping.offset, end)
-                }),
-        );
-        self.parts.sort_unstable();
-        Ok(ByteSize::from_bytes(overlap(&self.parts)))
+        Ok(overlap_in(text, &mut self.parts))
     }
 }
 
@@ -149,6 +138,11 @@ fn overlap(parts: &[Part]) -> u64 {
     twice
 }
 
+/// Devices whose mappings are their own memory or registers, and no part of a process's
+/// resident memory: the nodes of NVIDIA's driver and of the kernel's graphics drivers. One
+/// node is mapped in hundreds of places, often at the same offset.
+const WITHOUT_RAM: [&[u8]; 2] = [b"/dev/nvidia", b"/dev/dri/"];
+
 /// One line of /proc/PID/maps (proc_pid_maps(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mapping {
@@ -157,6 +151,7 @@ struct Mapping {
     private: bool,
     offset: u64,
     file: FileKey,
+    of_device: bool,
 }
 
 /// The lines that can be understood.
@@ -166,7 +161,7 @@ fn mappings(text: &[u8]) -> impl Iterator<Item = Mapping> {
 
 /// `start-end perms offset major:minor inode …`.
 fn parse(line: &[u8]) -> Option<Mapping> {
-    // A file's name need not be UTF-8, and does not matter.
+    // A file's name need not be UTF-8.
     let mut words = line.splitn(6, |byte| *byte == b' ');
     let mut word = || std::str::from_utf8(words.next()?).ok();
     let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
@@ -175,6 +170,7 @@ fn parse(line: &[u8]) -> Option<Mapping> {
     let offset = hex(word()?)?;
     let (major, minor) = word()?.split_once(':')?;
     let inode = word()?.parse().ok()?;
+    let name = words.next().unwrap_or_default().trim_ascii_start();
     let (start, end) = (hex(start)?, hex(end)?);
     (start <= end).then_some(Mapping {
         start,
@@ -182,7 +178,24 @@ fn parse(line: &[u8]) -> Option<Mapping> {
         private,
         offset,
         file: (hex(major)? << 32 | hex(minor)?, inode),
+        of_device: WITHOUT_RAM.iter().any(|node| name.starts_with(node)),
     })
+}
+
+/// Every file in a text of maps that is mapped in more than one place.
+fn overlap_in(text: &[u8], parts: &mut Vec<Part>) -> ByteSize {
+    parts.clear();
+    parts.extend(
+        mappings(text)
+            .filter(|mapping| mapping.file.1 != 0 && !mapping.of_device)
+            .map(|mapping| {
+                let length = mapping.end - mapping.start;
+                let end = mapping.offset.saturating_add(length);
+                (mapping.file, mapping.offset, end)
+            }),
+    );
+    parts.sort_unstable();
+    ByteSize::from_bytes(overlap(parts))
 }
 
 #[cfg(test)]
@@ -199,6 +212,7 @@ mod tests {
             private: false,
             offset: 0x1000,
             file: (0xfd << 32 | 1, 42),
+            of_device: false,
         };
         assert_eq!(parse(line), Some(mapping));
         let heap = parse(b"10-20 rw-p 00000000 00:00 0 [heap]").expect("parses");
@@ -218,6 +232,39 @@ mod tests {
         ];
         for (parts, expected) in cases {
             assert_eq!(overlap(parts), expected, "{parts:?}");
+        }
+    }
+
+    /// Lines as a process with CUDA and one with OpenGL show them.
+    #[test]
+    fn a_graphics_device_in_many_places_doubles_nothing() {
+        let line = |address: u64, size: u64, offset: u64, rest: &str| {
+            let end = address + size;
+            format!("{address:x}-{end:x} rw-s {offset:08x} {rest}\n")
+        };
+        let same_part_twice = |rest: &str| {
+            let (first, second) = (0x7f3c_4400_0000, 0x7f3c_5400_0000);
+            line(first, 2 << 20, 0, rest) + &line(second, 2 << 20, 0, rest)
+        };
+        let cases = [
+            ("00:05 453                        /dev/nvidiactl", 0),
+            ("00:05 454                        /dev/nvidia0", 0),
+            ("00:05 457                        /dev/nvidia-uvm", 0),
+            ("00:06 311                        /dev/dri/renderD128", 0),
+            // Their names are no reason where they are files.
+            ("08:01 77                         /home/me/dev/nvidia0", 2),
+            ("00:19 3                          /dev/shm/nvidia", 2),
+            ("00:01 1025                       /memfd:cuda (deleted)", 2),
+            (
+                "00:01 32769                      /SYSV00000000 (deleted)",
+                2,
+            ),
+            ("00:05 8                          /dev/zero (deleted)", 2),
+        ];
+        for (rest, expected) in cases {
+            let text = same_part_twice(rest);
+            let twice = overlap_in(text.as_bytes(), &mut Vec::new());
+            assert_eq!(twice, ByteSize::from_mib(expected), "{rest}");
         }
     }
 
