@@ -106,7 +106,8 @@ impl Cutting<'_> {
             })
             .collect();
         let room = self.limit.percent(self.model.planned_share());
-        let room = room.saturating_sub(self.model.fixed(pages.len(), Effort::Usual));
+        let size = |page| self.sizes.size(page);
+        let room = room.saturating_sub(self.model.fixed(pages, Effort::Usual, size));
         // Where the estimate leaves no room for a single page it is no guide;
         // a usual chunk shows how far it is off.
         let letter = self.model.page_cost(PageSize::LETTER, Effort::Usual);
@@ -193,6 +194,7 @@ mod tests {
     fn model() -> MemoryModel {
         let weights = Weights::Measured {
             bytes: ByteSize::from_mib(40),
+            copied: ByteSize::default(),
         };
         let conditions = Conditions {
             layout_batch: 6,
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(cut(Chunking::Fit, 8192, 100), ["1-100"]);
         assert_eq!(cut(Chunking::Fit, 1600, 26), ["1-13", "14-26"]);
         assert_eq!(cut(Chunking::Fit, 1600, 50), ["1-17", "18-34", "35-50"]);
-        assert_eq!(cut(Chunking::Fit, 850, 3), ["1-2", "3"]);
+        assert_eq!(cut(Chunking::Fit, 900, 3), ["1-2", "3"]);
         // Where the estimate leaves no room at all, it is not believed.
         assert_eq!(cut(Chunking::Fit, 700, 20), ["1-10", "11-20"]);
     }
@@ -279,7 +281,7 @@ mod tests {
             }
         };
         let pages = PageSet::all(6);
-        let cut = cut_with(Chunking::Fit, 1450, sizes, &pages, &[]);
+        let cut = cut_with(Chunking::Fit, 1430, sizes, &pages, &[]);
         assert_eq!(cut, ["1-2", "3", "4-6"]);
     }
 
@@ -316,7 +318,7 @@ mod tests {
                 let room = limit.percent(model.planned_share());
                 // Parts are rounded to bytes before they are added.
                 let fits = chunk.estimate.bytes() <= room.bytes() + 100;
-                let room = room.saturating_sub(model.fixed(6, Effort::Usual));
+                let room = room.saturating_sub(model.fixed(&selected, Effort::Usual, sizes));
                 let hopeless = room < model.page_cost(PageSize::LETTER, Effort::Usual);
                 prop_assert!(fits || chunk.pages.len() == 1 || hopeless);
             }

@@ -142,7 +142,7 @@ impl Wanted<'_> {
         let room = self
             .limit
             .percent(model.planned_share())
-            .saturating_sub(model.fixed(self.pages.len(), Effort::Usual));
+            .saturating_sub(model.fixed(self.pages, Effort::Usual, size));
         u64::try_from(u128::from(room.bytes()) / mean.max(1)).unwrap_or(u64::MAX)
     }
 

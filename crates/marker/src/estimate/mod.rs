@@ -1,8 +1,8 @@
 //! What a run of marker will take at its peak, as a sum of parts.
 //!
 //! In marker 1.x memory grows with the pages in flight: every page of the run
-//! is rendered at 96 and at 192 dpi before anything else, and both pictures
-//! are kept. In 2.0 most of it is in servers, and grows with the pages that the
+//! is rendered at 96 and at 192 dpi before anything else, both pictures are
+//! kept, and the first batch of the layout stage makes the peak. In 2.0 most of it is in servers, and grows with the pages that the
 //! layout server takes at once.
 //!
 //! ```text
@@ -11,6 +11,7 @@
 //! peaks of earlier runs ----- learned ----+
 //! ```
 
+mod layout;
 mod load;
 mod prior;
 
@@ -18,10 +19,10 @@ use memcap_linux::ByteSize;
 use serde::Serialize;
 
 use load::page_area;
-pub use load::{Load, PixelShare};
-use prior::WORKER;
+pub use load::{LayoutIn, Load, PixelShare, Rendering};
 pub use prior::is_measured;
 pub use prior::prior;
+use prior::{WORKER, held};
 
 use crate::install::PageSize;
 use crate::learned::{Coefficients, Prior, Sample, fit};
@@ -75,10 +76,9 @@ pub struct MemoryModel {
     samples: usize,
     /// The models.
     pub weights: Weights,
-    /// Pictures that the layout stage takes at once.
-    pub layout_batch: u32,
-    /// How finely pages are rendered.
-    pub pixels: PixelShare,
+    /// How pages are made pictures, and how many the layout stage takes at once.
+    #[serde(flatten)]
+    pub rendering: Rendering,
     /// Processes that extract text beside marker, at most.
     pub text_workers: u32,
     /// Whether runs are expected to recognise text.
@@ -138,7 +138,7 @@ impl MemoryModel {
         } = conditions;
         let mut prior = prior(version, &weights, accounting);
         if let Some(baseline) = baseline {
-            prior.expected.base = mib(baseline) + mib(weights.bytes());
+            prior.expected.base = mib(baseline) + held(&weights, accounting);
         }
         let fitted = fit(&prior, samples);
         MemoryModel {
@@ -146,8 +146,11 @@ impl MemoryModel {
             spread: fitted.spread,
             samples: samples.len(),
             weights,
-            layout_batch,
-            pixels,
+            rendering: Rendering {
+                pixels,
+                layout_batch,
+                layout_in: LayoutIn::of(version.family()),
+            },
             text_workers,
             recognition: mostly(samples, |sample| sample.load.recognition),
             accounting,
@@ -170,14 +173,7 @@ impl MemoryModel {
 
     /// What a run over `pages` with this effort has to hold.
     pub fn load(&self, pages: &PageSet, effort: Effort, size: impl Fn(u32) -> PageSize) -> Load {
-        Load::of(
-            pages,
-            effort,
-            self.pixels,
-            self.layout_batch,
-            self.recognition,
-            size,
-        )
+        Load::of(pages, effort, self.rendering, self.recognition, size)
     }
 
     /// The peak of a run that converts `pages` with this effort.
@@ -189,24 +185,21 @@ impl MemoryModel {
         from_mib(peak)
     }
 
-    /// The part that does not grow with the pages, once there are `count`.
-    pub fn fixed(&self, count: usize, effort: Effort) -> ByteSize {
-        let nothing = Load {
-            area: 0.0,
-            pages: 0,
-            ..self.load(
-                &PageSet::all(u32::try_from(count).unwrap_or(u32::MAX)),
-                effort,
-                |_| PageSize(0, 0),
-            )
-        };
-        from_mib(self.coefficients.peak(&nothing))
+    /// What runs over parts of `pages` take beside their pages, at most.
+    pub fn fixed(
+        &self,
+        pages: &PageSet,
+        effort: Effort,
+        size: impl Fn(u32) -> PageSize,
+    ) -> ByteSize {
+        let load = Load::beside_the_pages(pages, effort, self.rendering, self.recognition, size);
+        from_mib(self.coefficients.peak(&load))
     }
 
     /// What one page adds to a run.
     pub fn page_cost(&self, size: PageSize, effort: Effort) -> ByteSize {
         let Coefficients { area, page, .. } = self.coefficients;
-        from_mib(area * page_area(size, effort, self.pixels) + page)
+        from_mib(area * page_area(size, effort, self.rendering.pixels) + page)
     }
 
     /// The share of a limit, in percent, that a run is planned to fill: two
@@ -230,18 +223,17 @@ impl MemoryModel {
     }
 
     /// The least that any run takes, as far as that is certain; a limit below
-    /// it cannot work. Weights that are mapped and not changed may count for
-    /// nothing, and so may those that no checkpoint tells of.
+    /// it cannot work. Weights that are mapped may count for nothing, and so may
+    /// those that no checkpoint tells of.
     pub fn floor(&self) -> ByteSize {
-        let surely = |weights: f64| match (&self.weights, self.accounting) {
-            (Weights::Measured { .. }, Some(Accounting::Group) | None) => 0.7 * weights,
-            (Weights::Measured { .. }, Some(Accounting::Processes))
-            | (Weights::Assumed { .. }, _) => 0.0,
+        let constant = self.prior.expected.base - held(&self.weights, self.accounting);
+        let surely = match &self.weights {
+            Weights::Measured { copied, .. } => 0.7 * mib(*copied),
+            Weights::Assumed { .. } => 0.0,
         };
-        let constant = self.prior.expected.base - mib(self.weights.bytes());
         let learned = self.coefficients.base * (1.0 - 3.0 * self.spread);
         from_mib(match self.samples {
-            0..TAUGHT => 0.9 * constant + surely(mib(self.weights.bytes())),
+            0..TAUGHT => 0.9 * constant + surely,
             _ => learned,
         })
     }

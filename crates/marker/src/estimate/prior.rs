@@ -7,32 +7,35 @@
 //! back. Releases that were not measured are taken to be like the nearest that
 //! was.
 
+use memcap_linux::ByteSize;
+
 use crate::learned::{Coefficients, Prior};
 use crate::runner::Accounting;
 use crate::version::{Family, Version};
 use crate::weights::Weights;
 
 /// Interpreter, libraries and one-time buffers of marker 1.10.2 without any
-/// weights or pages, in MiB: one page took 675 MiB.
-const BASE: f64 = 590.0;
+/// weights or pages, in MiB.
+const BASE: f64 = 533.0;
 
-/// What a letter page adds, in MiB. By the code 3.3 + 13.1 MiB for the two
-/// renderings and 9.9 MiB for the layout stage's input, all of which grow with
-/// the page's area; so does the rest. A page costs nothing beside its area.
-const AREA: f64 = 36.0;
-const PAGE: f64 = 0.0;
+/// What a letter page adds, in MiB: by the code 3.3 + 13.1 MiB for the two
+/// renderings, as four bytes a pixel, and 9.9 MiB for the copy that the layout
+/// stage makes of all pages at once.
+const AREA: f64 = 26.3;
+
+/// What the text of a page adds, in MiB: 6 KiB a word, of which a page has some
+/// 450; dense pages of 990 words took 5.9.
+const PAGE: f64 = 2.7;
 
 /// What recognising text adds, once a page needs it, in MiB: four scanned pages
-/// took 1176 MiB where their area accounts for 780.
+/// took 1176 MiB with toy models where 790 would do without; with models of real
+/// size one page took 6208 instead of 5800.
 const RECOGNITION: f64 = 390.0;
 
-/// What a picture more in the layout batch adds, whatever the models, in MiB.
-const IMAGE: f64 = 4.0;
-
-/// Activations for each picture in the layout batch, as a share of the
-/// weights. With two random models of 620 million parameters and 8 pages,
-/// batch 8 took 640 MiB more than batch 1: about 90 MiB a picture.
-const ACTIVATIONS: f64 = 0.04;
+/// Activations for each letter page in the layout batch, as a share of all
+/// weights: with random models of real size, 5466 MiB of them, four A5 pages and
+/// two A3 pages took 78 MiB a letter page more than one letter page.
+const ACTIVATIONS: f64 = 0.0143;
 
 /// marker 2.0.0 in its fast mode with both servers, in MiB; layout model of
 /// real size, toy OCR error model. One page took 2017 to 2050 MiB, five 2345 to
@@ -41,6 +44,7 @@ const SERVERS: Coefficients = Coefficients {
     base: 1950.0,
     area: 4.5,
     page: 0.0,
+    layout: 1.0,
     image: 79.0,
     recognition: 0.0,
 };
@@ -62,11 +66,11 @@ pub const WORKER: f64 = 315.0;
 
 /// The constants for a release, with how far each may be off.
 pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>) -> Prior {
-    let weights_mib = weights.bytes().bytes() as f64 / f64::from(1 << 20);
+    let all = mib(weights.bytes());
     let (expected, models) = match version.family() {
         Family::Servers => {
             let models = match weights {
-                Weights::Measured { .. } => (weights_mib - LAYOUT_SERVER_WEIGHTS).max(0.0),
+                Weights::Measured { .. } => (all - LAYOUT_SERVER_WEIGHTS).max(0.0),
                 Weights::Assumed { .. } => ERROR_SERVER_WEIGHTS,
             };
             (SERVERS, models)
@@ -76,10 +80,11 @@ pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>
                 base: BASE,
                 area: AREA,
                 page: PAGE,
-                image: IMAGE + ACTIVATIONS * weights_mib,
+                layout: 1.0,
+                image: ACTIVATIONS * all,
                 recognition: RECOGNITION,
             };
-            (usual, weights_mib)
+            (usual, held(weights, accounting))
         }
     };
     let own = match (version.family(), accounting) {
@@ -92,17 +97,31 @@ pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>
             base: own + models,
             ..expected
         },
-        // Weights that are mapped and not changed count for nothing in a
-        // process, and may be shared between runs in a group.
         deviation: Coefficients {
             base: 0.12 * own + 0.5 * models,
-            area: 0.1 * expected.area,
-            page: 1.0,
-            image: 4.0 + 0.5 * expected.image,
+            area: 0.05 * expected.area,
+            page: 1.5,
+            layout: 0.1,
+            image: 0.5 * expected.image,
             // With models of real size it was not measured.
             recognition: 200.0 + 0.2 * models,
         },
     }
+}
+
+/// Weights that a peak counts, in MiB. A process's own memory is without what is
+/// mapped from files; a group's has of that what is used, which is half where no
+/// text is recognised.
+pub(super) fn held(weights: &Weights, accounting: Option<Accounting>) -> f64 {
+    let copied = mib(weights.copied());
+    match accounting {
+        Some(Accounting::Processes) => copied,
+        Some(Accounting::Group) | None => f64::midpoint(copied, mib(weights.bytes())),
+    }
+}
+
+fn mib(bytes: ByteSize) -> f64 {
+    bytes.bytes() as f64 / f64::from(1 << 20)
 }
 
 /// Whether the constants were measured on releases like this one.

@@ -65,7 +65,8 @@ impl Sample {
         load.area.is_finite()
             && (0.0..=1e7).contains(&load.area)
             && (1..=1_000_000).contains(&load.pages)
-            && load.images <= load.pages
+            && (0.0..=1e6).contains(&load.layout)
+            && (0.0..=1e6).contains(&load.images)
             && PLAUSIBLE.contains(&seen.bytes())
     }
 }
@@ -95,20 +96,21 @@ mod tests {
             load: Load {
                 area,
                 pages,
+                layout: 0.0,
                 images,
                 recognition: false,
             },
             seen: Seen::Peak(ByteSize::from_mib(mib)),
         };
-        assert!(sample(1.0, 1, 1, 900).is_plausible());
+        assert!(sample(1.0, 1, 1.0, 900).is_plausible());
         for nonsense in [
-            sample(f64::NAN, 1, 1, 900),
-            sample(-1.0, 1, 1, 900),
-            sample(1e9, 1, 1, 900),
-            sample(1.0, 0, 0, 900),
-            sample(1.0, 1, 2, 900),
-            sample(1.0, 1, 1, 3),
-            sample(1.0, 1, 1, 1 << 40),
+            sample(f64::NAN, 1, 1.0, 900),
+            sample(-1.0, 1, 1.0, 900),
+            sample(1e9, 1, 1.0, 900),
+            sample(1.0, 0, 0.0, 900),
+            sample(1.0, 1, f64::NAN, 900),
+            sample(1.0, 1, 1.0, 3),
+            sample(1.0, 1, 1.0, 1 << 40),
         ] {
             assert!(!nonsense.is_plausible(), "{nonsense:?}");
         }

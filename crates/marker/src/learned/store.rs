@@ -66,7 +66,7 @@ struct Lesson {
     samples: Vec<Sample>,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The newest samples of a subject that are kept, and the subjects that were
 /// last added to.
@@ -232,7 +232,8 @@ mod tests {
             load: Load {
                 area: f64::from(pages),
                 pages,
-                images: 1,
+                layout: 100.0,
+                images: 1.0,
                 recognition: false,
             },
             seen: Seen::Peak(ByteSize::from_mib(900)),
@@ -295,8 +296,8 @@ mod tests {
             }],
         };
         let texts = [
-            "{\"version\": 1, \"learned\": [{".to_owned(),
-            "{\"version\": 2, \"learned\": []}".to_owned(),
+            "{\"version\": 2, \"learned\": [{".to_owned(),
+            "{\"version\": 1, \"learned\": []}".to_owned(),
             " ".repeat(2 << 20),
         ];
         for text in texts {
