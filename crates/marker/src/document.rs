@@ -1,9 +1,11 @@
 //! The document to convert: what it is, checked before anything is started.
 //!
-//! Pages are counted twice. lopdf reads the trailer and page tree out of a
-//! memory map in milliseconds and a few MiB, but repeats the file's own
-//! `/Count` unchecked. PDFium, in marker's environment and under a limit, has
-//! the last word, because marker itself asks it.
+//! Pages are counted by PDFium, in marker's environment and under a limit, because
+//! marker itself asks it. Where it cannot be asked, lopdf reads trailer and page
+//! tree here, which repeats the file's own `/Count` unchecked. It needs the whole
+//! file in memory: a copy, since a file that is mapped and then truncated by
+//! somebody else ends the process that looks at it (SIGBUS), and this process
+//! holds the limit.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -11,6 +13,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use memcap_linux::ByteSize;
 
 use crate::install::PdfFacts;
 use crate::kind::DocumentKind;
@@ -94,6 +98,16 @@ pub enum DocumentError {
         /// As given.
         path: PathBuf,
     },
+    /// PDFium cannot be asked, and the file is too large to be read here.
+    #[error("cannot count the pages of `{}`, which is larger than {largest}: PDFium could not be asked ({reason})", path_text(.path))]
+    Uncounted {
+        /// As given.
+        path: PathBuf,
+        /// What would have been read.
+        largest: ByteSize,
+        /// Why PDFium was not asked.
+        reason: String,
+    },
 }
 
 impl DocumentError {
@@ -124,10 +138,17 @@ impl DocumentError {
                 .to_owned(),
             ),
             DocumentError::NotAFile { .. } => Some("name a file".to_owned()),
+            DocumentError::Uncounted { .. } => {
+                Some("install pypdfium2 in marker's environment, as marker itself does".to_owned())
+            }
             DocumentError::Empty { .. } => Some("copy or download the document again".to_owned()),
         }
     }
 }
+
+/// Larger files are counted by PDFium alone: what is read here is memory of the
+/// process that holds the limit.
+pub const LARGEST_LOOK: ByteSize = ByteSize::from_mib(64);
 
 /// How much of a file is looked at to tell what it is: the first names of an
 /// archive, the first tag of a web page.
@@ -194,26 +215,43 @@ impl Document {
         Ok(hasher.finalize())
     }
 
-    /// What a quick look at the page tree says.
+    /// What a quick look at the page tree says of a file of up to
+    /// [`LARGEST_LOOK`], which is held in memory for that long.
     ///
     /// # Errors
-    /// When the file cannot be mapped.
+    /// When the file cannot be read.
     pub fn quick_count(&self) -> Result<QuickCount, DocumentError> {
-        let content = memcap_linux::MappedFile::open(&self.path).map_err(|source| {
-            DocumentError::Unreadable {
-                path: self.path.clone(),
-                source,
-            }
-        })?;
+        let unreadable = |source| DocumentError::Unreadable {
+            path: self.path.clone(),
+            source,
+        };
+        if self.bytes > LARGEST_LOOK.bytes() {
+            return Ok(QuickCount::TooLarge);
+        }
+        let file = File::open(&self.path).map_err(unreadable)?;
+        let mut content = Vec::new();
+        file.take(LARGEST_LOOK.bytes())
+            .read_to_end(&mut content)
+            .map_err(unreadable)?;
         Ok(quick_count(&content))
     }
 
-    /// The pages, from the quick look and PDFium's answer together.
+    /// The pages by PDFium's answer, or where it has none, by a quick look.
     ///
     /// # Errors
     /// When PDFium refuses the file, or it has no pages, or nobody can count
     /// them.
-    pub fn pages(&self, quick: QuickCount, pdfium: PdfFacts) -> Result<Pages, DocumentError> {
+    pub fn pages(&self, pdfium: PdfFacts) -> Result<Pages, DocumentError> {
+        let quick = match &pdfium {
+            PdfFacts::Pages { .. } | PdfFacts::Password => {
+                QuickCount::Doubtful("nobody has looked".to_owned())
+            }
+            PdfFacts::Malformed { .. } | PdfFacts::NoPdfium { .. } => self.quick_count()?,
+        };
+        self.pages_by(quick, pdfium)
+    }
+
+    fn pages_by(&self, quick: QuickCount, pdfium: PdfFacts) -> Result<Pages, DocumentError> {
         let path = || self.path.clone();
         match (pdfium, quick) {
             (PdfFacts::Pages { count, sizes }, _) => {
@@ -241,6 +279,13 @@ impl Document {
             (PdfFacts::NoPdfium { .. }, QuickCount::Doubtful(reason)) => {
                 Err(DocumentError::Malformed {
                     path: path(),
+                    reason,
+                })
+            }
+            (PdfFacts::NoPdfium { reason }, QuickCount::TooLarge) => {
+                Err(DocumentError::Uncounted {
+                    path: path(),
+                    largest: LARGEST_LOOK,
                     reason,
                 })
             }
@@ -336,13 +381,15 @@ mod tests {
         };
         let doubtful = || QuickCount::Doubtful("no trailer".into());
         for quick in [QuickCount::Pages(30), QuickCount::Empty, doubtful()] {
-            assert_eq!(document.pages(quick, said()).unwrap().count, 3);
+            assert_eq!(document.pages_by(quick, said()).unwrap().count, 3);
         }
-        let own = document.pages(QuickCount::Pages(3), no_pdfium()).unwrap();
+        let own = document
+            .pages_by(QuickCount::Pages(3), no_pdfium())
+            .unwrap();
         assert_eq!(own.count, 3);
         assert!(own.warning.is_some());
 
-        let refused = |quick, facts| document.pages(quick, facts).unwrap_err();
+        let refused = |quick, facts| document.pages_by(quick, facts).unwrap_err();
         assert!(matches!(
             refused(QuickCount::Empty, malformed()),
             E::NoPages { .. }
@@ -361,6 +408,42 @@ mod tests {
         ));
         let error = refused(QuickCount::Pages(3), malformed());
         assert!(error.to_string().ends_with("is damaged: x"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_to_read_is_left_to_pdfium() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.pdf");
+        std::fs::write(&path, pdf::letter_pages(3)).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(LARGEST_LOOK.bytes() + 1).unwrap();
+        let document = Document::open(&path).unwrap();
+        assert_eq!(document.quick_count().unwrap(), QuickCount::TooLarge);
+        let said = PdfFacts::Pages {
+            count: 3,
+            sizes: vec![PageSize::LETTER; 3],
+        };
+        assert_eq!(document.pages(said).unwrap().count, 3);
+        let gone = PdfFacts::NoPdfium {
+            reason: "gone".into(),
+        };
+        let error = document.pages(gone).unwrap_err();
+        assert!(
+            error.to_string().ends_with("not be asked (gone)"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("pypdfium2"));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_after_it_was_looked_at_is_only_shorter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cut.pdf");
+        std::fs::write(&path, pdf::letter_pages(3)).unwrap();
+        let document = Document::open(&path).unwrap();
+        std::fs::write(&path, "%PDF-1.4").unwrap();
+        let count = document.quick_count().unwrap();
+        assert!(matches!(count, QuickCount::Doubtful(_)), "{count:?}");
     }
 
     #[test]

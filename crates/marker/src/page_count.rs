@@ -1,8 +1,8 @@
 //! How many pages there are, and how large they are.
 //!
-//! lopdf reads trailer and page tree alone: milliseconds and a few MiB for a
-//! file of any size, but the number is what the file itself claims. PDFium
-//! claims the same, but asked for each page it shows which are there.
+//! lopdf reads trailer and page tree alone, in milliseconds, but the number is
+//! what the file itself claims. PDFium claims the same, but asked for each page
+//! it shows which are there.
 
 use crate::install::PageSize;
 
@@ -93,6 +93,8 @@ pub enum QuickCount {
     Empty,
     /// No number, or one that a file of this size cannot have.
     Doubtful(String),
+    /// The file was not read, because of its size.
+    TooLarge,
 }
 
 /// A page cannot be described in fewer bytes than this: two fuzzed files of

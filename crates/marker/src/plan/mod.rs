@@ -329,7 +329,7 @@ fn pages_of_source(source: &Document, pdf: Option<PdfFacts>) -> Result<Pages, Do
     let silent = || PdfFacts::NoPdfium {
         reason: "it was not asked".to_owned(),
     };
-    source.pages(source.quick_count()?, pdf.unwrap_or_else(silent))
+    source.pages(pdf.unwrap_or_else(silent))
 }
 
 impl Plan {
