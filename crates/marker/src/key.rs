@@ -5,12 +5,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::deciding_variables;
 use crate::environment::World;
 use crate::format::OutputFormat;
 use crate::pages::PageSet;
 use crate::secrets::without_secrets;
 use crate::version::Version;
-use crate::weights::CHECKPOINT_SUFFIX;
 
 /// What decides the result.
 pub struct Identity<'a> {
@@ -26,7 +26,8 @@ pub struct Identity<'a> {
     pub version: Version,
     /// Options handed on to marker.
     pub marker_args: &'a [OsString],
-    /// Names the models, which may be others than marker's own.
+    /// Its variables may name other models than marker's own, and early versions
+    /// have settings there that they take nowhere else.
     pub world: &'a World,
 }
 
@@ -49,7 +50,7 @@ impl Identity<'_> {
         }
         for (name, value) in &self.world.variables {
             let name = name.to_string_lossy();
-            if name.ends_with(CHECKPOINT_SUFFIX) || name == "OUTPUT_IMAGE_FORMAT" {
+            if deciding_variables::decides(&name, self.version) {
                 add(&name, value.as_bytes());
             }
         }
@@ -93,6 +94,25 @@ mod tests {
             usual,
             key("a", 3, &[], &[("LAYOUT_MODEL_CHECKPOINT", "/toy")])
         );
+    }
+
+    #[test]
+    fn early_versions_have_settings_in_the_environment() {
+        let key = |value: &str, version| {
+            Identity {
+                document: blake3::hash(b"content"),
+                stem: OsStr::new("a"),
+                pages: &PageSet::all(3),
+                format: OutputFormat::default(),
+                version,
+                marker_args: &[],
+                world: &World::new([("OCR_ALL_PAGES".into(), value.into())], "/"),
+            }
+            .key()
+        };
+        let (early, flags) = (Version::new(0, 3, 10), Version::new(1, 10, 2));
+        assert_ne!(key("true", early), key("false", early));
+        assert_eq!(key("true", flags), key("false", flags));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod chunks;
 mod command;
 pub mod compare;
 mod conversion;
+mod deciding_variables;
 mod device;
 mod disk;
 mod document;
