@@ -40,8 +40,18 @@ pub struct Candidate {
 pub struct Located {
     /// Interpreters to ask, best first.
     pub candidates: Vec<Candidate>,
-    /// A `marker_single` on `PATH` whose interpreter cannot be told.
-    pub puzzling: Option<PathBuf>,
+    /// A `marker_single` on `PATH` that leads to no interpreter.
+    pub broken: Option<BrokenScript>,
+}
+
+/// A `marker_single` that leads to no interpreter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenScript {
+    /// The script on `PATH`.
+    pub script: PathBuf,
+    /// The interpreter that it names, which is no executable file; `None` where
+    /// it cannot be told which it names.
+    pub interpreter: Option<PathBuf>,
 }
 
 /// All interpreters worth asking, each of them an executable file. An explicit
@@ -55,18 +65,25 @@ pub fn locate(explicit: Option<&Path>, world: &World) -> Located {
                 .map(|python| beside(python, FoundBy::Explicit))
                 .into_iter()
                 .collect(),
-            puzzling: None,
+            broken: None,
         };
     }
     let mut located = Located::default();
     if let Some(script) = world.find_program("marker_single") {
         match interpreter_of(&script, world, 0) {
-            Some((python, script)) => located.candidates.push(Candidate {
-                python,
-                marker_single: Some(script),
-                found_by: FoundBy::MarkerSingle,
-            }),
-            None => located.puzzling = Some(script),
+            Some((python, script)) if is_executable(&python) => {
+                located.candidates.push(Candidate {
+                    python,
+                    marker_single: Some(script),
+                    found_by: FoundBy::MarkerSingle,
+                });
+            }
+            found => {
+                located.broken = Some(BrokenScript {
+                    script,
+                    interpreter: found.map(|(python, _)| python),
+                });
+            }
         }
     }
     if let Some(environment) = world.variable("VIRTUAL_ENV") {
@@ -261,7 +278,13 @@ mod tests {
         assert_eq!(found.candidates[0].marker_single, Some(on_path.clone()));
 
         place(&on_path, "\x7fELF");
-        assert_eq!(locate(None, &world(root, &[])).puzzling, Some(on_path));
+        let broken = locate(None, &world(root, &[])).broken.unwrap();
+        assert_eq!((broken.script, broken.interpreter), (on_path.clone(), None));
+
+        let gone = root.join("removed/bin/python");
+        place(&on_path, &format!("#!{}\n", gone.display()));
+        let broken = locate(None, &world(root, &[])).broken.unwrap();
+        assert_eq!((broken.script, broken.interpreter), (on_path, Some(gone)));
     }
 
     #[test]
@@ -272,9 +295,7 @@ mod tests {
             &script,
             &format!("#!/bin/sh\nexec \"{}\" \"$@\"\n", script.display()),
         );
-        assert_eq!(
-            locate(None, &world(folder.path(), &[])).puzzling,
-            Some(script)
-        );
+        let broken = locate(None, &world(folder.path(), &[])).broken.unwrap();
+        assert_eq!((broken.script, broken.interpreter), (script, None));
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use inspect::{INSPECTION_TIME, PageSize, PdfFacts};
+use locate::BrokenScript;
 pub use locate::FoundBy;
 
 use crate::environment::World;
@@ -71,6 +72,15 @@ pub enum InstallError {
     UnknownScript {
         /// The script on `PATH`.
         script: PathBuf,
+    },
+    /// There is a `marker_single` whose interpreter is gone and no other way to
+    /// marker.
+    #[error("`{}` starts `{}`, which does not exist or cannot be executed", path_text(.script), path_text(.interpreter))]
+    DeadInterpreter {
+        /// The script on `PATH`.
+        script: PathBuf,
+        /// The interpreter that it names.
+        interpreter: PathBuf,
     },
     /// The version cannot be driven.
     #[error("marker-pdf {version} is too old: it writes a single file, without pictures")]
@@ -140,6 +150,10 @@ impl InstallError {
             InstallError::Unsupported { .. } => Some(format!(
                 "install 1.10.2 beside it (`{INSTALL}`) and name its Python with --python"
             )),
+            InstallError::DeadInterpreter { .. } => Some(format!(
+                "its environment was removed, moved or upgraded: install marker-pdf again \
+                 (`{INSTALL} --force`), or name the Python that has it with --python"
+            )),
             InstallError::UnknownScript { .. } | InstallError::NoInterpreter { .. } => {
                 Some("name the Python that has marker-pdf with --python".to_owned())
             }
@@ -181,10 +195,20 @@ pub fn find(
         }
         looked_at.push(candidate.python);
     }
-    match located.puzzling {
-        Some(script) => Err(InstallError::UnknownScript { script }),
-        None => Err(InstallError::NotInstalled { looked_at }),
-    }
+    Err(match located.broken {
+        Some(BrokenScript {
+            script,
+            interpreter: Some(interpreter),
+        }) => InstallError::DeadInterpreter {
+            script,
+            interpreter,
+        },
+        Some(BrokenScript {
+            script,
+            interpreter: None,
+        }) => InstallError::UnknownScript { script },
+        None => InstallError::NotInstalled { looked_at },
+    })
 }
 
 fn accept(
@@ -270,6 +294,20 @@ mod tests {
         let nowhere = World::new([], "/");
         let error = find(None, None, &nowhere, &mut FakeMarker::new()).unwrap_err();
         assert!(error.to_string().contains("no python3 on PATH"), "{error}");
+    }
+
+    #[test]
+    fn a_script_whose_python_is_gone_is_told_with_it() {
+        let machine = Machine::new();
+        std::fs::remove_file(machine.python()).unwrap();
+        let error = find_in(&machine, &mut FakeMarker::not_installed()).unwrap_err();
+        let script = path_text(&machine.path().join("bin/marker_single"));
+        let python = path_text(&machine.python());
+        assert_eq!(
+            error.to_string(),
+            format!("`{script}` starts `{python}`, which does not exist or cannot be executed")
+        );
+        assert!(error.hint().unwrap().contains("was removed"));
     }
 
     #[test]
