@@ -67,9 +67,9 @@ impl Run {
         let pages = PageSet::from_pages(first..first + 20);
         let paths = Paths {
             input: "/in/book.pdf".into(),
-            output: "/work/running".into(),
-            stdout: "/work/out".into(),
-            stderr: "/work/err".into(),
+            output: "/srv/running".into(),
+            stdout: "/srv/out".into(),
+            stderr: "/srv/err".into(),
             config: config.to_owned(),
         };
         let orders = Orders {
@@ -131,7 +131,7 @@ fn shown(run: &Run) -> String {
 
 #[test]
 fn the_command_lines_of_every_release() {
-    let config = Path::new("/work/config.json");
+    let config = Path::new("/srv/config.json");
     let mut text = String::new();
     for release in releases() {
         let markdown = OutputFormat::Markdown;
@@ -234,7 +234,7 @@ fn check(release: &str, run: &Run, answer: &Value) {
         Family::ConfigFile | Family::Flags | Family::Servers => {
             let pages: Vec<u32> = run.pages.iter().collect();
             assert_eq!(values["fpath"], "/in/book.pdf", "{line}");
-            assert_eq!(values["output_dir"], "/work/running", "{line}");
+            assert_eq!(values["output_dir"], "/srv/running", "{line}");
             assert_eq!(values["page_range"], json!(pages), "{line}");
         }
     }

@@ -217,16 +217,7 @@ fn parse(content: &[u8]) -> (Vec<Record>, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn done(pages: u32) -> Record {
-        Record::Done {
-            pages: PageSet::all(pages),
-            files: Vec::new(),
-            effort: Effort::Usual,
-            peak_bytes: None,
-            wall_ms: 1,
-        }
-    }
+    use crate::testing::records::done;
 
     #[test]
     fn a_torn_line_is_cut_off_and_writing_goes_on_there() {

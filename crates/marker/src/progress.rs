@@ -206,16 +206,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn done(pages: u32) -> Record {
-        Record::Done {
-            pages: PageSet::all(pages),
-            files: Vec::new(),
-            effort: Effort::Usual,
-            peak_bytes: None,
-            wall_ms: 1,
-        }
-    }
+    use crate::testing::records::done;
 
     #[test]
     fn replaying_keeps_what_still_counts() {

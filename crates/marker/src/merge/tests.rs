@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ChunkOutput, MergeError, Merged, Part, UnconvertedPage};
 use crate::format::OutputFormat;
+use crate::testing::require;
 
 /// Makes a chunk's folder with a text and one image for each page.
 fn chunk(
@@ -266,7 +267,7 @@ fn what_marker_does_not_write_is_refused() {
 fn another_file_system_gets_copies() {
     let root = tempfile::tempdir().unwrap();
     let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
-        return println!("skipped: no /dev/shm");
+        return require::skip("dev-shm", "there is no /dev/shm");
     };
     let stem = OsStr::new("a");
     let one = chunk(root.path(), stem, 0..=1, "x");

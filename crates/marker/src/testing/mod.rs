@@ -4,6 +4,8 @@ mod early_marker;
 mod fake_marker;
 mod machine;
 pub(crate) mod pdf;
+pub(crate) mod records;
+pub(crate) mod require;
 pub(crate) mod stop;
 
 pub(crate) use early_marker::EarlyMarker;
