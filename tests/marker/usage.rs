@@ -151,6 +151,7 @@ fn a_plan_of_one_document_and_of_many() {
         "float16",
         "21-30",
         "limit 8 GiB",
+        "computes on the processor, because",
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
@@ -158,13 +159,15 @@ fn a_plan_of_one_document_and_of_many() {
     many.expect_code(3);
     let told = String::from_utf8_lossy(&many.stdout).into_owned();
     for words in [
-        "3 documents, 1 at a time",
+        "3 documents, one after the other, each within 8 GiB",
         "b.pdf",
         "bad.pdf",
         "skipped: in/x.txt",
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }
+    let of_all = "no model checkpoint was found on disk";
+    assert_eq!(told.matches(of_all).count(), 1, "{told}");
     let json = marker(&scene, &[&["plan", "in", "--json"], &settings[..]].concat()).run();
     json.expect_code(3);
     let plans: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");

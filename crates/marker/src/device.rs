@@ -1,6 +1,8 @@
 //! The device that PyTorch will compute on, told without starting PyTorch
 //! (which takes seconds and half a gigabyte).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::environment::World;
@@ -15,6 +17,17 @@ pub enum Device {
     Mps,
     /// An NVIDIA GPU.
     Cuda,
+}
+
+impl fmt::Display for Device {
+    /// For people, behind "on".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Device::Cpu => "the processor",
+            Device::Mps => "Apple's GPU",
+            Device::Cuda => "the NVIDIA GPU",
+        })
+    }
 }
 
 /// The device, and how sure that is.

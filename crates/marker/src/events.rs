@@ -66,6 +66,13 @@ pub enum Event<'a> {
         /// How the run went.
         report: &'a StepReport,
     },
+    /// The user stopped it; the next run converts these pages.
+    ChunkStopped {
+        /// The pages.
+        pages: &'a PageSet,
+        /// How the run went until then.
+        report: &'a StepReport,
+    },
     /// The parts are being joined.
     Merging {
         /// How many there are.

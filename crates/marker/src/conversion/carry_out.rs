@@ -52,7 +52,14 @@ impl Conversion<'_> {
                 self.learn_from_success(&attempt, &ran.report, recognition, tell);
                 Ok(Flow::Go)
             }
-            Judgement::Stopped => Ok(Flow::Stop),
+            Judgement::Stopped => {
+                self.stopped_peak = ran.report.peak;
+                tell(Event::ChunkStopped {
+                    pages: &attempt.pages,
+                    report: &ran.report,
+                });
+                Ok(Flow::Stop)
+            }
             Judgement::Requeued => {
                 tell(Event::ChunkRequeued {
                     pages: &attempt.pages,

@@ -97,6 +97,8 @@ struct Conversion<'a> {
     chunks_kept: usize,
     placeholders: Vec<Placeholder>,
     marker_time: Duration,
+    /// The peak of the run that the user stopped, where it was measured.
+    stopped_peak: Option<ByteSize>,
 }
 
 impl Conversion<'_> {
@@ -184,6 +186,7 @@ impl Conversion<'_> {
                 .done
                 .iter()
                 .filter_map(|chunk| chunk.peak)
+                .chain(self.stopped_peak)
                 .max(),
             marker_time: self.marker_time,
         }

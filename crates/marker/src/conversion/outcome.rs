@@ -31,7 +31,8 @@ pub struct Outcome {
     pub chunks_run: usize,
     /// Chunks that an earlier run had converted.
     pub chunks_kept: usize,
-    /// The largest peak of a run that is part of the result, where measured.
+    /// The largest peak of a run that is part of the result, or that the user
+    /// stopped, where measured.
     pub peak: Option<ByteSize>,
     /// How long marker ran, all runs of this conversion together.
     pub marker_time: Duration,

@@ -40,11 +40,13 @@ impl<'a> Conversion<'a> {
             chunks_kept: 0,
             placeholders: Vec::new(),
             marker_time: Duration::ZERO,
+            stopped_peak: None,
         };
         if conversion.is_published() {
             conversion.chunks_kept = conversion.progress.done.len();
             return Ok(conversion);
         }
+        conversion.folder.make_room()?;
         let discarded = conversion.discard_damaged()?;
         conversion.chunks_kept = conversion.progress.done.len();
         conversion.journal.append(&Record::Opened {

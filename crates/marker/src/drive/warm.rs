@@ -76,8 +76,8 @@ impl Driver for Warm {
                     self.is_unsupported = true;
                     return fresh::run(run.step, &self.places, runner, run.watch);
                 }
-                Started::Lost(ending) => {
-                    return Ok(run.over(ending, Peak::default(), &self.places.worker_log));
+                Started::Lost(ending, peak) => {
+                    return Ok(run.over(ending, peak, &self.places.worker_log));
                 }
             },
         };
@@ -169,7 +169,6 @@ impl<'a> Run<'a> {
 }
 
 /// The peak of a chunk, and what it counts.
-#[derive(Default)]
 struct Peak {
     bytes: Option<ByteSize>,
     accounting: Option<Accounting>,
@@ -190,7 +189,8 @@ struct Worker {
 enum Started {
     Ready(Worker),
     Unsupported,
-    Lost(Ending),
+    /// With its peak until then.
+    Lost(Ending, Peak),
 }
 
 /// What a wait for an answer brought.
@@ -222,8 +222,9 @@ impl Worker {
                 Ok(Started::Unsupported)
             }
             lost => {
+                let peak = worker.peak(None);
                 let ended = worker.session.end()?;
-                Ok(Started::Lost(ending(&lost, ended)))
+                Ok(Started::Lost(ending(&lost, ended), peak))
             }
         }
     }

@@ -54,6 +54,8 @@ pub enum Then {
     Kept,
     /// It made room for others, and the same pages once more; no failure.
     Requeued,
+    /// The user stopped it, and the next run has the same pages; no failure.
+    Stopped,
     /// The same pages once more.
     Retried,
     /// Each half of the pages by itself.
@@ -108,6 +110,9 @@ impl Attempts {
             Event::ChunkRequeued { pages, report } => {
                 self.end(pages, report, None, Then::Requeued);
             }
+            Event::ChunkStopped { pages, report } => {
+                self.end(pages, report, None, Then::Stopped);
+            }
             Event::ChunkFailed {
                 pages,
                 report,
@@ -125,8 +130,11 @@ impl Attempts {
 
     /// How many attempts were not kept.
     pub fn failures(&self) -> usize {
-        let failed =
-            |record: &&AttemptRecord| !matches!(record.then, Some(Then::Kept | Then::Requeued));
+        let failed = |record: &&AttemptRecord| match record.then {
+            Some(Then::Kept | Then::Requeued | Then::Stopped) => false,
+            Some(Then::Retried | Then::Halved | Then::Less | Then::GaveUp | Then::Aborted)
+            | None => true,
+        };
         self.records.iter().filter(failed).count()
     }
 
@@ -203,9 +211,22 @@ mod tests {
             report: &report(Ending::Finished { exit_code: 0 }),
         });
         attempts.note(&started(false));
-        let [first, second, open] = &attempts.records[..] else {
+        attempts.note(&Event::ChunkStopped {
+            pages: &pages,
+            report: &report(Ending::Interrupted),
+        });
+        attempts.note(&started(false));
+        let [first, second, stopped, open] = &attempts.records[..] else {
             panic!("{attempts:?}");
         };
+        assert_eq!(
+            (stopped.peak, stopped.ending, stopped.then),
+            (
+                Some(ByteSize::from_mib(7)),
+                Some("interrupted"),
+                Some(Then::Stopped)
+            )
+        );
         assert_eq!(
             (first.exit_code, first.then),
             (Some(1), Some(Then::Retried))

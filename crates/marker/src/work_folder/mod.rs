@@ -221,6 +221,16 @@ impl WorkFolder {
         for name in ["running", "merged", "input"] {
             remove(&self.path.join(name))?;
         }
+        Ok(())
+    }
+
+    /// Makes the folders for results and for what marker says, where they are not
+    /// there: not before anything is to be converted.
+    ///
+    /// # Errors
+    /// When one cannot be made, or is something else.
+    pub fn make_room(&self) -> Result<(), WorkFolderError> {
+        self.check_in_place()?;
         for name in ["chunks", "logs"] {
             let path = self.path.join(name);
             match DirBuilder::new().mode(0o700).create(&path) {

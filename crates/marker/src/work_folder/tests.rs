@@ -1,6 +1,7 @@
 //! Folders of ours, and what others put into their place.
 
 use super::*;
+use crate::testing::require;
 
 #[test]
 fn the_folder_is_private_locked_and_found_again() {
@@ -84,6 +85,10 @@ impl Trap {
         WorkFolder::open(self.output.path(), "k")
     }
 
+    fn begin(&self) -> Result<(), WorkFolderError> {
+        self.open()?.make_room()
+    }
+
     #[track_caller]
     fn assert_untouched(&self) {
         let count = |path: &Path| std::fs::read_dir(path).unwrap().count();
@@ -106,12 +111,12 @@ fn links_within_the_folder_are_not_followed() {
         ("logs", ""),
     ] {
         let trap = Trap::new();
-        drop(trap.open().unwrap());
+        trap.begin().unwrap();
         let _ = std::fs::remove_file(trap.folder().join(name));
         let _ = std::fs::remove_dir_all(trap.folder().join(name));
         let link = trap.folder().join(name);
         std::os::unix::fs::symlink(trap.elsewhere.path().join(target), link).unwrap();
-        let error = trap.open().unwrap_err();
+        let error = trap.begin().unwrap_err();
         assert!(
             matches!(error, WorkFolderError::Io { .. }),
             "{name}: {error}"
@@ -169,7 +174,7 @@ fn the_folder_of_another_user_is_refused() {
     let trap = Trap::new();
     drop(trap.open().unwrap());
     if std::os::unix::fs::chown(trap.folder(), Some(12345), None).is_err() {
-        return println!("skipped: only root can give a folder away");
+        return require::skip("root", "only root can give a folder away");
     }
     let error = trap.open().unwrap_err();
     let foreign = matches!(error, WorkFolderError::ForeignOwner { owner: 12345, .. });
@@ -180,7 +185,7 @@ fn the_folder_of_another_user_is_refused() {
 fn root_works_in_the_output_folder_of_another_user() {
     let trap = Trap::new();
     if std::os::unix::fs::chown(trap.output.path(), Some(12345), None).is_err() {
-        return println!("skipped: only root can give a folder away");
+        return require::skip("root", "only root can give a folder away");
     }
     let folder = trap.open().unwrap();
     assert_eq!(

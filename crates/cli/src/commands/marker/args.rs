@@ -60,9 +60,9 @@ pub(super) struct ConvertArgs {
     #[arg(short, long, value_name = "OUT", required = true)]
     pub(super) output: Option<PathBuf>,
     #[command(flatten)]
-    pub(super) jobs: JobsArgs,
-    #[command(flatten)]
     pub(super) settings: SettingArgs,
+    #[command(flatten)]
+    pub(super) jobs: JobsArgs,
     #[command(flatten)]
     pub(super) telling: TellingArgs,
     /// Further options for marker itself, such as --force_ocr.
@@ -79,9 +79,9 @@ pub(super) struct PlanArgs {
     #[arg(short, long, value_name = "OUT")]
     pub(super) output: PathBuf,
     #[command(flatten)]
-    pub(super) jobs: JobsArgs,
-    #[command(flatten)]
     pub(super) settings: SettingArgs,
+    #[command(flatten)]
+    pub(super) jobs: JobsArgs,
     /// Print the plan as JSON.
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -259,7 +259,7 @@ pub(super) struct TellingArgs {
         default_missing_value = "1"
     )]
     pub(super) json_events: Option<String>,
-    /// Print nothing but errors.
+    /// Print errors only, and on standard output the folders of the results.
     #[arg(short, long)]
     pub(super) quiet: bool,
 }

@@ -10,7 +10,11 @@ use crate::render::{printable, say, warning};
 const MOST_SKIPPED: usize = 10;
 
 /// The settings of one document in two lines, and what will have no effect.
+/// Nothing where nothing is left to convert: the end says so.
 pub(super) fn one(plan: &Plan) {
+    if plan.chunks.is_empty() {
+        return;
+    }
     let done = match plan.done.len() {
         0 => String::new(),
         done => format!(", {done} done already"),

@@ -165,7 +165,8 @@ impl Ready {
             events.ended_with(exit_code, tally);
         }
         let told = tell_the_end(&results, &self.inputs, &self.telling, exit_code);
-        if !self.telling.quiet && !json_events::is_stdout(self.telling.json_events.as_deref()) {
+        // Also where nothing else is to be told: they are the result, for scripts.
+        if !json_events::is_stdout(self.telling.json_events.as_deref()) {
             summary::print_results(&results);
         }
         written.transpose()?;

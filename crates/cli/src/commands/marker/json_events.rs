@@ -90,6 +90,11 @@ enum What<'a> {
         #[serde(flatten)]
         run: Run,
     },
+    ChunkStopped {
+        pages: &'a PageSet,
+        #[serde(flatten)]
+        run: Run,
+    },
     Merging {
         chunks: usize,
     },
@@ -296,6 +301,10 @@ fn conversion<'a>(event: &'a Event<'a>) -> What<'a> {
         },
         Event::Recut { chunks } => What::Recut { chunks },
         Event::ChunkRequeued { pages, report } => What::ChunkRequeued {
+            pages,
+            run: run(report),
+        },
+        Event::ChunkStopped { pages, report } => What::ChunkStopped {
             pages,
             run: run(report),
         },

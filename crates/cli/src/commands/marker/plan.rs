@@ -125,7 +125,7 @@ fn in_full(plan: &Plan) -> String {
     text.push_str(&marker_line(plan));
     let _ = writeln!(
         text,
-        "limit {} for each run of marker\nresult in {}\n",
+        "limit {} for marker with all that it starts\nresult in {}\n",
         plan.limit,
         path_text(&plan.result)
     );
@@ -135,20 +135,41 @@ fn in_full(plan: &Plan) -> String {
     }
     text.push_str(&choices(plan));
     text.push_str(&chunks(plan));
-    for warning in &plan.warnings {
-        let _ = writeln!(text, "{}", wrap("warning: ", warning, width()));
-    }
+    text.push_str(&warnings(plan.warnings.iter().map(String::as_str)));
     text
+}
+
+/// A paragraph of warnings, where there are any.
+fn warnings<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let told = all.map(|warning| format!("{}\n", wrap("warning: ", &printable(warning), width())));
+    let told: String = told.collect();
+    match told.is_empty() {
+        true => told,
+        false => format!("\n{told}"),
+    }
+}
+
+/// What is true of every document, and need not be said of each.
+fn common_warnings<'a>(plans: &[&'a Plan]) -> Vec<&'a str> {
+    let Some((first, others)) = plans.split_first() else {
+        return Vec::new();
+    };
+    let everywhere = |text: &&str| {
+        let has_it = |plan: &&Plan| plan.warnings.iter().any(|other| other == text);
+        others.iter().all(has_it)
+    };
+    let all = first.warnings.iter().map(String::as_str);
+    all.filter(everywhere).collect()
 }
 
 fn marker_line(plan: &Plan) -> String {
     let torch = plan.marker.torch.as_deref().unwrap_or("unknown");
-    let device = format!("{:?}: {}", plan.device.device, plan.device.because);
+    let computes = format!("on {}, because {}", plan.device.device, plan.device.because);
     format!(
         "marker {} in {}\n{}\n",
         plan.marker.version,
         path_text(&plan.marker.python),
-        wrap(&format!("torch {torch}, device "), &device, width())
+        wrap(&format!("PyTorch {torch}, computes "), &computes, width())
     )
 }
 
@@ -251,10 +272,9 @@ fn summary(
     jobs: JobsDecision,
 ) -> String {
     let mut text = format!(
-        "{}, {} at a time; limit {total}, for each {}\n",
+        "{}, {}\n",
         counted(plans.len(), "document"),
-        jobs.jobs,
-        jobs.share
+        together(jobs, total)
     );
     let planned: Vec<&Plan> = plans.iter().flatten().collect();
     if let Some(plan) = planned.first() {
@@ -270,11 +290,12 @@ fn summary(
         "largest estimate",
         "",
     ]);
+    let common = common_warnings(&planned);
     for (plan, document) in plans.iter().zip(&inputs.documents) {
         let name = document.file_name().unwrap_or_default();
         let name = printable(&name.to_string_lossy());
         table.add_row(match plan {
-            Ok(plan) => row(name, plan),
+            Ok(plan) => row(name, plan, &common),
             Err(error) => {
                 let error = printable(&memcap_linux::one_line(error));
                 let empty = || String::new();
@@ -286,10 +307,29 @@ fn summary(
     for one in &inputs.skipped {
         let _ = writeln!(text, "skipped: {}: {}", path_text(&one.path), one.because);
     }
+    text.push_str(&warnings(common.into_iter()));
     text
 }
 
-fn row(name: String, plan: &Plan) -> Vec<String> {
+/// How many at a time, and what they may take.
+fn together(jobs: JobsDecision, total: memcap_linux::ByteSize) -> String {
+    match jobs.jobs.get() {
+        1 => format!("one after the other, each within {total}"),
+        several => format!(
+            "{several} at a time, within {total} all together; chunks are cut for {} each",
+            jobs.share
+        ),
+    }
+}
+
+fn row(name: String, plan: &Plan, common: &[&str]) -> Vec<String> {
+    let own = |text: &&str| !common.contains(text);
+    let warnings: Vec<&str> = plan
+        .warnings
+        .iter()
+        .map(String::as_str)
+        .filter(own)
+        .collect();
     let largest = plan.chunks.iter().map(|chunk| chunk.estimate).max();
     vec![
         name,
@@ -297,6 +337,6 @@ fn row(name: String, plan: &Plan) -> Vec<String> {
         plan.done.len().to_string(),
         plan.chunks.len().to_string(),
         largest.map_or(String::new(), |estimate| estimate.to_string()),
-        plan.warnings.join("; "),
+        printable(&warnings.join("; ")),
     ]
 }

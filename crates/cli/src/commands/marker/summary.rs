@@ -32,7 +32,10 @@ pub(super) fn of_one(plan: &Plan, outcome: &Outcome) {
             "memcap: complete: {}; {work}",
             counted(plan.pages.len(), "page")
         ),
-        Status::AlreadyDone => "memcap: already done by an earlier run".to_owned(),
+        Status::AlreadyDone => format!(
+            "memcap: complete already: {}, converted by an earlier run",
+            counted(plan.pages.len(), "page")
+        ),
         Status::Partial => format!("memcap: {} missing; {work}", of_pages(&outcome.missing)),
         Status::Nothing => format!("memcap: no page was converted; {work}"),
         Status::Interrupted => {

@@ -33,7 +33,10 @@ pub(super) fn convert(
 fn words(event: &Event<'_>) -> Option<String> {
     match event {
         Event::Resumed { kept, discarded } => Some(format!("kept {kept} discarded {discarded}")),
-        Event::ChunkStarted { .. } | Event::Usage(_) | Event::Merged(_) => None,
+        Event::ChunkStarted { .. }
+        | Event::ChunkStopped { .. }
+        | Event::Usage(_)
+        | Event::Merged(_) => None,
         Event::ChunkDone { pages, .. } => Some(format!("done {pages}")),
         Event::ChunkFailed { pages, report, .. } => {
             Some(format!("failed {pages} {}", report.ending.kind()))

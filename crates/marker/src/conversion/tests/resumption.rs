@@ -18,7 +18,9 @@ fn a_conversion_goes_on_where_it_was_stopped() {
         let scenes = std::iter::repeat_n(Scene::Converts, converted).chain([interrupted()]);
         let mut first = FakeMarker::with_scenes(scenes);
         let (outcome, _) = convert(&machine, &request, &mut first);
-        assert_eq!(outcome.unwrap().status, Status::Interrupted);
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.status, Status::Interrupted);
+        assert!(outcome.peak.is_some(), "of the run that was stopped");
         assert!(!machine.output().join("book").exists());
 
         let mut second = FakeMarker::new();
@@ -91,6 +93,9 @@ fn a_finished_conversion_is_not_repeated() {
     let (outcome, _) = convert(&machine, &other, &mut runner);
     let outcome = outcome.unwrap();
     assert_eq!(outcome.status, Status::AlreadyDone);
+    for name in ["chunks", "logs"] {
+        assert!(!work_folder(&machine).join(name).exists(), "{name}");
+    }
     assert_eq!(outcome.result, Some(machine.output().join("book")));
     assert!(runner.runs().is_empty());
 

@@ -1,7 +1,8 @@
 //! What is said once and stays: above the bar on a terminal, or by itself in
 //! a log. Pure.
 //!
-//! A log must show that something happens without being flooded by it: what
+//! A log must show that something happens without being flooded by it: the start
+//! of each of many documents is told at once, what
 //! went well is told every ten seconds at most, that nothing has ended every
 //! minute, a change of plan once a minute, and after twenty failures only how
 //! many more there were.
@@ -72,7 +73,8 @@ impl Lines {
         if texts.is_empty() && self.place == Place::Log {
             texts.extend(self.progress(index, event, state, now));
         }
-        if !texts.is_empty() {
+        // That a document is begun does not stand for its first chunk.
+        if !texts.is_empty() && !matches!(event, DocumentEvent::Begun(_)) {
             self.said_at = Some(now);
         }
         let name = &state.documents[index].name;
@@ -152,6 +154,7 @@ impl Lines {
             | Event::Usage(_)
             | Event::ChunkDone { .. }
             | Event::ChunkRequeued { .. }
+            | Event::ChunkStopped { .. }
             | Event::Merging { .. }
             | Event::Published { .. } => Vec::new(),
         }
@@ -189,8 +192,11 @@ impl Lines {
         state: &State,
         now: Duration,
     ) -> Option<String> {
-        let DocumentEvent::Conversion(event) = event else {
-            return None;
+        let event = match event {
+            // One document's settings are told instead, or why there are none.
+            DocumentEvent::Begun(_) => return self.names.then(|| "looking at it".to_owned()),
+            DocumentEvent::Conversion(event) => event,
+            DocumentEvent::Planned(_) | DocumentEvent::Ended(_) => return None,
         };
         let step = state.steps.get(&index);
         match event {
@@ -220,6 +226,7 @@ impl Lines {
             | Event::Usage(_)
             | Event::Resumed { .. }
             | Event::ChunkFailed { .. }
+            | Event::ChunkStopped { .. }
             | Event::Recut { .. }
             | Event::Merged(_)
             | Event::Published { .. } => None,
@@ -298,10 +305,17 @@ mod tests {
         }
 
         fn tell(&mut self, seconds: u64, event: Event<'_>) {
+            self.take(0, seconds, &DocumentEvent::Conversion(event));
+        }
+
+        fn begin(&mut self, index: usize, seconds: u64) {
+            self.take(index, seconds, &DocumentEvent::Begun(Path::new("in")));
+        }
+
+        fn take(&mut self, index: usize, seconds: u64, event: &DocumentEvent<'_>) {
             let now = Duration::from_secs(seconds);
-            let event = DocumentEvent::Conversion(event);
-            self.state.note(0, &event, now);
-            let lines = self.lines.of(0, &event, &self.state, now);
+            self.state.note(index, event, now);
+            let lines = self.lines.of(index, event, &self.state, now);
             self.all.extend(lines);
         }
     }
@@ -368,6 +382,27 @@ mod tests {
                  min left",
             ]
         );
+    }
+
+    #[test]
+    fn a_log_tells_the_start_of_each_document_at_once() {
+        let mut told = Told::new(Place::Log, 2);
+        told.begin(0, 0);
+        told.tell(1, started(&pages("1-10")));
+        told.begin(1, 2);
+        assert_eq!(
+            told.all,
+            [
+                "memcap: [0:00] 0.pdf: looking at it",
+                "memcap: [0:01] 0.pdf: pages 1-10: started, about 1.36 GiB expected",
+                "memcap: [0:02] 1.pdf: looking at it",
+            ]
+        );
+        for (place, documents) in [(Place::Log, 1), (Place::AboveBar, 2)] {
+            let mut told = Told::new(place, documents);
+            told.begin(0, 0);
+            assert!(told.all.is_empty(), "{place:?}");
+        }
     }
 
     #[test]

@@ -106,6 +106,9 @@ impl State {
                 self.converted += pages.len();
                 self.converted_at = now;
             }
+            Event::ChunkStopped { report, .. } => {
+                self.peak = self.peak.max(report.peak.unwrap_or_default());
+            }
             Event::ChunkFailed { report, .. } => {
                 self.peak = self.peak.max(report.peak.unwrap_or_default());
                 self.failures += 1;
