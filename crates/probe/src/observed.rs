@@ -36,6 +36,9 @@ pub struct Observed {
     /// by the group's directory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resident: BTreeMap<PathBuf, ByteSize>,
+    /// How many processes the machine's OOM killer took, by the kernel's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_kills: Option<u64>,
     /// What systemd would have given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Fact<SystemdPlace>>,

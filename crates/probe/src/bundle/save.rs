@@ -180,6 +180,7 @@ impl BundleWriter {
             sockets: Some(facts.sockets.clone()),
             features: Some(facts.features.clone()),
             resident: resident.collect(),
+            machine_kills: facts.machine_kills,
             scope: report.host.systemd.clone(),
         }
     }

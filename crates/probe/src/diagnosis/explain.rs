@@ -226,7 +226,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
              counted there alone means that the whole virtual machine ran out: raise `memory=` \
              under [wsl2] in .wslconfig, which is half of the host's memory by default.",
             "The kernel's log tells the two apart: CONSTRAINT_MEMCG and oom_memcg= name a group's \
-             limit, CONSTRAINT_NONE is the machine's.",
+             limit, CONSTRAINT_NONE is the machine's. Where doctor may read it (as root, mostly), it \
+             counts the latter.",
         ],
     },
     Explanation {

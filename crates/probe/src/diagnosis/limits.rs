@@ -149,8 +149,13 @@ pub(super) fn only_slowed_down(known: &Known<'_>) -> Option<Finding> {
     ))
 }
 
-/// C12: a group around us has less than the machine.
-pub(super) fn an_outer_limit(known: &Known<'_>) -> Option<Finding> {
+/// C12: a group around us has less than the machine, or the machine has less than was
+/// expected of it.
+pub(super) fn less_than_expected(known: &Known<'_>) -> Option<Finding> {
+    an_outer_limit(known).or_else(|| the_machine_ran_out(known))
+}
+
+fn an_outer_limit(known: &Known<'_>) -> Option<Finding> {
     let lowest = known.host.ceilings.lowest()?;
     let file = lowest.file.as_ref()?;
     let group = known
@@ -162,7 +167,15 @@ pub(super) fn an_outer_limit(known: &Known<'_>) -> Option<Finding> {
         Some(kills) if kills > 0 => format!("; an OOM killer took {} in it", processes(kills)),
         _ => String::new(),
     };
-    let seen = format!("{} is {}{kills}", file.display(), lowest.bytes);
+    let by_the_machine = match known.facts.machine_kills {
+        Some(taken) if taken > 0 => format!("; {}", taken_by_the_machine(taken)),
+        _ => String::new(),
+    };
+    let seen = format!(
+        "{} is {}{kills}{by_the_machine}",
+        file.display(),
+        lowest.bytes
+    );
     let is_wsl = known.era() == Some(Era::Isolated) && group.is_some_and(is_of_wsl);
     let (means, fix): (_, &[&str]) = if is_wsl {
         (
@@ -192,6 +205,36 @@ pub(super) fn an_outer_limit(known: &Known<'_>) -> Option<Finding> {
         fix.iter().copied(),
     )?;
     Some(found.meanwhile("memcap stays inside and a little below it, and says which limit was hit"))
+}
+
+fn taken_by_the_machine(count: u64) -> String {
+    let taken = processes(count);
+    format!("by the kernel's log the machine's own OOM killer took {taken}")
+}
+
+fn the_machine_ran_out(known: &Known<'_>) -> Option<Finding> {
+    let taken = known.facts.machine_kills.filter(|taken| *taken > 0)?;
+    let seen = taken_by_the_machine(taken);
+    let means = "the whole machine was out of memory: what was killed then had hit no limit of \
+                 its own";
+    let fix: &[&str] = match known.facts.platform {
+        Platform::Wsl1 | Platform::Wsl2 => &[
+            "more for the virtual machine: `memory=` under [wsl2] in",
+            "%UserProfile%\\.wslconfig, then in Windows: wsl --shutdown",
+        ],
+        Platform::Linux => &[
+            "run what grows under a limit, and leave the rest of the machine its share:",
+            "memcap run --memory 50% --keep-free 1G -- COMMAND",
+        ],
+    };
+    let found = finding(
+        known,
+        "C12",
+        Weight::Note,
+        (seen, means),
+        fix.iter().copied(),
+    )?;
+    Some(found.meanwhile("memcap tells such a kill from one by its own limit"))
 }
 
 /// C13: an OOM kill spares somebody.

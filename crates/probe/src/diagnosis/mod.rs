@@ -64,7 +64,7 @@ const TABLE: &[Cause] = &[
     limits::swap_not_included,
     limits::set_elsewhere,
     limits::only_slowed_down,
-    limits::an_outer_limit,
+    limits::less_than_expected,
     limits::partial_kill,
     limits::resident_is_not_charged,
     limits::not_enforced,

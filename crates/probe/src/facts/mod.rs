@@ -4,6 +4,7 @@
 mod boot;
 mod features;
 mod hierarchies;
+mod kernel_log;
 mod limits;
 mod platform;
 mod pressure;
@@ -65,6 +66,10 @@ pub struct Facts {
     /// Our own `oom_score_adj`: at -1000 no OOM killer takes us, nor what we
     /// start.
     pub oom_score_adj: Fact<i32>,
+    /// How many processes the machine's own OOM killer took, as far back as the
+    /// kernel's log goes; `None` where that may not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine_kills: Option<u64>,
     /// Whether systemd runs this machine.
     pub systemd_runs: bool,
     /// Who answers over its sockets.
@@ -102,6 +107,7 @@ impl Facts {
             pressure: Pressure::observe(roots, &boot),
             rlimits: Rlimits::observe(roots),
             oom_score_adj: oom_score_adj(roots),
+            machine_kills: kernel_log::machine_kills(roots),
             systemd_runs: sockets::is_running(roots),
             sockets: Sockets::observe(roots),
             features: Features::observe(roots, host),

@@ -138,6 +138,27 @@ fn c12_a_limit_around_us_is_mentioned() {
 }
 
 #[test]
+fn c12_a_machine_that_ran_out_is_told_from_a_group() {
+    let taken = |kills| move |seen: &mut memcap_probe::Observed| seen.machine_kills = Some(kills);
+    let free = || service(&[UNLIMITED]);
+    assert!(codes(&free()).is_empty());
+    assert!(codes(&free().observed(taken(0))).is_empty());
+    let ran_out = free().observed(taken(2));
+    assert_eq!(codes(&ran_out), ["C12"]);
+    let found = finding(&ran_out, "C12");
+    assert_eq!(
+        found.seen,
+        "by the kernel's log the machine's own OOM killer took 2 processes"
+    );
+    assert!(found.fix.join("\n").contains("--keep-free"));
+    let in_wsl = ran_out.kernel("6.6.87.2-microsoft-standard-WSL2");
+    assert!(finding(&in_wsl, "C12").fix.join("\n").contains("memory="));
+    let limited = service(&[GIB]).observed(taken(1));
+    assert_eq!(codes(&limited), ["C12"]);
+    assert!(finding(&limited, "C12").seen.ends_with("took 1 process"));
+}
+
+#[test]
 fn c13_an_exempt_shell_and_a_partial_kill() {
     let exempt = |adjustment| service(&[UNLIMITED]).put("proc/self/oom_score_adj", adjustment);
     assert_eq!(codes(&exempt("-1000\n")), ["C13"]);
