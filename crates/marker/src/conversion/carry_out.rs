@@ -96,7 +96,7 @@ impl Conversion<'_> {
         let output = self.folder.fresh_running()?;
         self.journal.append(&Record::Started {
             pages: attempt.pages.clone(),
-            limit_bytes: self.plan.limit,
+            limit_bytes: self.plan.run_limit(),
             effort: attempt.effort,
         })?;
         tell(Event::ChunkStarted {
@@ -173,7 +173,7 @@ impl Conversion<'_> {
             pages: attempt.pages.clone(),
             ending: report.ending.kind().to_owned(),
             memory: failure == Failure::Memory,
-            limit_bytes: self.plan.limit,
+            limit_bytes: self.plan.run_limit(),
             effort: attempt.effort,
             retried: attempt.retried,
             then: Some(action.clone()),
@@ -219,7 +219,7 @@ impl Conversion<'_> {
     ) -> ConversionError {
         match failure {
             Failure::Memory => ConversionError::LimitTooSmall {
-                limit: self.plan.limit,
+                limit: self.plan.run_limit(),
                 estimate: self.estimate(&attempt.pages, attempt.effort),
             },
             Failure::Crash => ConversionError::FailsAlways {

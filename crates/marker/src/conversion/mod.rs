@@ -113,7 +113,8 @@ impl Conversion<'_> {
             let estimate = |pages: &PageSet, effort| self.plan.estimate(&self.model, pages, effort);
             let is_hopeless = |attempt: &Attempt| {
                 let Attempt { pages, effort, .. } = attempt;
-                self.progress.is_too_large(pages, *effort, self.plan.limit)
+                self.progress
+                    .is_too_large(pages, *effort, self.plan.run_limit())
                     || self.recovery.expects_failure(pages, *effort, estimate)
             };
             let Some(attempt) = self.queue.next(is_hopeless) else {

@@ -57,7 +57,7 @@ impl<'a> Conversion<'a> {
             document: Some(plan.document_hash.clone()),
         })?;
         for failed in &conversion.progress.too_large {
-            if failed.limit >= plan.limit {
+            if failed.limit >= plan.run_limit() {
                 conversion
                     .recovery
                     .note_out_of_memory(&failed.pages, failed.effort);
@@ -80,8 +80,8 @@ impl<'a> Conversion<'a> {
         let progress = &self.progress;
         let chunks = self.plan.remaining(progress);
         self.queue = Queue::of(chunks.into_iter().map(|chunk| chunk.pages), choice);
-        self.queue.resume(&progress.pending(self.plan.limit));
-        self.placeholders = progress.given_up(self.plan.limit);
+        self.queue.resume(&progress.pending(self.plan.run_limit()));
+        self.placeholders = progress.given_up(self.plan.run_limit());
         for chunk in &progress.done {
             self.recovery.note_fit(&chunk.pages, chunk.effort);
         }

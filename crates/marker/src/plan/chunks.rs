@@ -15,7 +15,7 @@ impl Plan {
     /// The chunks that `progress` leaves and that were not tried. Page sets that
     /// are known to run out of memory are halved beforehand.
     pub(crate) fn remaining(&self, progress: &Progress) -> Vec<Chunk> {
-        let others = progress.settled(self.limit);
+        let others = progress.settled(self.run_limit());
         let choice = self.marker.version.capabilities().pages;
         let mut open = self.cut(&self.memory_model, &others);
         open.reverse();
@@ -23,7 +23,7 @@ impl Plan {
         while let Some(chunk) = open.pop() {
             match choice.halves(&chunk.pages) {
                 Some((low, high))
-                    if progress.is_too_large(&chunk.pages, Effort::Usual, self.limit) =>
+                    if progress.is_too_large(&chunk.pages, Effort::Usual, self.run_limit()) =>
                 {
                     let chunk = |pages| self.cutting(&self.memory_model).chunk(pages);
                     open.extend([chunk(high), chunk(low)]);
@@ -37,7 +37,7 @@ impl Plan {
     /// All that is to be tried, in its order: what follows failures of an earlier
     /// run comes before the chunks that were not tried, or behind them.
     pub(super) fn to_come(&self, progress: &Progress) -> Vec<Chunk> {
-        let pending = progress.pending(self.limit);
+        let pending = progress.pending(self.run_limit());
         let of = |pending: &Pending| {
             let Attempt { pages, effort, .. } = &pending.attempt;
             Chunk {

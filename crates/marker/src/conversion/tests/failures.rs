@@ -46,6 +46,28 @@ fn what_is_known_to_be_too_large_is_not_tried_again() {
 }
 
 #[test]
+fn what_did_not_fit_into_a_total_is_known_not_to_fit_into_less() {
+    let machine = Machine::new();
+    let shared = Request {
+        memory: ByteSize::from_gib(4),
+        total: Some(ByteSize::from_gib(8)),
+        ..in_tens(machine.request("book.pdf", 10))
+    };
+    let memory = Scene::Ends(Ending::MemoryLimit, "");
+    let mut first = FakeMarker::with_scenes([memory, interrupted()]);
+    convert(&machine, &shared, &mut first).0.unwrap();
+    assert_eq!(first.steps()[0].memory, ByteSize::from_gib(8));
+    let alone = Request {
+        memory: ByteSize::from_gib(6),
+        total: None,
+        ..shared
+    };
+    let mut second = FakeMarker::new();
+    convert(&machine, &alone, &mut second).0.unwrap();
+    assert_eq!(second.runs(), ["1-5", "6-10"]);
+}
+
+#[test]
 fn a_page_that_never_fits_is_reported_and_the_rest_is_converted() {
     let machine = Machine::new();
     let request = in_tens(machine.request("book.pdf", 12));
