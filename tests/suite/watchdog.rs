@@ -127,6 +127,18 @@ fn files_in_memory_count_while_they_are_mapped(scene: &Scene, leases: Leases) {
     let words = ["mapped-file", "1G", "--folder", TMPFS, "--hold", "20"];
     let (finished, ledger) = run(scene, leases, &words);
     assert_ended(scene, &finished, ledger.total().unwrap());
+    // Files may be mapped, and are no reason for a word then.
+    let words = ["mapped-file", "200M", "--folder", TMPFS, "--hold", "1.2"];
+    let (finished, _) = run(scene, leases, &words);
+    finished.expect_code(0);
+    assert!(!tells_of_unmapped_files(&finished), "{finished}");
+}
+
+fn tells_of_unmapped_files(finished: &Finished) -> bool {
+    let notes = finished.report().get("/notes").cloned().unwrap_or_default();
+    notes
+        .to_string()
+        .contains("in open files in memory (memfd, /dev/shm) that no process maps")
 }
 
 fn files_in_memory_that_nobody_maps_do_not_count(scene: &Scene, leases: Leases) {
@@ -135,7 +147,7 @@ fn files_in_memory_that_nobody_maps_do_not_count(scene: &Scene, leases: Leases) 
     }
     // A gap, and stated as one: no process holds these pages, so none shows
     // them.
-    let words = ["written-file", "600M", "--folder", TMPFS];
+    let words = ["written-file", "600M", "--folder", TMPFS, "--hold", "1.2"];
     let (finished, ledger) = run(scene, leases, &words);
     assert_eq!(ledger.total().unwrap(), 600 * MIB, "{finished}");
     finished.expect_code(0).expect_verdict("finished");
@@ -143,6 +155,7 @@ fn files_in_memory_that_nobody_maps_do_not_count(scene: &Scene, leases: Leases) 
         finished.report().number("/peak_bytes") < 100 * MIB,
         "{finished}"
     );
+    assert!(tells_of_unmapped_files(&finished), "{finished}");
     scene.assert_nothing_left();
 }
 

@@ -47,10 +47,26 @@ pub fn parse(text: &[u8]) -> Option<MachineMemory> {
 /// Linux 3.14).
 pub fn available(proc_root: &Path) -> io::Result<ByteSize> {
     // It is the third line of some fifty.
-    let mut head = [0; 512];
+    alone::<512>(proc_root, b"MemAvailable:")
+}
+
+/// Shmem alone, in one read: what the machine holds in files in memory (tmpfs, memfd)
+/// and in shared mappings that no file is behind.
+///
+/// # Errors
+/// When `meminfo` below the proc root cannot be read, or does not tell.
+pub fn shared(proc_root: &Path) -> io::Result<ByteSize> {
+    // It is about the twentieth line.
+    alone::<4096>(proc_root, b"Shmem:")
+}
+
+/// One field from so many bytes at the beginning.
+fn alone<const LENGTH: usize>(proc_root: &Path, name: &[u8]) -> io::Result<ByteSize> {
+    let mut head = [0; LENGTH];
     let length = File::open(proc_root.join("meminfo"))?.read(&mut head)?;
-    field(&head[..length], b"MemAvailable:")
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no MemAvailable in meminfo"))
+    let missing = || format!("no {} in meminfo", String::from_utf8_lossy(name));
+    field(&head[..length], name)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, missing()))
 }
 
 /// One field, in kB by its name; `None` without a whole line of it.
@@ -130,6 +146,7 @@ mod tests {
         let proc_root = Path::new("/proc");
         let available = available(proc_root).expect("readable");
         let total = read(proc_root).expect("readable").total;
+        assert!(shared(proc_root).expect("readable") <= total);
         assert!(
             ByteSize::ZERO < available && available <= total,
             "{available}"

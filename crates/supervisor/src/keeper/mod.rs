@@ -34,6 +34,7 @@ mod soft;
 pub(crate) mod start;
 mod sweep;
 mod tree;
+mod unmapped;
 mod victims;
 mod walk;
 

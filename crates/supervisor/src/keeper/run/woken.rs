@@ -154,6 +154,7 @@ impl Keeper {
             }
             watch.look_at_limits();
         }
+        watch.look_at_unmapped();
         inputs.extend(watch.throttle());
         watch.record_what_is_due();
         inputs.push(Input::Tick);
