@@ -28,6 +28,11 @@ fn environment() -> Option<MarkerEnvironment> {
 
 /// Four chunks of two pages each.
 fn arguments(environment: &MarkerEnvironment, output: &Path) -> Vec<OsString> {
+    pages(environment, output, "1-8")
+}
+
+/// Chunks of two pages each.
+fn pages(environment: &MarkerEnvironment, output: &Path, pages: &str) -> Vec<OsString> {
     words([
         &"marker",
         &sample_pdf(),
@@ -36,7 +41,7 @@ fn arguments(environment: &MarkerEnvironment, output: &Path) -> Vec<OsString> {
         &"--memory",
         &LIMIT,
         &"--pages",
-        &"1-8",
+        &pages,
         &"--chunk-size",
         &"2",
         &"--python",
@@ -128,6 +133,27 @@ fn a_run_has_servers_of_its_own_which_end_with_it() {
     drop(earlier.stdin.take());
     earlier.wait().expect("it ends");
     assert!(output.join(STEM).join(format!("{STEM}.md")).is_file());
+}
+
+#[test]
+fn a_server_that_dies_at_its_start_is_not_waited_for() {
+    let Some(environment) = environment() else {
+        return;
+    };
+    let scene = scene();
+    let output = scene.path("out");
+    let mut words = pages(&environment, &output, "1");
+    words.extend(["--drive", "warm"].map(OsString::from));
+    // Longer than the test waits: whoever waited for the server would not end.
+    let finished = finish(
+        memcap(&scene, &environment, &words)
+            .variable("HOME", scene.path("home"))
+            .variable("FAST_LAYOUT_MODEL_CHECKPOINT", "/no/such/checkpoint")
+            .variable("FAST_LAYOUT_SERVER_STARTUP_TIMEOUT", "86400")
+            .start(),
+    );
+    finished.expect_code(4);
+    scene.assert_nothing_left();
 }
 
 #[test]

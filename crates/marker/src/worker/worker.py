@@ -23,8 +23,10 @@ import errno
 import gc
 import json
 import os
+import time
 import traceback
 from importlib import import_module
+from pathlib import Path
 
 PROTOCOL = 1
 CRASHED = 1
@@ -89,7 +91,51 @@ def find_command():
     if not hasattr(module, "create_model_dict"):
         raise Unsupported("marker_single does not load its models by create_model_dict")
     module.create_model_dict = loads_once(module.create_model_dict)
+    notice_dead_servers()
     return command
+
+
+def notice_dead_servers():
+    """Marker 2 waits for a server until the time for its start is over, also where
+    the server has died meanwhile. It is a child of this process."""
+    try:
+        spawn = import_module("surya.inference.backends.spawn")
+        wait, folder = spawn.wait_for_health, spawn._cache_dir
+    except (ImportError, AttributeError):
+        return
+
+    def wait_for_health(base_url, total_timeout=300.0, interval=1.0):
+        server = server_at(base_url, folder())
+        until = time.monotonic() + total_timeout
+        while time.monotonic() < until:
+            if wait(base_url, interval, interval):
+                return True
+            if server is not None and has_ended(server):
+                return False
+        return False
+
+    spawn.wait_for_health = wait_for_health
+
+
+def server_at(base_url, folder):
+    """The process that was started for this address; None where it is no process."""
+    port = base_url.rpartition(":")[2].strip("/")
+    for record in folder.glob("*_server.json"):
+        try:
+            record = json.loads(record.read_text())
+        except (OSError, ValueError):
+            continue
+        if str(record.get("port")) == port:
+            return record.get("pid")
+    return None
+
+
+def has_ended(child):
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] == child
+    except ChildProcessError:
+        # Somebody else has waited for it, or it is nobody's child here.
+        return not Path(f"/proc/{child}").exists()
 
 
 def loads_once(load):
