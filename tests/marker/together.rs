@@ -2,20 +2,26 @@
 //! at once.
 
 use std::fs;
+use std::path::PathBuf;
 
-use integration_tests::harness::{Requirement, Scene};
+use integration_tests::harness::{
+    Finished, Invocation, PATIENCE, Requirement, Scene, poll_until, sample_pdf,
+};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::pretend::{check, folder, json, marker, scene};
+use super::support::{STEM, environment, files, finish, journal, memcap, pages_of, words};
 
 const REPORT_SCHEMA: &str = include_str!("../../docs/marker-report.schema.json");
+const EVENTS_SCHEMA: &str = include_str!("../../docs/marker-events.schema.json");
 
 /// What all may take together. The pretended models are small, so that a
-/// document of two pages is expected to take about 690 MiB.
+/// document of six pages is expected to take a little more than half of it.
 const TOTAL_MIB: u64 = 1300;
 
 /// A checkpoint of one MiB, where marker's models are looked for.
-fn models(scene: &Scene) -> std::path::PathBuf {
+fn models(scene: &Scene) -> PathBuf {
     let folder = scene.path("models");
     fs::create_dir_all(&folder).expect("a folder");
     let header = r#"{"w": {"dtype": "F32", "shape": [262144], "data_offsets": [0, 1048576]}}"#;
@@ -27,7 +33,7 @@ fn models(scene: &Scene) -> std::path::PathBuf {
 
 /// Converts two documents at a time by a marker that grows to `take`.
 fn convert_two(scene: &Scene, take: &str) -> Value {
-    folder(scene, &[("a.pdf", 2), ("b.pdf", 2)]);
+    folder(scene, &[("a.pdf", 6), ("b.pdf", 6)]);
     let total = format!("{TOTAL_MIB}M");
     let words = [
         "in", "-o", "out", "--memory", &total, "--jobs", "2", "--report", "r.json",
@@ -68,6 +74,8 @@ fn who_is_expected_not_to_fit_waits_and_is_not_ended() {
     let scene = scene();
     // No more than expected of each, and more than the total of both.
     let report = convert_two(&scene, "680M");
+    let estimate = report["documents"][0]["attempts"][0]["estimate_bytes"].as_u64();
+    assert!(estimate > Some(680 << 20), "{report:#}");
     assert_eq!(what_followed(&report), ["kept", "kept"], "{report:#}");
 }
 
@@ -83,4 +91,193 @@ fn who_makes_room_is_converted_later_and_has_not_failed() {
         followed[2..].iter().all(|then| *then == "requeued"),
         "{report:#}"
     );
+}
+
+/// `memcap marker WORDS…` on one document of 30 pages, in chunks of ten.
+fn one_document<'scene>(scene: &'scene Scene, words: &[&str]) -> Invocation<'scene> {
+    folder(scene, &[("book.pdf", 30)]);
+    let usual = [
+        "in/book.pdf",
+        "-o",
+        "out",
+        "--memory",
+        "4G",
+        "--chunk-size",
+        "10",
+        "--report",
+        "r.json",
+    ];
+    marker(scene, &[&usual[..], words].concat()).variable("MODEL_CACHE_DIR", models(scene))
+}
+
+/// The events of a run, as words: `chunk-started 1-10`.
+fn events(finished: &Finished) -> Vec<String> {
+    let text = String::from_utf8_lossy(&finished.stdout);
+    let lines = text.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        check(EVENTS_SCHEMA, &event);
+        let word = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", word("event"), word("pages"))
+    });
+    lines.collect()
+}
+
+#[test]
+fn one_document_is_converted_by_two_workers_to_what_one_makes() {
+    let alone = scene();
+    one_document(&alone, &[]).run().expect_code(0);
+    let scene = scene();
+    let finished = one_document(&scene, &["--jobs", "2", "--json-events"])
+        .variable("PRETEND_TAKE", "200M")
+        .run();
+    finished.expect_code(0);
+    scene.assert_nothing_left();
+    assert_eq!(
+        files(&scene.path("out/book")),
+        files(&alone.path("out/book"))
+    );
+    let report = json(&scene.path("r.json"));
+    check(REPORT_SCHEMA, &report);
+    assert_eq!(report["documents"][0]["plan"]["workers"], 2);
+    let peak = report["peak_bytes"].as_u64().expect("a number");
+    assert!(peak > 300 << 20, "both at once: {report:#}");
+    let events = events(&finished);
+    let chunks: Vec<&String> = events
+        .iter()
+        .filter(|event| event.starts_with("chunk-"))
+        .collect();
+    assert_eq!(
+        chunks[..2],
+        ["chunk-started 1-10", "chunk-started 11-20"],
+        "{events:?}"
+    );
+    let alone = json(&alone.path("r.json"));
+    assert_eq!(alone["documents"][0]["plan"]["workers"], 1);
+    assert!(alone["peak_bytes"].is_null(), "nothing was shared");
+}
+
+#[test]
+fn an_interruption_ends_all_workers_and_keeps_what_is_done() {
+    let scene = scene();
+    let words = ["--jobs", "2"];
+    // Both come to a page that they do not get past.
+    let running = one_document(&scene, &words)
+        .variable("PRETEND_HOLD", "15,25")
+        .start();
+    let output = scene.path("out");
+    let both = || {
+        let started = pages_of(&journal(&output), "started");
+        (started.len() == 3).then_some(())
+    };
+    assert!(poll_until(PATIENCE, both).is_some(), "not all were begun");
+    running.signal_group(Signal::SIGINT);
+    running.wait().expect_code(130);
+    scene.assert_nothing_left();
+    one_document(&scene, &words).run().expect_code(0);
+    let report = json(&scene.path("r.json"));
+    assert_eq!(report["documents"][0]["kept"], "1-10", "{report:#}");
+    assert_eq!(report["documents"][0]["status"], "complete", "{report:#}");
+    scene.assert_nothing_left();
+}
+
+/// The sample under these names, in a folder.
+fn samples(scene: &Scene, names: &[&str]) -> PathBuf {
+    let folder = scene.path("in");
+    fs::create_dir_all(&folder).expect("a folder");
+    for name in names {
+        fs::copy(sample_pdf(), folder.join(name)).expect("a file");
+    }
+    folder
+}
+
+#[test]
+fn two_documents_of_the_real_marker_where_one_fits_at_a_time() {
+    let Some(environment) = environment() else {
+        return;
+    };
+    let scene = scene();
+    let report = scene.path("r.json");
+    let words = words([
+        &"marker",
+        &samples(&scene, &["a.pdf", "b.pdf"]),
+        &"-o",
+        &scene.path("out"),
+        &"--memory",
+        &"1300M",
+        &"--jobs",
+        &"2",
+        &"--pages",
+        &"1-8",
+        &"--report",
+        &report,
+        &"--python",
+        &environment.python(),
+    ]);
+    finish(memcap(&scene, &environment, &words).start()).expect_code(0);
+    scene.assert_nothing_left();
+    let report = json(&report);
+    check(REPORT_SCHEMA, &report);
+    let estimates: u64 = report["documents"]
+        .as_array()
+        .expect("documents")
+        .iter()
+        .map(|document| {
+            document["attempts"][0]["estimate_bytes"]
+                .as_u64()
+                .expect("a number")
+        })
+        .sum();
+    assert!(estimates > 1300 << 20, "they would have fitted: {report:#}");
+    let peak = report["peak_bytes"].as_u64().expect("a number");
+    assert!(peak <= 1300 << 20, "{report:#}");
+    let followed = what_followed(&report);
+    let of = |word: &str| followed.iter().filter(|then| **then == word).count();
+    assert_eq!(of("kept") + of("requeued"), followed.len(), "{report:#}");
+}
+
+#[test]
+fn two_warm_workers_of_the_real_marker_make_what_one_makes() {
+    let Some(environment) = environment() else {
+        return;
+    };
+    let scene = scene();
+    let convert = |output: &str, more: [&str; 2]| {
+        let report = scene.path("r.json");
+        let words = words([
+            &"marker",
+            &sample_pdf(),
+            &"-o",
+            &scene.path(output),
+            &"--memory",
+            &"3G",
+            &"--drive",
+            &"warm",
+            &"--pages",
+            &"1-12",
+            &"--chunk-size",
+            &"4",
+            &"--report",
+            &report,
+            &"--python",
+            &environment.python(),
+            &more[0],
+            &more[1],
+        ]);
+        finish(memcap(&scene, &environment, &words).start()).expect_code(0);
+        scene.assert_nothing_left();
+        (files(&scene.path(output).join(STEM)), json(&report))
+    };
+    let (one, _) = convert("one", ["--jobs", "1"]);
+    let (two, report) = convert("two", ["--jobs", "2"]);
+    check(REPORT_SCHEMA, &report);
+    assert_eq!(report["documents"][0]["plan"]["workers"], 2);
+    let peak = report["peak_bytes"].as_u64().expect("a number");
+    assert!((1000 << 20..=3 << 30).contains(&peak), "{report:#}");
+    assert_eq!(
+        one.keys().collect::<Vec<_>>(),
+        two.keys().collect::<Vec<_>>()
+    );
+    for (name, content) in &one {
+        assert!(two[name] == *content, "{} differs", name.display());
+    }
 }

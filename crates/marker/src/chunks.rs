@@ -65,6 +65,9 @@ pub struct Cutting<'a> {
     pub limit: ByteSize,
     /// How large the pages are.
     pub sizes: &'a Pages,
+    /// Into how many chunks at least, so that all workers have one; none gets
+    /// fewer than [`FEW_PAGES`] for that.
+    pub at_least: usize,
 }
 
 impl Cutting<'_> {
@@ -79,25 +82,28 @@ impl Cutting<'_> {
     /// Cuts all of `selected` but the pages of the `done` chunks. No chunk
     /// reaches across a done one.
     pub fn cut(&self, selected: &PageSet, done: &[PageSet]) -> Vec<Chunk> {
-        open_stretches(selected, done)
+        let stretches = open_stretches(selected, done);
+        let all: usize = stretches.iter().map(PageSet::len).sum();
+        stretches
             .iter()
-            .flat_map(|stretch| self.cut_stretch(stretch))
+            .flat_map(|stretch| self.cut_stretch(stretch, self.at_least * stretch.len() / all))
             .collect()
     }
 
-    fn cut_stretch(&self, pages: &PageSet) -> Vec<Chunk> {
+    fn cut_stretch(&self, pages: &PageSet, at_least: usize) -> Vec<Chunk> {
         let sets = match self.chunking {
             Chunking::Whole => vec![pages.clone()],
             Chunking::Fixed(count) | Chunking::FixedAbove { pages: count, .. } => {
                 fixed(pages, count)
             }
-            Chunking::Fit => self.fit(pages),
+            Chunking::Fit => self.fit(pages, at_least),
         };
         sets.into_iter().map(|pages| self.chunk(pages)).collect()
     }
 
-    /// As few chunks as the limit allows, then as even as that number allows.
-    fn fit(&self, pages: &PageSet) -> Vec<PageSet> {
+    /// As few chunks as the limit and `at_least` allow, then as even as that number
+    /// allows.
+    fn fit(&self, pages: &PageSet, at_least: usize) -> Vec<PageSet> {
         let costs: Vec<(u32, u64)> = pages
             .iter()
             .map(|page| {
@@ -115,7 +121,9 @@ impl Cutting<'_> {
             true => letter.bytes().saturating_mul(FEW_PAGES),
             false => room.bytes(),
         };
-        let fewest = fill(&costs, room).len();
+        let few_pages = usize::try_from(FEW_PAGES).unwrap_or(usize::MAX);
+        let at_least = at_least.min(pages.len() / few_pages);
+        let fewest = fill(&costs, room).len().max(at_least);
         let (mut low, mut high) = (0, room);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -227,6 +235,7 @@ mod tests {
             model: &model,
             limit,
             sizes: &pages,
+            at_least: 1,
         };
         cutting
             .cut(selected, done)
@@ -243,6 +252,29 @@ mod tests {
             &PageSet::all(pages),
             &[],
         )
+    }
+
+    #[test]
+    fn every_worker_gets_a_chunk_of_enough_pages() {
+        let model = model();
+        let pages = pages_of(|_| PageSize::LETTER);
+        let cut = |at_least, done: &[PageSet]| -> Vec<String> {
+            let cutting = Cutting {
+                chunking: Chunking::Fit,
+                model: &model,
+                limit: ByteSize::from_gib(8),
+                sizes: &pages,
+                at_least,
+            };
+            let chunks = cutting.cut(&PageSet::all(80), done).into_iter();
+            chunks.map(|chunk| chunk.pages.to_string()).collect()
+        };
+        assert_eq!(cut(1, &[]), ["1-80"]);
+        assert_eq!(cut(3, &[]), ["1-27", "28-54", "55-80"]);
+        assert_eq!(cut(99, &[]).len(), 8);
+        // Stretches have their shares.
+        let done = [PageSet::from_pages(20..24)];
+        assert_eq!(cut(4, &done), ["1-20", "25-52", "53-80"]);
     }
 
     #[test]
@@ -310,7 +342,7 @@ mod tests {
             let sizes = move |page: u32| PageSize(side, 100 + 40 * (page % 60));
             let model = model();
             let limit = ByteSize::from_mib(limit);
-            let cutting = Cutting { chunking: Chunking::Fit, model: &model, limit, sizes: &pages_of(sizes) };
+            let cutting = Cutting { chunking: Chunking::Fit, model: &model, limit, sizes: &pages_of(sizes), at_least: 1 };
             let chunks = cutting.cut(&selected, &[]);
             let all: Vec<u32> = chunks.iter().flat_map(|chunk| chunk.pages.iter()).collect();
             prop_assert_eq!(all, pages.into_iter().collect::<Vec<_>>());

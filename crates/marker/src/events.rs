@@ -36,8 +36,13 @@ pub enum Event<'a> {
         /// The chunks that are left.
         chunks: &'a [Chunk],
     },
-    /// What the running chunk holds.
-    Usage(Usage),
+    /// What a running chunk holds.
+    Usage {
+        /// The pages.
+        pages: &'a PageSet,
+        /// What its tree holds.
+        usage: Usage,
+    },
     /// The chunk's result is kept.
     ChunkDone {
         /// The pages.

@@ -16,6 +16,7 @@ use crate::page_count::Pages;
 use crate::pages::PageSet;
 use crate::recovery::Effort;
 use crate::tuning::{Multiplier, TuningRequest};
+use crate::workers::PROCESSORS_A_WORKER;
 
 /// Something that memcap has chosen, for the plan that a user reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +30,7 @@ pub struct Choice {
 }
 
 /// What a choice depends on beside the memory.
+#[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub pages: &'a PageSet,
     pub sizes: &'a Pages,
@@ -45,6 +47,8 @@ pub(crate) struct Fit {
     pub model: MemoryModel,
     /// Chunks, or documents like this one, that could run at once.
     pub jobs: NonZeroUsize,
+    /// Why not more.
+    pub at_once: Choice,
     pub choices: Vec<Choice>,
 }
 
@@ -57,10 +61,6 @@ const PAGES_FOR_PROCESSES: usize = 100;
 
 /// Marker's own number.
 const TEXT_WORKERS: NonZeroU32 = NonZeroU32::new(4).expect("4 is not 0");
-
-/// Processors that one marker keeps busy in its models; where there are fewer,
-/// processes for the text only take turns.
-const PROCESSORS_A_JOB: usize = 4;
 
 /// Chooses. `model` tells what settings need.
 ///
@@ -87,12 +87,12 @@ pub(crate) fn fit<E>(
             (tuning, chosen) = (several, reckoned);
         }
     }
-    let (jobs, choice) = wanted.jobs(&chunks, &chosen);
-    choices.push(choice);
+    let (jobs, at_once) = wanted.jobs(&chunks, &chosen);
     Ok(Fit {
         tuning,
         model: chosen,
         jobs,
+        at_once,
         choices,
     })
 }
@@ -131,7 +131,7 @@ fn batches<E>(
 
 impl Wanted<'_> {
     /// How many pages of this document's mean size fit into one run.
-    fn pages_at_once(&self, model: &MemoryModel) -> u64 {
+    pub(crate) fn pages_at_once(&self, model: &MemoryModel) -> u64 {
         let size = |page| self.sizes.size(page);
         let cost: u128 = self
             .pages
@@ -147,7 +147,7 @@ impl Wanted<'_> {
     }
 
     /// As many pages as marker's heuristics want, or all that there are.
-    fn enough(&self) -> u64 {
+    pub(crate) fn enough(&self) -> u64 {
         FEW_PAGES.min(u64::try_from(self.pages.len()).unwrap_or(u64::MAX))
     }
 
@@ -157,6 +157,7 @@ impl Wanted<'_> {
             model,
             limit: self.limit,
             sizes: self.sizes,
+            at_least: 1,
         };
         cutting.cut(self.pages, &[])
     }
@@ -173,13 +174,13 @@ impl Wanted<'_> {
             .any(|chunk| chunk.pages.len() >= PAGES_FOR_PROCESSES);
         let processors = self
             .processors
-            .is_some_and(|has| has.get() >= PROCESSORS_A_JOB);
+            .is_some_and(|has| has.get() >= PROCESSORS_A_WORKER);
         let because = match (long, processors, fits) {
             (false, ..) => format!(
                 "no chunk has {PAGES_FOR_PROCESSES} pages, and processes take a while to start"
             ),
             (true, false, _) => format!(
-                "there are fewer than {PROCESSORS_A_JOB} processors, or it is not known how many"
+                "there are fewer than {PROCESSORS_A_WORKER} processors, or it is not known how many"
             ),
             (true, true, false) => {
                 "with their 315 MiB each the estimate would pass the limit".to_owned()
@@ -211,11 +212,11 @@ impl Wanted<'_> {
         let by_memory = usize::try_from(self.limit.bytes() / need).unwrap_or(usize::MAX);
         let by_processors = self
             .processors
-            .map_or(1, |has| has.get() / PROCESSORS_A_JOB);
+            .map_or(1, |has| has.get() / PROCESSORS_A_WORKER);
         let jobs = NonZeroUsize::new(by_memory.min(by_processors)).unwrap_or(NonZeroUsize::MIN);
         let because = format!(
             "the largest chunk takes about {largest} of {}, and one marker keeps \
-             {PROCESSORS_A_JOB} processors busy",
+             {PROCESSORS_A_WORKER} processors busy",
             self.limit
         );
         let choice = Choice {

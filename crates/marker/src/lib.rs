@@ -62,6 +62,7 @@ mod version;
 mod weights;
 mod work_folder;
 mod worker;
+mod workers;
 
 pub use chunks::{Chunk, Chunking};
 pub use command::{Orders, Paths, arguments};

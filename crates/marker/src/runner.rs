@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -155,6 +156,10 @@ pub struct Usage {
     pub peak: ByteSize,
 }
 
+/// Hears how much memory a tree holds, and says whether it is still wanted: by
+/// `Break` it is ended.
+pub type Watch<'a> = dyn FnMut(Usage) -> ControlFlow<()> + 'a;
+
 /// The embedding program failed to run a step at all.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to run {label}")]
@@ -176,8 +181,7 @@ pub trait Runner {
     /// # Errors
     /// When the step could not be supervised; a failing program is no error
     /// but an [`Ending`].
-    fn run(&mut self, step: &Step, watch: &mut dyn FnMut(Usage))
-    -> Result<StepReport, RunnerError>;
+    fn run(&mut self, step: &Step, watch: &mut Watch<'_>) -> Result<StepReport, RunnerError>;
 
     /// What the peaks of its steps will count, as far as the steps so far tell.
     fn accounting(&self) -> Option<Accounting> {
@@ -194,6 +198,9 @@ pub trait Runner {
     fn start(&mut self, step: &Step) -> Result<Box<dyn Session>, RunnerError>;
 }
 
+/// Makes a runner for another worker.
+pub type MakeRunner<'a> = dyn Fn() -> Result<Box<dyn Runner>, RunnerError> + Sync + 'a;
+
 /// A step that goes on, and is talked to a line at a time. Dropping it ends its
 /// tree.
 pub trait Session {
@@ -203,14 +210,15 @@ pub trait Session {
 
     /// Waits for the next line until `deadline`, without end where there is
     /// none, telling `watch` now and then how much memory its tree holds, and
-    /// once more when the line has come.
+    /// once more when the line has come. Where `watch` does not want it any more,
+    /// nothing is heard.
     ///
     /// # Errors
     /// When supervision fails.
     fn hear(
         &mut self,
         deadline: Option<Instant>,
-        watch: &mut dyn FnMut(Usage),
+        watch: &mut Watch<'_>,
     ) -> Result<Heard, RunnerError>;
 
     /// What the looks count, where known.

@@ -1,6 +1,7 @@
 //! Documents that a password keeps shut. Marker has no option for one, so it
 //! gets a copy without, in the work folder, for as long as the conversion runs.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::conversion::ConversionError;
@@ -50,7 +51,7 @@ pub fn unlock(
     };
     password.write(&secret).map_err(io)?;
     let step = step(plan, &secret, copy);
-    let report = runner.run(&step, &mut |_| ())?;
+    let report = runner.run(&step, &mut |_| ControlFlow::Continue(()))?;
     std::fs::remove_file(&secret).map_err(io)?;
     match report.ending {
         Ending::Finished { exit_code: 0 } => Ok(Some(guard)),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use memcap_linux::{ByteSize, SizeSpec};
 use memcap_marker::runner::{
-    Accounting, Ending, Runner, RunnerError, Session, Step, StepReport, Usage,
+    Accounting, Ending, Runner, RunnerError, Session, Step, StepReport, Usage, Watch,
 };
 use memcap_supervisor::{
     Budget, Event, Handle, Job, LimitError, Limits, Mechanism, MechanismChoice, Outcome, Request,
@@ -64,9 +64,10 @@ enum StepError {
 }
 
 impl SharedBudget {
-    /// The largest that its members held together.
-    pub(crate) fn peak(&self) -> ByteSize {
-        self.budget.sample().peak
+    /// The largest that its members held together; `None` where there were none.
+    pub(crate) fn peak(&self) -> Option<ByteSize> {
+        let peak = self.budget.sample().peak;
+        (peak > ByteSize::ZERO).then_some(peak)
     }
 }
 
@@ -135,13 +136,17 @@ impl SupervisedRunner {
         Ok((budget.spawn(request)?, Some(member)))
     }
 
-    fn supervise(&self, step: &Step, watch: &mut dyn FnMut(Usage)) -> Result<Outcome, StepError> {
+    fn supervise(&self, step: &Step, watch: &mut Watch<'_>) -> Result<Outcome, StepError> {
         let job = job(step)?.stdin(Stream::Null).stdout(output(&step.stdout)?);
         let (mut handle, member) = self.spawn(request(job, step, self.mechanism)?)?;
         let _concern = self.interruption.concerns(handle.control());
         while let Some(event) = handle.next_event()? {
             match event {
-                Event::Sample(Sample { current, peak }) => watch(Usage { current, peak }),
+                Event::Sample(Sample { current, peak }) => {
+                    if watch(Usage { current, peak }).is_break() {
+                        handle.kill();
+                    }
+                }
                 Event::Ended => {}
             }
         }
@@ -186,11 +191,7 @@ fn request(job: Job, step: &Step, mechanism: MechanismChoice) -> Result<Request,
 }
 
 impl Runner for SupervisedRunner {
-    fn run(
-        &mut self,
-        step: &Step,
-        watch: &mut dyn FnMut(Usage),
-    ) -> Result<StepReport, RunnerError> {
+    fn run(&mut self, step: &Step, watch: &mut Watch<'_>) -> Result<StepReport, RunnerError> {
         if self.interruption.is_wanted() {
             let wall = Duration::ZERO;
             return Ok(StepReport {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use memcap_marker::runner::{Accounting, Ending, Heard, RunnerError, Session, Usage};
+use memcap_marker::runner::{Accounting, Ending, Heard, RunnerError, Session, Usage, Watch};
 use memcap_supervisor::{Event, Events, Handle, Sample, SupervisorError, VerdictKind};
 
 use super::accounting;
@@ -134,16 +134,20 @@ impl Session for SupervisedSession {
     fn hear(
         &mut self,
         deadline: Option<Instant>,
-        watch: &mut dyn FnMut(Usage),
+        watch: &mut Watch<'_>,
     ) -> Result<Heard, RunnerError> {
         loop {
             match self.note(deadline) {
-                Some(Note::Sample(sample)) => watch(usage(sample)),
+                Some(Note::Sample(sample)) if watch(usage(sample)).is_break() => {
+                    return Ok(Heard::Nothing);
+                }
+                Some(Note::Sample(_)) => {}
                 Some(Note::Ended) => self.closing = Some(Instant::now() + LAST_LINES),
                 Some(Note::Line(line)) => {
                     let sample = self.handle.sample().map_err(|error| self.failed(error))?;
                     if let Some(sample) = sample {
-                        watch(usage(sample));
+                        // What it has said is heard all the same.
+                        let _ = watch(usage(sample));
                     }
                     return Ok(Heard::Line(line));
                 }

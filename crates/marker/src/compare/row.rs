@@ -219,6 +219,7 @@ mod tests {
         let pool = Pool {
             jobs: std::num::NonZeroUsize::MIN,
             runner: &make_runner,
+            worker: &make_runner,
             is_stopped: &|| false,
             tries_all: true,
         };

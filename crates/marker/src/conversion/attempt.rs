@@ -97,9 +97,14 @@ impl Queue {
         }
     }
 
+    /// How many are left.
+    pub(super) fn len(&self) -> usize {
+        self.now.len() + self.planned.len() + self.last.len()
+    }
+
     /// Whether none is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.now.is_empty() && self.planned.is_empty() && self.last.is_empty()
+        self.len() == 0
     }
 
     /// Takes up what was to follow the failures of an earlier run.

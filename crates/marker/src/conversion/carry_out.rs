@@ -1,9 +1,11 @@
 //! One attempt: marker is run on its pages, and what follows is decided.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::attempt::Attempt;
 use super::completeness::{is_complete, recognises};
+use super::crew::Seat;
 use super::outcome::Placeholder;
 use super::{Conversion, ConversionError, Flow, wrap};
 use crate::command::Paths;
@@ -17,7 +19,25 @@ use crate::recovery::{Action, Failure, Judgement, judge};
 use crate::runner::{Runner, StepReport};
 use crate::text::last_line;
 
-impl Conversion<'_> {
+/// An attempt that was begun and has not come to its end.
+pub(super) struct Underway {
+    pub(super) attempt: Attempt,
+    seat: Seat,
+    /// Where its result is made.
+    output: PathBuf,
+}
+
+/// What comes after an attempt.
+pub(super) enum After {
+    /// The next one.
+    GoOn,
+    /// The same, since there was no room for it beside others.
+    MadeRoom,
+    /// Nothing: the user wants to stop.
+    Stop,
+}
+
+impl<'a> Conversion<'a> {
     /// Runs marker on one chunk and decides what follows.
     pub(super) fn carry_out(
         &mut self,
@@ -26,86 +46,119 @@ impl Conversion<'_> {
         runner: &mut dyn Runner,
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ConversionError> {
-        let output = self.begin(&attempt, tell)?;
+        let more_follow = !self.queue.is_empty();
+        let (underway, assignment) = self.begin(attempt, 0, more_follow, tell)?;
+        let pages = &underway.attempt.pages;
+        let ran = driver.drive(assignment, runner, &mut |usage| {
+            tell(Event::Usage { pages, usage });
+            ControlFlow::Continue(())
+        })?;
+        match self.end(underway, ran, tell)? {
+            After::GoOn | After::MadeRoom => Ok(Flow::Go),
+            After::Stop => Ok(Flow::Stop),
+        }
+    }
+
+    /// Makes room for the result, says that the attempt begins, and what is to be
+    /// done.
+    pub(super) fn begin(
+        &mut self,
+        attempt: Attempt,
+        seat: Seat,
+        more_follow: bool,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(Underway, Assignment<'a>), ConversionError> {
+        if !self.plan.source.is_unchanged() {
+            return Err(ConversionError::DocumentChanged {
+                document: self.plan.document.clone(),
+            });
+        }
+        let output = self.folder.fresh_running(seat)?;
+        self.journal.append(&Record::Started {
+            pages: attempt.pages.clone(),
+            limit_bytes: self.plan.run_limit(),
+            effort: attempt.effort,
+        })?;
+        let estimate = self.estimate(&attempt.pages, attempt.effort);
+        tell(Event::ChunkStarted {
+            pages: &attempt.pages,
+            again: attempt.retried,
+            effort: attempt.effort,
+            estimate,
+        });
         let assignment = Assignment {
             plan: self.plan,
-            pages: &attempt.pages,
+            pages: attempt.pages.clone(),
             effort: attempt.effort,
             paths: self.paths(&attempt.pages, output.clone()),
-            estimate: self.estimate(&attempt.pages, attempt.effort),
-            more_follow: !self.queue.is_empty(),
+            estimate,
+            more_follow,
         };
-        let ran = driver.drive(assignment, runner, &mut |usage| tell(Event::Usage(usage)))?;
+        let underway = Underway {
+            attempt,
+            seat,
+            output,
+        };
+        Ok((underway, assignment))
+    }
+
+    /// Judges an attempt that has come to its end, and decides what follows.
+    pub(super) fn end(
+        &mut self,
+        underway: Underway,
+        ran: Ran,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<After, ConversionError> {
+        let Underway {
+            attempt, output, ..
+        } = &underway;
         self.marker_time += ran.report.wall;
         let pages = self.plan.has_pages().then_some(&attempt.pages);
-        let complete = is_complete(&output, &self.input.stem, self.plan.format, pages);
+        let complete = is_complete(output, &self.input.stem, self.plan.format, pages);
         match judge(&ran.report.ending, complete, &ran.errors) {
             Judgement::Converted => {
-                let recognition = recognises(&output, &self.input.stem, self.plan.format);
-                self.keep(attempt.clone(), &output, &ran.report)?;
+                let recognition = recognises(output, &self.input.stem, self.plan.format);
+                self.keep(&underway, &ran.report)?;
                 if let Some(chunk) = self.progress.done.last() {
                     tell(Event::ChunkDone {
                         pages: &chunk.pages,
                         report: &ran.report,
                     });
                 }
-                self.learn_from_success(&attempt, &ran.report, recognition, tell);
-                Ok(Flow::Go)
+                self.learn_from_success(attempt, &ran.report, recognition, tell);
+                Ok(After::GoOn)
             }
             Judgement::Stopped => {
-                self.stopped_peak = ran.report.peak;
+                self.stopped_peak = self.stopped_peak.max(ran.report.peak);
                 tell(Event::ChunkStopped {
                     pages: &attempt.pages,
                     report: &ran.report,
                 });
-                Ok(Flow::Stop)
+                Ok(After::Stop)
             }
             Judgement::Requeued => {
                 tell(Event::ChunkRequeued {
                     pages: &attempt.pages,
                     report: &ran.report,
                 });
-                self.queue.again(attempt);
-                Ok(Flow::Go)
+                self.queue.again(underway.attempt);
+                Ok(After::MadeRoom)
             }
             Judgement::Refused => Err(ConversionError::Refused {
                 ending: ran.report.ending,
                 last_words: self.last_words(&ran.errors),
                 log: ran.log,
             }),
-            Judgement::Failed(failure) => self.recover(&attempt, failure, ran, tell),
+            Judgement::Failed(failure) => {
+                self.recover(attempt, failure, ran, tell)?;
+                Ok(After::GoOn)
+            }
         }
     }
 
     /// The last line that marker wrote, as far as it may be told.
     fn last_words(&self, errors: &[u8]) -> Option<String> {
         last_line(errors).map(|words| self.plan.secrets.hide(&words))
-    }
-
-    /// Makes room for the result, and says that the attempt begins.
-    fn begin(
-        &mut self,
-        attempt: &Attempt,
-        tell: &mut dyn FnMut(Event<'_>),
-    ) -> Result<PathBuf, ConversionError> {
-        if !self.plan.source.is_unchanged() {
-            return Err(ConversionError::DocumentChanged {
-                document: self.plan.document.clone(),
-            });
-        }
-        let output = self.folder.fresh_running()?;
-        self.journal.append(&Record::Started {
-            pages: attempt.pages.clone(),
-            limit_bytes: self.plan.run_limit(),
-            effort: attempt.effort,
-        })?;
-        tell(Event::ChunkStarted {
-            pages: &attempt.pages,
-            again: attempt.retried,
-            effort: attempt.effort,
-            estimate: self.estimate(&attempt.pages, attempt.effort),
-        });
-        Ok(output)
     }
 
     fn paths(&self, pages: &PageSet, output: PathBuf) -> Paths {
@@ -119,15 +172,11 @@ impl Conversion<'_> {
     }
 
     /// Makes a finished chunk's result permanent, then says so in the journal.
-    fn keep(
-        &mut self,
-        attempt: Attempt,
-        output: &Path,
-        report: &StepReport,
-    ) -> Result<(), ConversionError> {
-        let Attempt { pages, effort, .. } = attempt;
+    fn keep(&mut self, underway: &Underway, report: &StepReport) -> Result<(), ConversionError> {
+        let Underway { seat, output, .. } = underway;
+        let Attempt { pages, effort, .. } = underway.attempt.clone();
         let files = manifest::record(output).map_err(wrap("record", output))?;
-        self.folder.keep_running_as(&pages)?;
+        self.folder.keep_running_as(*seat, &pages)?;
         self.journal.append(&Record::Done {
             pages: pages.clone(),
             files: files.clone(),
@@ -151,7 +200,7 @@ impl Conversion<'_> {
         failure: Failure,
         ran: Ran,
         tell: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Flow, ConversionError> {
+    ) -> Result<(), ConversionError> {
         let Ran {
             report,
             errors,
@@ -196,7 +245,7 @@ impl Conversion<'_> {
             ))?,
             Action::Abort => return Err(self.abort(attempt, failure, report, last_words, &log)),
         }
-        Ok(Flow::Go)
+        Ok(())
     }
 
     /// Notes that these pages stay unconverted in this run.

@@ -72,7 +72,9 @@ impl Conversion<'_> {
         }
         let open = PageSet::from_pages(planned.iter().flat_map(PageSet::iter));
         let others = self.plan.pages.without(&open);
-        let chunks = self.plan.cut(&self.model, &[others]);
+        // What is cut for all workers stays so.
+        let at_least = self.plan.workers.get().min(planned.len());
+        let chunks = self.plan.cut(&self.model, &[others], at_least);
         let room = self.plan.limit.percent(self.model.planned_share());
         let overflows = planned
             .iter()

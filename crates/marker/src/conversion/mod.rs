@@ -5,11 +5,13 @@ mod assemble;
 pub(crate) mod attempt;
 mod carry_out;
 mod completeness;
+mod crew;
 mod error;
 mod learning;
 pub(crate) mod log;
 mod outcome;
 mod resume;
+mod together;
 
 use std::io;
 use std::path::Path;
@@ -19,9 +21,10 @@ pub use error::ConversionError;
 pub use outcome::{Outcome, Placeholder, Status};
 
 use attempt::{Attempt, Queue};
+use crew::Seat;
 use memcap_linux::ByteSize;
 
-use crate::drive::{Driver, Places, driver};
+use crate::drive::{Places, driver};
 use crate::estimate::MemoryModel;
 use crate::events::Event;
 use crate::input::Input;
@@ -31,7 +34,7 @@ use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::recovery::{Effort, Recovery};
-use crate::runner::Runner;
+use crate::runner::{MakeRunner, Runner};
 use crate::work_folder::WorkFolder;
 
 impl Plan {
@@ -47,6 +50,30 @@ impl Plan {
         runner: &mut dyn Runner,
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome, ConversionError> {
+        self.carry_through(runner, None, tell)
+    }
+
+    /// As [`Plan::run`], by as many workers at a time as the plan has
+    /// ([`Plan::workers`]), each with a runner of its own.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn run_together(
+        &self,
+        runner: &mut dyn Runner,
+        worker: &MakeRunner<'_>,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, ConversionError> {
+        let several = self.workers.get() > 1;
+        self.carry_through(runner, several.then_some(worker), tell)
+    }
+
+    fn carry_through(
+        &self,
+        runner: &mut dyn Runner,
+        several: Option<&MakeRunner<'_>>,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, ConversionError> {
         self.place().check(&self.published_names())?;
         let mut conversion = Conversion::open(self, tell)?;
         if conversion.is_published() {
@@ -58,15 +85,11 @@ impl Plan {
                 None => return Ok(conversion.outcome(Status::Interrupted)),
             }
         }
-        let has_servers = self.marker.version.capabilities().servers;
-        let places = Places {
-            worker_log: conversion.folder.worker_log(),
-            home: has_servers.then(|| conversion.folder.home()),
+        // What the workers hold is gone by the end of this: the merge may need it.
+        let flow = match several {
+            Some(worker) => conversion.work_off_together(worker, tell)?,
+            None => conversion.work_off(runner, tell)?,
         };
-        let mut driver = driver(self.drive, self.marker.version, places);
-        let flow = conversion.work_off(driver.as_mut(), runner, tell)?;
-        // Its worker holds memory that the merge may need.
-        drop(driver);
         if flow == Flow::Stop {
             return Ok(conversion.outcome(Status::Interrupted));
         }
@@ -105,24 +128,37 @@ impl Conversion<'_> {
     /// Tries whatever is to be tried, until nothing is left or the user stops it.
     fn work_off(
         &mut self,
-        driver: &mut dyn Driver,
         runner: &mut dyn Runner,
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ConversionError> {
-        loop {
-            let estimate = |pages: &PageSet, effort| self.plan.estimate(&self.model, pages, effort);
-            let is_hopeless = |attempt: &Attempt| {
-                let Attempt { pages, effort, .. } = attempt;
-                self.progress
-                    .is_too_large(pages, *effort, self.plan.run_limit())
-                    || self.recovery.expects_failure(pages, *effort, estimate)
-            };
-            let Some(attempt) = self.queue.next(is_hopeless) else {
-                return Ok(Flow::Go);
-            };
-            if self.carry_out(attempt, driver, runner, tell)? == Flow::Stop {
+        let places = self.places(0);
+        let mut driver = driver(self.plan.drive, self.plan.marker.version, places);
+        while let Some(attempt) = self.next_attempt() {
+            if self.carry_out(attempt, driver.as_mut(), runner, tell)? == Flow::Stop {
                 return Ok(Flow::Stop);
             }
+        }
+        Ok(Flow::Go)
+    }
+
+    /// The next attempt that is not known to fail.
+    fn next_attempt(&mut self) -> Option<Attempt> {
+        let estimate = |pages: &PageSet, effort| self.plan.estimate(&self.model, pages, effort);
+        let is_hopeless = |attempt: &Attempt| {
+            let Attempt { pages, effort, .. } = attempt;
+            self.progress
+                .is_too_large(pages, *effort, self.plan.run_limit())
+                || self.recovery.expects_failure(pages, *effort, estimate)
+        };
+        self.queue.next(is_hopeless)
+    }
+
+    /// Where a worker keeps what belongs to no chunk.
+    fn places(&self, seat: Seat) -> Places {
+        let has_servers = self.plan.marker.version.capabilities().servers;
+        Places {
+            worker_log: self.folder.worker_log(seat),
+            home: has_servers.then(|| self.folder.home()),
         }
     }
 

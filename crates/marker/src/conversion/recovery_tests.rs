@@ -42,7 +42,7 @@ fn request(machine: &Machine, pages: u32, drive: Drive) -> Request {
 
 /// Page 3 never fits, 6 fits in batches of one, 10 at half the resolution; 12
 /// crashes, 14 hangs; and more than five pages are too many.
-fn adverse() -> FakeMarker {
+pub(super) fn adverse() -> FakeMarker {
     FakeMarker {
         max_pages: 5,
         too_large: vec![2],
@@ -54,7 +54,7 @@ fn adverse() -> FakeMarker {
 }
 
 /// Contents by path below the folder of the result.
-fn result(machine: &Machine) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn result(machine: &Machine) -> BTreeMap<PathBuf, Vec<u8>> {
     let folder = machine.output().join("book");
     let entries = fs::read_dir(&folder).unwrap().flatten();
     entries
@@ -62,7 +62,7 @@ fn result(machine: &Machine) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-fn records(machine: &Machine) -> Vec<Record> {
+pub(super) fn records(machine: &Machine) -> Vec<Record> {
     let folders = fs::read_dir(machine.output()).unwrap().flatten();
     let work = folders.map(|entry| entry.path()).find(|path| {
         path.file_name()
@@ -76,7 +76,7 @@ fn records(machine: &Machine) -> Vec<Record> {
 }
 
 /// The pages of every chunk that was ever finished.
-fn finished(machine: &Machine) -> Vec<u32> {
+pub(super) fn finished(machine: &Machine) -> Vec<u32> {
     let mut pages: Vec<u32> = records(machine)
         .iter()
         .flat_map(|record| match record {
@@ -170,7 +170,7 @@ fn a_kill_at_any_moment_costs_no_finished_chunk_and_changes_nothing() {
 }
 
 /// Behind every record, and before those that follow something done.
-fn moments(records: &[Record]) -> Vec<Moment> {
+pub(super) fn moments(records: &[Record]) -> Vec<Moment> {
     // Behind the last one it has come to its end.
     let behind = (1..records.len()).map(Moment::Behind);
     let before = records

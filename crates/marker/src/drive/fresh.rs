@@ -2,7 +2,7 @@
 
 use super::{Assignment, Driver, Places, Ran};
 use crate::conversion::{ConversionError, log};
-use crate::runner::{Runner, Step, Usage};
+use crate::runner::{Runner, Step, Watch};
 
 /// Starts `marker_single` for every attempt.
 pub(super) struct Fresh(pub(super) Places);
@@ -12,7 +12,7 @@ impl Driver for Fresh {
         &mut self,
         assignment: Assignment<'_>,
         runner: &mut dyn Runner,
-        watch: &mut dyn FnMut(Usage),
+        watch: &mut Watch<'_>,
     ) -> Result<Ran, ConversionError> {
         run(assignment.step(&self.0)?, &self.0, runner, watch)
     }
@@ -23,7 +23,7 @@ pub(super) fn run(
     step: Step,
     places: &Places,
     runner: &mut dyn Runner,
-    watch: &mut dyn FnMut(Usage),
+    watch: &mut Watch<'_>,
 ) -> Result<Ran, ConversionError> {
     places.prepare()?;
     let report = runner.run(&step, watch)?;

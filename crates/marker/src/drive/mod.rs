@@ -19,7 +19,7 @@ use crate::conversion::{ConversionError, wrap};
 use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::recovery::Effort;
-use crate::runner::{Runner, Step, StepReport, Usage};
+use crate::runner::{Runner, Step, StepReport, Watch};
 use crate::servers;
 use crate::version::Version;
 
@@ -66,7 +66,7 @@ impl FromStr for Drive {
 /// What marker is to do in one attempt.
 pub(crate) struct Assignment<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) pages: &'a PageSet,
+    pub(crate) pages: PageSet,
     /// What the attempt may cost.
     pub(crate) effort: Effort,
     pub(crate) paths: Paths,
@@ -99,9 +99,11 @@ impl Assignment<'_> {
     /// As a run of `marker_single`.
     fn step(self, places: &Places) -> Result<Step, ConversionError> {
         let config = self.paths.config.clone();
-        let mut step = command::step(self.plan, self.pages, self.effort, self.paths)
+        let mut step = command::step(self.plan, &self.pages, self.effort, self.paths)
             .map_err(wrap("write", &config))?;
-        step.estimate = Some(self.estimate);
+        // Who is known to fit may wait, frozen, until there is room; where a worker
+        // is to answer within a time, that would be its chunk's fault.
+        step.estimate = step.time_limit.is_none().then_some(self.estimate);
         if let Some(home) = &places.home {
             step.env.extend(self.plan.server_variables.iter().cloned());
             step.env.push(("HOME".into(), Some(home.into())));
@@ -130,7 +132,7 @@ pub(crate) trait Driver {
         &mut self,
         assignment: Assignment<'_>,
         runner: &mut dyn Runner,
-        watch: &mut dyn FnMut(Usage),
+        watch: &mut Watch<'_>,
     ) -> Result<Ran, ConversionError>;
 }
 

@@ -11,7 +11,7 @@ use super::meter::Meter;
 use super::{Assignment, Driver, Places, Ran, fresh};
 use crate::conversion::{ConversionError, log};
 use crate::runner::{
-    Accounting, Ending, Heard, Runner, RunnerError, Session, Step, StepReport, Usage,
+    Accounting, Ending, Heard, Runner, RunnerError, Session, Step, StepReport, Watch,
 };
 use crate::worker::{self, Recycling, Said};
 
@@ -59,7 +59,7 @@ impl Driver for Warm {
         &mut self,
         assignment: Assignment<'_>,
         runner: &mut dyn Runner,
-        watch: &mut dyn FnMut(Usage),
+        watch: &mut Watch<'_>,
     ) -> Result<Ran, ConversionError> {
         let pays = self.always || self.worker.is_some() || assignment.more_follow;
         let python = assignment.plan.marker.python.clone();
@@ -125,11 +125,11 @@ fn worker_step(python: PathBuf, step: &Step, log: &Path) -> Step {
 struct Run<'a> {
     step: Step,
     started: Instant,
-    watch: &'a mut dyn FnMut(Usage),
+    watch: &'a mut Watch<'a>,
 }
 
 impl<'a> Run<'a> {
-    fn of(step: Step, watch: &'a mut dyn FnMut(Usage)) -> Run<'a> {
+    fn of(step: Step, watch: &'a mut Watch<'a>) -> Run<'a> {
         // Of an earlier attempt at the same pages; where it stays, a worker that
         // is lost before it has read the question seems to have written it.
         let _ = std::fs::remove_file(&step.stderr);
@@ -259,7 +259,7 @@ impl Worker {
             let meter = &mut self.meter;
             let mut watch = |usage| {
                 meter.look(usage);
-                (run.watch)(usage);
+                (run.watch)(usage)
             };
             match self.session.hear(deadline, &mut watch)? {
                 Heard::Ended => return Ok(Came::Ended),

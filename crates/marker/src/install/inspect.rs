@@ -1,6 +1,7 @@
 //! One question to marker's interpreter: which packages, and which pages.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ pub(super) fn inspect(
         password.write(&secret).map_err(wrap_io)?;
         step.args.push(secret.into());
     }
-    let report = runner.run(&step, &mut |_| ())?;
+    let report = runner.run(&step, &mut |_| ControlFlow::Continue(()))?;
     match report.ending {
         Ending::Finished { exit_code: 0 } => {}
         Ending::Interrupted => return Err(InstallError::Interrupted),

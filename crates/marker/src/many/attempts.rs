@@ -120,7 +120,7 @@ impl Attempts {
                 action,
                 ..
             } => self.end(pages, report, *last_words, Then::from(*action)),
-            Event::Usage(_)
+            Event::Usage { .. }
             | Event::Recut { .. }
             | Event::Merging { .. }
             | Event::Merged(_)

@@ -1,8 +1,10 @@
-//! How many documents are converted at the same time. Pure.
+//! How many documents are converted at the same time, and how many workers each
+//! of them may have. Pure.
 //!
 //! All of them together have one total. Each gets an equal share of it for its
 //! chunks, so what is gained in time is paid for with smaller chunks; and one
-//! marker already computes on all cores in most of its stages.
+//! marker already computes on all cores in most of its stages. Where there are
+//! more jobs than documents, those that are left work on chunks of the same ones.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -17,8 +19,9 @@ use crate::pages::PageSet;
 use crate::recovery::Effort;
 use crate::version::Version;
 use crate::weights;
+use crate::workers::PROCESSORS_A_WORKER;
 
-/// How many documents are to be converted at the same time.
+/// How many runs of marker there are to be at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Jobs {
     /// As many as memory and cores allow.
@@ -86,11 +89,10 @@ pub struct JobsDecision {
     /// What the chunks of each are cut for.
     #[serde(rename = "share_bytes")]
     pub share: ByteSize,
+    /// Workers that each may have, as its plan decides.
+    #[serde(skip)]
+    pub workers: Jobs,
 }
-
-/// Cores that one marker uses well, for `auto`: what is computed in one thread
-/// (reading, rendering, joining) is a small part of it.
-const CORES_A_JOB: usize = 4;
 
 impl Jobs {
     /// Decides for so many documents on a machine with so many cores, where a
@@ -111,7 +113,7 @@ impl Jobs {
             Jobs::Auto => {
                 let by_memory = total.bytes() / need.bytes().max(1);
                 let by_memory = usize::try_from(by_memory).unwrap_or(usize::MAX);
-                by_memory.min(cores / CORES_A_JOB)
+                by_memory.min(cores / PROCESSORS_A_WORKER)
             }
         };
         let jobs = asked.min(documents).max(1);
@@ -121,7 +123,24 @@ impl Jobs {
         if jobs.get() > 1 && share < FLOOR {
             return Err(JobsError::TooMany { jobs, share, total });
         }
-        Ok(JobsDecision { jobs, share })
+        Ok(JobsDecision {
+            jobs,
+            share,
+            workers: self.left_for_each(asked, jobs, documents),
+        })
+    }
+
+    /// What is left of the jobs for each of the documents that are converted at
+    /// the same time. How many are good for a single one is known by its plan.
+    fn left_for_each(self, asked: usize, at_once: NonZeroUsize, documents: usize) -> Jobs {
+        match (self, documents) {
+            (Jobs::One, _) => Jobs::One,
+            (Jobs::Auto, 1) => Jobs::Auto,
+            (Jobs::Auto | Jobs::Exactly(_), _) => match NonZeroUsize::new(asked / at_once) {
+                Some(each) if each.get() > 1 => Jobs::Exactly(each),
+                Some(_) | None => Jobs::One,
+            },
+        }
     }
 }
 
@@ -150,23 +169,28 @@ mod tests {
     #[test]
     fn jobs_are_bounded_by_documents_memory_and_cores() {
         let gib = ByteSize::from_gib;
-        // Asked for, documents, total, cores: jobs.
+        let each = |count| Jobs::Exactly(NonZeroUsize::new(count).unwrap());
+        // Asked for, documents, total, cores: jobs, workers of each.
         let cases = [
-            ("auto", 9, 16, 16, 4),
-            ("auto", 3, 16, 16, 3),
-            ("auto", 9, 7, 16, 2),
-            ("auto", 9, 2, 16, 1),
-            ("auto", 9, 16, 2, 1),
-            ("3", 9, 16, 1, 3),
-            ("3", 2, 16, 1, 2),
-            ("1", 9, 1, 1, 1),
+            ("auto", 9, 16, 16, 4, Jobs::One),
+            ("auto", 3, 16, 16, 3, Jobs::One),
+            ("auto", 2, 16, 16, 2, each(2)),
+            ("auto", 1, 16, 16, 1, Jobs::Auto),
+            ("auto", 9, 7, 16, 2, Jobs::One),
+            ("auto", 9, 2, 16, 1, Jobs::One),
+            ("auto", 9, 16, 2, 1, Jobs::One),
+            ("3", 9, 16, 1, 3, Jobs::One),
+            ("3", 2, 16, 1, 2, Jobs::One),
+            ("3", 1, 16, 1, 1, each(3)),
+            ("1", 9, 1, 1, 1, Jobs::One),
         ];
-        for (asked, documents, total, cores, expected) in cases {
+        for (asked, documents, total, cores, expected, workers) in cases {
             let decision = jobs(asked).decide(documents, gib(total), gib(3), cores);
             let decision = decision.unwrap();
             assert_eq!(decision.jobs.get(), expected, "{asked} of {documents}");
             let share = gib(total).bytes() / expected as u64;
             assert_eq!(decision.share.bytes(), share);
+            assert_eq!(decision.workers, workers, "{asked} of {documents}");
         }
         assert_eq!(Jobs::default(), Jobs::One);
     }

@@ -16,7 +16,7 @@ use crate::environment::World;
 use crate::events::Event;
 use crate::many::{Attempts, DocumentResult, End, Failure};
 use crate::plan::{Plan, Request, plan};
-use crate::runner::{Runner, RunnerError};
+use crate::runner::{MakeRunner, Runner};
 
 /// One thing that happened to one document.
 #[derive(Debug)]
@@ -31,15 +31,14 @@ pub enum DocumentEvent<'a> {
     Ended(&'a DocumentResult),
 }
 
-/// Makes a runner for one job.
-pub type MakeRunner<'a> = dyn Fn() -> Result<Box<dyn Runner>, RunnerError> + Sync + 'a;
-
 /// Who does the work.
 pub struct Pool<'a> {
     /// Documents at the same time.
     pub jobs: NonZeroUsize,
     /// Makes the runner of each job.
     pub runner: &'a MakeRunner<'a>,
+    /// Makes those of the workers where a document has several.
+    pub worker: &'a MakeRunner<'a>,
     /// Whether the user wants to stop.
     pub is_stopped: &'a (dyn Fn() -> bool + Sync),
     /// Whether the rest is tried even after a failure that concerns all.
@@ -140,7 +139,7 @@ impl Shared<'_> {
         };
         self.tell(index, DocumentEvent::Planned(&plan));
         let mut attempts = Attempts::default();
-        let outcome = plan.run(runner, &mut |event| {
+        let outcome = plan.run_together(runner, self.pool.worker, &mut |event| {
             attempts.note(&event);
             self.tell(index, DocumentEvent::Conversion(event));
         });

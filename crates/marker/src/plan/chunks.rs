@@ -17,7 +17,12 @@ impl Plan {
     pub(crate) fn remaining(&self, progress: &Progress) -> Vec<Chunk> {
         let others = progress.settled(self.run_limit());
         let choice = self.marker.version.capabilities().pages;
-        let mut open = self.cut(&self.memory_model, &others);
+        let mut open = self.cut(&self.memory_model, &others, 1);
+        if self.workers.get() > 1 {
+            // As many for each.
+            let even = open.len().next_multiple_of(self.workers.get());
+            open = self.cut(&self.memory_model, &others, even);
+        }
         open.reverse();
         let mut chunks = Vec::new();
         while let Some(chunk) = open.pop() {
@@ -25,7 +30,7 @@ impl Plan {
                 Some((low, high))
                     if progress.is_too_large(&chunk.pages, Effort::Usual, self.run_limit()) =>
                 {
-                    let chunk = |pages| self.cutting(&self.memory_model).chunk(pages);
+                    let chunk = |pages| self.cutting(&self.memory_model, 1).chunk(pages);
                     open.extend([chunk(high), chunk(low)]);
                 }
                 _ => chunks.push(chunk),
@@ -50,9 +55,15 @@ impl Plan {
         now.chain(self.remaining(progress)).chain(last).collect()
     }
 
-    /// Chunks of all pages but those of `others`, across which none reaches.
-    pub(crate) fn cut(&self, model: &MemoryModel, others: &[PageSet]) -> Vec<Chunk> {
-        let cutting = self.cutting(model);
+    /// Chunks of all pages but those of `others`, across which none reaches; so
+    /// many at least, as far as there are pages enough.
+    pub(crate) fn cut(
+        &self,
+        model: &MemoryModel,
+        others: &[PageSet],
+        at_least: usize,
+    ) -> Vec<Chunk> {
+        let cutting = self.cutting(model, at_least);
         let choice = self.marker.version.capabilities().pages;
         cutting
             .cut(&self.pages, others)
@@ -62,12 +73,13 @@ impl Plan {
             .collect()
     }
 
-    fn cutting<'a>(&'a self, model: &'a MemoryModel) -> Cutting<'a> {
+    fn cutting<'a>(&'a self, model: &'a MemoryModel, at_least: usize) -> Cutting<'a> {
         Cutting {
             chunking: self.chunking,
             model,
             limit: self.limit,
             sizes: &self.sizes,
+            at_least,
         }
     }
 

@@ -42,6 +42,7 @@ use crate::tuning::{self, Target, Tuning, TuningRequest};
 use crate::version::PageChoice;
 use crate::weights;
 use crate::work_folder::WorkFolder;
+use crate::workers;
 
 pub use error::PlanError;
 pub use request::Request;
@@ -88,6 +89,9 @@ pub struct Plan {
     /// Chunks, or documents like this one, that could run at once within the
     /// limit.
     pub jobs: NonZeroUsize,
+    /// Workers that convert chunks at the same time, if whoever runs the plan has
+    /// runners for them.
+    pub workers: NonZeroUsize,
     /// What is still to be converted.
     pub chunks: Vec<Chunk>,
     /// Pages that an earlier run has converted.
@@ -187,7 +191,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         settings: settings.deciding_memory(&marker_args),
     };
     let (lessons, unlearned) = Lessons::recall(Store::of(world), subject);
-    let wanted = Wanted {
+    let whole = Wanted {
         pages: &pages,
         sizes: &sizes,
         limit: request.memory,
@@ -197,12 +201,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         },
         processors: request.processors,
     };
-    let Fit {
-        tuning,
-        model: memory_model,
-        jobs,
-        choices: chosen,
-    } = fitting::fit(&request.tuning, &wanted, |tuning| {
+    let model_of = |tuning: &TuningRequest| {
         let (settings, _) = tune(tuning)?;
         let accounting = runner.accounting();
         let conditions = Conditions {
@@ -210,16 +209,43 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
             ..Conditions::of(&settings, marker.version, weights.clone(), accounting)
         };
         Ok::<_, MarkerArgError>(MemoryModel::new(conditions, lessons.samples()))
-    })?;
+    };
+    let (workers, of_workers) = workers::workers(
+        request.workers,
+        &whole,
+        &model_of(&request.tuning)?,
+        marker.version,
+    );
+    let wanted = Wanted {
+        limit: workers::share(request.memory, workers),
+        ..whole
+    };
+    let asked = TuningRequest {
+        threads: request
+            .tuning
+            .threads
+            .or(workers::threads(workers, request.processors)),
+        ..request.tuning.clone()
+    };
+    let Fit {
+        tuning,
+        model: memory_model,
+        jobs,
+        at_once,
+        choices: mut chosen,
+    } = fitting::fit(&asked, &wanted, model_of)?;
+    chosen.push(of_workers.unwrap_or(at_once));
     let (settings, marker_args) = tune(&tuning)?;
-    if request.memory < memory_model.floor() {
+    if wanted.limit < memory_model.floor() {
         return Err(PlanError::LimitTooSmall {
-            limit: request.memory,
+            limit: wanted.limit,
             version: marker.version,
             needed: wanted.needed_for_one(&memory_model),
         });
     }
-    let chunking = wanted.chunking;
+    let Wanted {
+        chunking, limit, ..
+    } = wanted;
     let mut deciding = marker_args.clone();
     deciding.extend(settings.deciding().map(OsString::from));
     let hash = source.hash()?;
@@ -243,8 +269,8 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         format: request.format,
         marker,
         device,
-        limit: request.memory,
-        total: request.total,
+        limit,
+        total: request.total.filter(|total| *total > limit),
         memory_model,
         settings,
         drive: request.drive,
@@ -254,6 +280,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         work_folder: WorkFolder::place(&output, &key),
         warnings: Vec::new(),
         jobs,
+        workers,
         chosen,
         chunking,
         lessons,

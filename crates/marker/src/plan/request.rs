@@ -10,6 +10,7 @@ use memcap_linux::ByteSize;
 use crate::chunks::Chunking;
 use crate::drive::Drive;
 use crate::format::OutputFormat;
+use crate::many::Jobs;
 use crate::pages::PageSelection;
 use crate::password::Password;
 use crate::tuning::TuningRequest;
@@ -28,6 +29,9 @@ pub struct Request {
     /// where whoever runs the steps holds it: each run may then take that much
     /// while the others leave it, and chunks are still cut for `memory`.
     pub total: Option<ByteSize>,
+    /// How many workers may convert chunks of it at the same time, each with a
+    /// share of `memory`.
+    pub workers: Jobs,
     /// Marker's interpreter, where it is not to be searched for.
     pub python: Option<PathBuf>,
     /// The password of the document, where it may need one.
@@ -64,6 +68,7 @@ impl Request {
             output: output.into(),
             memory,
             total: None,
+            workers: Jobs::One,
             python: None,
             password: None,
             pages: None,

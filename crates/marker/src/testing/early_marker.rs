@@ -8,7 +8,7 @@ use memcap_linux::ByteSize;
 
 use super::FakeMarker;
 use crate::pages::PageSet;
-use crate::runner::{Ending, Runner, RunnerError, Session, Step, StepReport, Usage};
+use crate::runner::{Ending, Runner, RunnerError, Session, Step, StepReport, Watch};
 
 /// An early marker.
 pub(crate) struct EarlyMarker {
@@ -46,11 +46,7 @@ impl EarlyMarker {
 }
 
 impl Runner for EarlyMarker {
-    fn run(
-        &mut self,
-        step: &Step,
-        watch: &mut dyn FnMut(Usage),
-    ) -> Result<StepReport, RunnerError> {
+    fn run(&mut self, step: &Step, watch: &mut Watch<'_>) -> Result<StepReport, RunnerError> {
         if !step.args.iter().any(|arg| arg == "--max_pages") {
             return self.inspected.run(step, watch);
         }

@@ -1,13 +1,12 @@
 //! A runner that plays marker by a script.
 
-use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use memcap_linux::ByteSize;
@@ -16,7 +15,7 @@ use crate::format::OutputFormat;
 use crate::pages::{PageSelection, PageSet};
 use crate::recovery::Effort;
 use crate::runner::{
-    Accounting, Ending, Heard, Runner, RunnerError, Session, Step, StepReport, Usage,
+    Accounting, Ending, Heard, Runner, RunnerError, Session, Step, StepReport, Usage, Watch,
 };
 
 /// What happens in one run of marker.
@@ -61,7 +60,7 @@ pub(crate) struct FakeMarker {
     /// Whether a worker finds that it cannot be one.
     pub(crate) is_unsupported: bool,
     /// What happens and has happened, in all workers together.
-    pub(crate) history: Rc<RefCell<History>>,
+    pub(crate) history: Arc<Mutex<History>>,
 }
 
 #[derive(Default)]
@@ -89,7 +88,7 @@ impl FakeMarker {
             endless: Vec::new(),
             floors: vec![900],
             is_unsupported: false,
-            history: Rc::default(),
+            history: Arc::default(),
         }
     }
 
@@ -102,19 +101,19 @@ impl FakeMarker {
 
     pub(crate) fn with_scenes(scenes: impl IntoIterator<Item = Scene>) -> Self {
         let marker = FakeMarker::new();
-        marker.history.borrow_mut().scenes.extend(scenes);
+        marker.history().scenes.extend(scenes);
         marker
     }
 
     /// All steps that were run, but for inspections; what a worker was asked
     /// for counts as a run of marker_single.
-    pub(crate) fn steps(&self) -> Ref<'_, [Step]> {
-        Ref::map(self.history.borrow(), |history| history.steps.as_slice())
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        self.history().steps.clone()
     }
 
     /// All workers that were started.
     pub(crate) fn workers(&self) -> usize {
-        self.history.borrow().workers.len()
+        self.history().workers.len()
     }
 
     /// The pages of each run, counted from 1.
@@ -123,6 +122,10 @@ impl FakeMarker {
             .iter()
             .map(|step| pages_of(step).to_string())
             .collect()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap()
     }
 
     fn inspect(&self, step: &Step) {
@@ -169,7 +172,7 @@ impl FakeMarker {
 
     /// What happens in a run of these pages.
     fn scene(&self, step: &Step, pages: &PageSet) -> Scene {
-        let mut history = self.history.borrow_mut();
+        let mut history = self.history();
         history.steps.push(step.clone());
         let crash = Ending::Finished { exit_code: 1 };
         match history.scenes.pop_front() {
@@ -229,12 +232,8 @@ const PEAK: Usage = Usage {
 };
 
 impl Runner for FakeMarker {
-    fn run(
-        &mut self,
-        step: &Step,
-        watch: &mut dyn FnMut(Usage),
-    ) -> Result<StepReport, RunnerError> {
-        watch(PEAK);
+    fn run(&mut self, step: &Step, watch: &mut Watch<'_>) -> Result<StepReport, RunnerError> {
+        let _ = watch(PEAK);
         let ending = if step.label.contains("password") {
             self.unlock(step)
         } else if value_of(step, "--output_dir").is_some() {
@@ -252,7 +251,7 @@ impl Runner for FakeMarker {
     }
 
     fn start(&mut self, step: &Step) -> Result<Box<dyn Session>, RunnerError> {
-        self.history.borrow_mut().workers.push(step.clone());
+        self.history().workers.push(step.clone());
         std::fs::write(&step.stderr, "").unwrap();
         let first = if self.is_unsupported {
             r#"{"protocol": 1, "number": 0, "kind": "unsupported", "reason": "by script"}"#
@@ -339,9 +338,9 @@ impl Session for FakeWorker {
     fn hear(
         &mut self,
         deadline: Option<Instant>,
-        watch: &mut dyn FnMut(Usage),
+        watch: &mut Watch<'_>,
     ) -> Result<Heard, RunnerError> {
-        watch(PEAK);
+        let _ = watch(PEAK);
         Ok(match (self.lines.pop_front(), &self.ended) {
             (Some(line), _) => Heard::Line(line.into_bytes()),
             (None, Some(_)) => Heard::Ended,

@@ -5,7 +5,7 @@
 //! lock         held while a conversion runs
 //! journal      what has happened, one JSON object a line
 //! chunks/      results of finished chunks
-//! running/     the result of the chunk that is running
+//! running/     the result of the chunk that is running; of further workers running-2/ …
 //! logs/        what marker wrote on its streams
 //! merged/      the whole result before it is put in its place
 //! input/       the document under a plain name, where its own is not text
@@ -31,6 +31,9 @@ pub const PREFIX: &str = ".memcap-";
 
 /// Content of the file `version`.
 const VERSION: &str = "memcap work folder 1\n";
+
+/// What the names of the folders begin with into which chunks are converted.
+const RUNNING: &str = "running";
 
 /// A work folder that is ours until this is dropped.
 #[derive(Debug)]
@@ -105,12 +108,13 @@ impl WorkFolder {
         chunk_place(&self.path, pages)
     }
 
-    /// A new, empty folder for the chunk that is to run.
+    /// A new, empty folder for the chunk that this worker, counted from 0, is to
+    /// run.
     ///
     /// # Errors
     /// When the old one cannot be removed or the new one not be made.
-    pub fn fresh_running(&self) -> Result<PathBuf, WorkFolderError> {
-        self.fresh("running")
+    pub fn fresh_running(&self, worker: usize) -> Result<PathBuf, WorkFolderError> {
+        self.fresh(&of_worker(RUNNING, worker))
     }
 
     /// A new, empty folder for the whole result.
@@ -141,21 +145,23 @@ impl WorkFolder {
         self.path.join("home")
     }
 
-    /// Where a worker writes before its first chunk.
-    pub fn worker_log(&self) -> PathBuf {
-        self.path.join("logs").join("worker.err")
+    /// Where a worker, counted from 0, writes before its first chunk.
+    pub fn worker_log(&self, worker: usize) -> PathBuf {
+        let name = format!("{}.err", of_worker("worker", worker));
+        self.path.join("logs").join(name)
     }
 
-    /// Moves the running chunk's result to its place and waits until that is
+    /// Moves the result of the chunk that this worker ran to its place and waits until that is
     /// on the disk.
     ///
     /// # Errors
     /// When something stands in its place and cannot be removed.
-    pub fn keep_running_as(&self, pages: &PageSet) -> Result<(), WorkFolderError> {
+    pub fn keep_running_as(&self, worker: usize, pages: &PageSet) -> Result<(), WorkFolderError> {
         self.check_in_place()?;
         let place = self.chunk(pages);
         remove(&place)?;
-        std::fs::rename(self.path.join("running"), &place).map_err(wrap("move", &place))?;
+        let running = self.path.join(of_worker(RUNNING, worker));
+        std::fs::rename(running, &place).map_err(wrap("move", &place))?;
         let chunks = self.path.join("chunks");
         sync_folder(&chunks).map_err(wrap("sync", &chunks))
     }
@@ -176,8 +182,19 @@ impl WorkFolder {
     /// When that fails.
     pub fn clear(&self) -> Result<(), WorkFolderError> {
         self.check_in_place()?;
-        for name in ["chunks", "running", "logs", "merged", "input", "home"] {
+        for name in ["chunks", "logs", "merged", "input", "home"] {
             remove(&self.path.join(name))?;
+        }
+        self.clear_running()
+    }
+
+    /// Removes what the workers of this run, or of an earlier one, were making.
+    fn clear_running(&self) -> Result<(), WorkFolderError> {
+        let entries = std::fs::read_dir(&self.path).map_err(wrap("read", &self.path))?;
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(RUNNING) {
+                remove(&entry.path())?;
+            }
         }
         Ok(())
     }
@@ -218,10 +235,10 @@ impl WorkFolder {
 
     fn clear_leftovers(&self) -> Result<(), WorkFolderError> {
         // A copy without its password, too, that a killed run has left.
-        for name in ["running", "merged", "input"] {
+        for name in ["merged", "input"] {
             remove(&self.path.join(name))?;
         }
-        Ok(())
+        self.clear_running()
     }
 
     /// Makes the folders for results and for what marker says, where they are not
@@ -251,6 +268,14 @@ impl WorkFolder {
         // that nobody else can enter.
         std::fs::create_dir(&path).map_err(wrap("make", &path))?;
         Ok(path)
+    }
+}
+
+/// The first worker's names are those of the only one.
+fn of_worker(name: &str, worker: usize) -> String {
+    match worker {
+        0 => name.to_owned(),
+        other => format!("{name}-{}", other + 1),
     }
 }
 

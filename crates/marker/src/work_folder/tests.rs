@@ -158,8 +158,8 @@ fn a_folder_that_is_replaced_meanwhile_is_left_alone() {
     std::os::unix::fs::symlink(trap.elsewhere.path(), trap.folder()).unwrap();
     let page = PageSet::all(1);
     for error in [
-        folder.fresh_running().unwrap_err(),
-        folder.keep_running_as(&page).unwrap_err(),
+        folder.fresh_running(0).unwrap_err(),
+        folder.keep_running_as(0, &page).unwrap_err(),
         folder.discard(&page).unwrap_err(),
         folder.clear().unwrap_err(),
     ] {

@@ -123,8 +123,9 @@ pub(super) struct CompareArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Memory")]
 pub(super) struct JobsArgs {
-    /// Documents to convert at the same time: a number, or auto for as many as
-    /// memory and cores allow. They share the limit.
+    /// Runs of marker at the same time: a number, or auto for as many as memory and
+    /// processors allow. They share the limit. With fewer documents than that,
+    /// chunks of one document are converted at the same time.
     #[arg(
         long,
         value_name = "N|auto",

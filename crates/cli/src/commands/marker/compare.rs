@@ -153,6 +153,7 @@ impl Task {
         let pool = Pool {
             jobs: NonZeroUsize::MIN,
             runner: &make_runner,
+            worker: &make_runner,
             is_stopped: &|| runner.was_interrupted(),
             tries_all: true,
         };

@@ -1,6 +1,6 @@
 //! `memcap marker INPUT… -o OUT`: documents are converted.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -116,7 +116,6 @@ impl Ready {
         let mut requests = requests(&inputs, &output, &wish, jobs, world);
         for request in &mut requests {
             request.total = budget.as_ref().map(|_| total);
-            request.tuning.threads = threads(request.tuning.threads, jobs);
         }
         Ok(Ready {
             inputs,
@@ -154,7 +153,7 @@ impl Ready {
             let frame = Frame {
                 exit_code,
                 limit: self.total,
-                peak: self.budget.as_ref().map(SharedBudget::peak),
+                peak: self.budget.as_ref().and_then(SharedBudget::peak),
                 jobs,
                 wall: began.elapsed(),
             };
@@ -189,16 +188,22 @@ impl Ready {
         let alone = self.requests.len() == 1;
         let (runner, caches, events) = (&self.runner, &self.caches, &mut self.events);
         let budget = self.budget.as_ref();
-        let make_runner = || {
+        let in_total = || {
             let runner = match budget {
                 Some(budget) => runner.within(budget),
                 None => runner.beside(),
             };
             Ok(Box::new(runner) as Box<dyn Runner>)
         };
+        // A single document with one worker needs nobody's room.
+        let by_itself = || Ok(Box::new(runner.beside()) as Box<dyn Runner>);
         let pool = Pool {
             jobs: self.jobs.jobs,
-            runner: &make_runner,
+            runner: match self.jobs.jobs.get() {
+                1 => &by_itself,
+                _ => &in_total,
+            },
+            worker: &in_total,
             is_stopped: &|| runner.was_interrupted(),
             tries_all: false,
         };
@@ -246,26 +251,30 @@ pub(super) fn decide(
         .map_err(|error| refuse(format!("--jobs: {error}"), &error.hint()))
 }
 
-/// One total for several jobs. Where no mechanism can hold one, each has its
-/// share for itself, and the shares do not exceed the total.
+/// One total for several jobs, be it documents or workers on the same one. Where
+/// no mechanism can hold one, each has its share for itself, and the shares do not
+/// exceed the total.
 fn shared(runner: &SupervisedRunner, jobs: JobsDecision, total: ByteSize) -> Option<SharedBudget> {
-    if jobs.jobs.get() == 1 {
+    if jobs.jobs.get() == 1 && jobs.workers == Jobs::One {
         return None;
     }
     let limits = Limits::memory(SizeSpec::Bytes(total)).ok()?;
     runner.budget(limits).ok()
 }
 
-/// Several jobs share the processors too, unless the user has settled that.
+/// Documents that are converted at the same time share the processors too, unless
+/// the user has settled that. Workers on the same one divide what it has.
 fn threads(asked: Option<NonZeroU32>, jobs: JobsDecision) -> Option<NonZeroU32> {
-    let at_once = u32::try_from(jobs.jobs.get()).unwrap_or(u32::MAX);
-    match (asked, at_once) {
-        (Some(_), _) | (None, 1) => asked,
-        (None, at_once) => {
-            let each = u32::try_from(cores()).unwrap_or(u32::MAX) / at_once;
-            Some(NonZeroU32::new(each).unwrap_or(NonZeroU32::MIN))
-        }
+    let several = |count: NonZeroUsize| count.get() > 1;
+    if asked.is_some() || !several(jobs.jobs) {
+        return asked;
     }
+    let workers = match jobs.workers {
+        Jobs::Exactly(workers) => workers.get(),
+        Jobs::Auto | Jobs::One => 1,
+    };
+    let each = u32::try_from(cores() / (jobs.jobs.get() * workers)).unwrap_or(u32::MAX);
+    Some(NonZeroU32::new(each).unwrap_or(NonZeroU32::MIN))
 }
 
 fn cores() -> usize {
@@ -280,8 +289,12 @@ pub(super) fn requests(
     jobs: JobsDecision,
     world: &World,
 ) -> Vec<Request> {
-    let request =
-        |document: &PathBuf| wish.request(world.absolute(document), output.into(), jobs.share);
+    let request = |document: &PathBuf| {
+        let mut request = wish.request(world.absolute(document), output.into(), jobs.share);
+        request.workers = jobs.workers;
+        request.tuning.threads = threads(request.tuning.threads, jobs);
+        request
+    };
     inputs.documents.iter().map(request).collect()
 }
 

@@ -4,6 +4,7 @@
 //! A reader that is gone, or too slow for its pipe, never harms a conversion
 //! but by waiting: after the first line that cannot be written, no more is.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use crate::report_file::open_stream;
 /// The version of the lines. Fields may be added within it.
 const SCHEMA_VERSION: u32 = 1;
 
-/// What is told about memory, at most so often for each document.
+/// What is told about memory, at most so often for each chunk.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One line.
@@ -65,6 +66,7 @@ enum What<'a> {
         estimate_bytes: ByteSize,
     },
     Usage {
+        pages: &'a PageSet,
         current_bytes: ByteSize,
         peak_bytes: ByteSize,
     },
@@ -151,7 +153,8 @@ pub(super) struct JsonEvents {
     /// `None` once it could not be written.
     to: Option<File>,
     documents: Vec<PathBuf>,
-    looked_at: Vec<Option<Instant>>,
+    /// By the document's index and the chunk's first page.
+    looked_at: BTreeMap<(usize, Option<u32>), Instant>,
 }
 
 impl JsonEvents {
@@ -176,7 +179,7 @@ impl JsonEvents {
         Ok(JsonEvents {
             to: Some(file),
             documents: Vec::new(),
-            looked_at: Vec::new(),
+            looked_at: BTreeMap::new(),
         })
     }
 
@@ -189,7 +192,6 @@ impl JsonEvents {
         limit_bytes: ByteSize,
     ) {
         self.documents = documents.to_vec();
-        self.looked_at = vec![None; documents.len()];
         let documents = documents.iter().map(|path| path_text(path)).collect();
         self.write(
             None,
@@ -213,7 +215,11 @@ impl JsonEvents {
                 marker: plan.marker.version.to_string(),
                 warnings: &plan.warnings,
             },
-            DocumentEvent::Conversion(Event::Usage(_)) if !self.is_time_to_look(index) => return,
+            DocumentEvent::Conversion(Event::Usage { pages, .. })
+                if !self.is_time_to_look((index, pages.first())) =>
+            {
+                return;
+            }
             DocumentEvent::Conversion(event) => conversion(event),
             DocumentEvent::Ended(result) => What::DocumentEnded(ended(result)),
         };
@@ -233,12 +239,12 @@ impl JsonEvents {
         );
     }
 
-    fn is_time_to_look(&mut self, index: usize) -> bool {
-        let last = &mut self.looked_at[index];
+    fn is_time_to_look(&mut self, which: (usize, Option<u32>)) -> bool {
+        let last = self.looked_at.get(&which);
         if last.is_some_and(|last| last.elapsed() < LOOK_EVERY) {
             return false;
         }
-        *last = Some(Instant::now());
+        self.looked_at.insert(which, Instant::now());
         true
     }
 
@@ -278,7 +284,8 @@ fn conversion<'a>(event: &'a Event<'a>) -> What<'a> {
             effort: *effort,
             estimate_bytes: *estimate,
         },
-        Event::Usage(usage) => What::Usage {
+        Event::Usage { pages, usage } => What::Usage {
+            pages,
             current_bytes: usage.current,
             peak_bytes: usage.peak,
         },

@@ -123,12 +123,19 @@ fn in_full(plan: &Plan) -> String {
         plan.pages
     );
     text.push_str(&marker_line(plan));
-    let _ = writeln!(
-        text,
-        "limit {} for marker with all that it starts\nresult in {}\n",
-        plan.limit,
-        path_text(&plan.result)
-    );
+    let _ = match plan.workers.get() {
+        1 => writeln!(
+            text,
+            "limit {} for marker with all that it starts",
+            plan.limit
+        ),
+        workers => writeln!(
+            text,
+            "{workers} workers, chunks cut for {} each",
+            plan.limit
+        ),
+    };
+    let _ = writeln!(text, "result in {}\n", path_text(&plan.result));
     text.push_str(&settings(plan));
     if !plan.done.is_empty() {
         let _ = writeln!(text, "{} done already\n", of_pages(&plan.done));

@@ -3,6 +3,7 @@
 //! Absent means unknown. Command lines and environments, which may hold
 //! secrets, are not in it.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use memcap_linux::ByteSize;
@@ -71,6 +72,7 @@ struct PlanReport<'a> {
     limit_bytes: ByteSize,
     #[serde(skip_serializing_if = "Option::is_none")]
     total_bytes: Option<ByteSize>,
+    workers: NonZeroUsize,
     memory_model: &'a MemoryModel,
     settings: &'a Tuning,
     chunks: &'a [Chunk],
@@ -147,6 +149,7 @@ fn plan(plan: &Plan) -> PlanReport<'_> {
         device: &plan.device,
         limit_bytes: plan.limit,
         total_bytes: plan.total,
+        workers: plan.workers,
         memory_model: &plan.memory_model,
         settings: &plan.settings,
         chunks: &plan.chunks,

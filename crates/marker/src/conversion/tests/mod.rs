@@ -35,7 +35,7 @@ fn words(event: &Event<'_>) -> Option<String> {
         Event::Resumed { kept, discarded } => Some(format!("kept {kept} discarded {discarded}")),
         Event::ChunkStarted { .. }
         | Event::ChunkStopped { .. }
-        | Event::Usage(_)
+        | Event::Usage { .. }
         | Event::Merged(_) => None,
         Event::ChunkDone { pages, .. } => Some(format!("done {pages}")),
         Event::ChunkFailed { pages, report, .. } => {

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::many::{Tally, Verdict};
-use crate::runner::{Ending, Session, Step, StepReport, Usage};
+use crate::runner::{Ending, RunnerError, Session, Step, StepReport, Watch};
 use crate::testing::{FakeMarker, Machine, Scene};
 
 type Make<'a> = dyn Fn() -> FakeMarker + Sync + 'a;
@@ -12,6 +12,7 @@ fn run(jobs: usize, requests: &[Request], machine: &Machine, make: &Make<'_>) ->
     let pool = Pool {
         jobs: NonZeroUsize::new(jobs).unwrap(),
         runner: &make_runner,
+        worker: &make_runner,
         is_stopped: &|| false,
         tries_all: false,
     };
@@ -78,6 +79,7 @@ fn events_carry_the_document_they_belong_to() {
     let pool = Pool {
         jobs: NonZeroUsize::MIN,
         runner: &make_runner,
+        worker: &make_runner,
         is_stopped: &|| false,
         tries_all: false,
     };
@@ -114,11 +116,7 @@ struct Stops<'a> {
 }
 
 impl Runner for Stops<'static> {
-    fn run(
-        &mut self,
-        step: &Step,
-        watch: &mut dyn FnMut(Usage),
-    ) -> Result<StepReport, RunnerError> {
+    fn run(&mut self, step: &Step, watch: &mut Watch<'_>) -> Result<StepReport, RunnerError> {
         let mut report = self.marker.run(step, watch)?;
         if step.args.iter().any(|arg| arg == "--output_dir") {
             self.stopped.store(
@@ -153,6 +151,7 @@ fn a_stop_keeps_what_is_done_and_begins_nothing_new() {
     let pool = Pool {
         jobs: NonZeroUsize::MIN,
         runner: &make_runner,
+        worker: &make_runner,
         is_stopped: &|| STOPPED.load(Ordering::SeqCst),
         tries_all: false,
     };

@@ -25,7 +25,7 @@ const MOST_STEPS: usize = 8;
 pub(super) fn lines(state: &State, now: Duration, width: usize) -> Vec<String> {
     let mut lines = vec![overall(state, now, width)];
     let one_document = state.documents.len() == 1;
-    for (index, step) in state.steps.iter().take(MOST_STEPS) {
+    for ((index, _), step) in state.steps.iter().take(MOST_STEPS) {
         let name = (!one_document).then(|| state.documents[*index].name.as_str());
         lines.push(step_line(state, step, name, width));
     }
@@ -165,10 +165,11 @@ mod tests {
                 current: mib(1229),
                 peak: mib(1638),
             }),
+            is_over: false,
         };
         state.peak = mib(1638);
         let last = state.documents.len() - 1;
-        state.steps.insert(last, step);
+        state.steps.insert((last, None), step);
         state
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use memcap_marker::many::{DocumentEvent, DocumentResult, End};
-use memcap_marker::{Action, Chunk, Event};
+use memcap_marker::{Action, Chunk, Event, PageSet};
 
 use super::state::State;
 use super::words;
@@ -151,7 +151,7 @@ impl Lines {
                 })
                 .collect(),
             Event::ChunkStarted { .. }
-            | Event::Usage(_)
+            | Event::Usage { .. }
             | Event::ChunkDone { .. }
             | Event::ChunkRequeued { .. }
             | Event::ChunkStopped { .. }
@@ -198,24 +198,27 @@ impl Lines {
             DocumentEvent::Conversion(event) => event,
             DocumentEvent::Planned(_) | DocumentEvent::Ended(_) => return None,
         };
-        let step = state.steps.get(&index);
+        let step_of = |pages: &PageSet| state.steps.get(&(index, pages.first()));
         match event {
             Event::ChunkDone { pages, report } if self.was_silent_for(SELDOM, now) => Some(
                 format!("{}; {}", words::done(pages, report), position(state, now)),
             ),
-            Event::ChunkStarted { estimate, .. } if self.was_silent_for(SELDOM, now) => {
-                step.map(|step| format!("{}: started, about {estimate} expected", step.text))
+            Event::ChunkStarted {
+                pages, estimate, ..
+            } if self.was_silent_for(SELDOM, now) => step_of(pages)
+                .map(|step| format!("{}: started, about {estimate} expected", step.text)),
+            Event::Usage { pages, usage } if self.was_silent_for(SIGN_OF_LIFE, now) => {
+                step_of(pages).map(|step| {
+                    let since = words::clock(now.saturating_sub(step.since));
+                    format!(
+                        "{} for {since} now, {} of {}; {}",
+                        step.text,
+                        usage.current,
+                        state.limit,
+                        position(state, now)
+                    )
+                })
             }
-            Event::Usage(usage) if self.was_silent_for(SIGN_OF_LIFE, now) => step.map(|step| {
-                let since = words::clock(now.saturating_sub(step.since));
-                format!(
-                    "{} for {since} now, {} of {}; {}",
-                    step.text,
-                    usage.current,
-                    state.limit,
-                    position(state, now)
-                )
-            }),
             Event::ChunkRequeued { pages, .. } => Some(format!(
                 "{} made room for others, and will be tried again",
                 words::of_pages(pages)
@@ -223,7 +226,7 @@ impl Lines {
             Event::Merging { chunks } => Some(words::joining(*chunks)),
             Event::ChunkDone { .. }
             | Event::ChunkStarted { .. }
-            | Event::Usage(_)
+            | Event::Usage { .. }
             | Event::Resumed { .. }
             | Event::ChunkFailed { .. }
             | Event::ChunkStopped { .. }
@@ -239,7 +242,7 @@ impl Lines {
     }
 }
 
-fn resumed(kept: &memcap_marker::PageSet, discarded: &memcap_marker::PageSet) -> Vec<String> {
+fn resumed(kept: &PageSet, discarded: &PageSet) -> Vec<String> {
     let mut lines = Vec::new();
     if !kept.is_empty() {
         let kept = words::of_pages(kept);
@@ -345,7 +348,7 @@ mod tests {
     #[test]
     fn a_log_tells_what_goes_on_but_seldom() {
         let mut told = Told::new(Place::Log, 1);
-        let (first, second) = (pages("1-10"), pages("11-20"));
+        let (first, second_chunk) = (pages("1-10"), pages("11-20"));
         let done = report(Ending::Finished { exit_code: 0 });
         told.tell(0, started(&first));
         told.tell(
@@ -355,18 +358,19 @@ mod tests {
                 report: &done,
             },
         );
-        told.tell(8, started(&second));
+        told.tell(8, started(&second_chunk));
         let usage = Usage {
             current: ByteSize::from_mib(900),
             peak: ByteSize::from_mib(1500),
         };
         for second in 9..130 {
-            told.tell(second, Event::Usage(usage));
+            let pages = &second_chunk;
+            told.tell(second, Event::Usage { pages, usage });
         }
         told.tell(
             135,
             Event::ChunkDone {
-                pages: &second,
+                pages: &second_chunk,
                 report: &done,
             },
         );

@@ -18,7 +18,7 @@ pub(super) struct State {
     pub(super) limit: ByteSize,
     pub(super) documents: Vec<Document>,
     /// What is being done for each document that is worked on.
-    pub(super) steps: BTreeMap<usize, Step>,
+    pub(super) steps: BTreeMap<Which, Step>,
     /// The largest peak of any run so far.
     pub(super) peak: ByteSize,
     /// Attempts that failed.
@@ -30,6 +30,10 @@ pub(super) struct State {
     /// Whether the user wants to stop.
     pub(super) is_stopping: bool,
 }
+
+/// Which step: the document, and the first page of the chunk that is converted;
+/// `None` for what concerns the document as a whole.
+pub(super) type Which = (usize, Option<u32>);
 
 /// One document.
 #[derive(Debug, Default)]
@@ -51,6 +55,8 @@ pub(super) struct Step {
     /// When it was begun, since the beginning.
     pub(super) since: Duration,
     pub(super) usage: Option<Usage>,
+    /// Whether it is over, and shown until another begins.
+    pub(super) is_over: bool,
 }
 
 impl State {
@@ -65,13 +71,15 @@ impl State {
     /// Notes what an event tells.
     pub(super) fn note(&mut self, index: usize, event: &DocumentEvent<'_>, now: Duration) {
         match event {
-            DocumentEvent::Begun(_) => self.begin(index, "looking at it".to_owned(), 0, now),
+            DocumentEvent::Begun(_) => {
+                self.begin((index, None), "looking at it".to_owned(), 0, now);
+            }
             DocumentEvent::Planned(plan) => {
                 self.documents[index].pages = Some(plan.pages.len());
             }
             DocumentEvent::Conversion(event) => self.note_conversion(index, event, now),
             DocumentEvent::Ended(_) => {
-                self.steps.remove(&index);
+                self.steps.retain(|(document, _), _| *document != index);
                 let document = &mut self.documents[index];
                 document.has_ended = true;
                 // What was not converted is no longer to be waited for.
@@ -89,14 +97,14 @@ impl State {
                 effort,
                 ..
             } => self.begin(
-                index,
+                (index, pages.first()),
                 words::attempt(pages, *again, *effort),
                 pages.len(),
                 now,
             ),
-            Event::Usage(usage) => {
+            Event::Usage { pages, usage } => {
                 self.peak = self.peak.max(usage.peak);
-                if let Some(step) = self.steps.get_mut(&index) {
+                if let Some(step) = self.steps.get_mut(&(index, pages.first())) {
                     step.usage = Some(*usage);
                 }
             }
@@ -105,33 +113,51 @@ impl State {
                 self.documents[index].done += pages.len();
                 self.converted += pages.len();
                 self.converted_at = now;
+                self.end((index, pages.first()));
             }
-            Event::ChunkStopped { report, .. } => {
+            Event::ChunkStopped { pages, report } => {
                 self.peak = self.peak.max(report.peak.unwrap_or_default());
+                self.end((index, pages.first()));
             }
-            Event::ChunkFailed { report, .. } => {
+            Event::ChunkFailed { pages, report, .. } => {
+                self.end((index, pages.first()));
                 self.peak = self.peak.max(report.peak.unwrap_or_default());
                 self.failures += 1;
             }
             Event::Merging { chunks } => {
-                self.begin(index, words::joining(*chunks), 0, now);
+                self.begin((index, None), words::joining(*chunks), 0, now);
             }
-            Event::ChunkRequeued { .. } => {
-                self.begin(index, "waiting for room".to_owned(), 0, now);
+            Event::ChunkRequeued { pages, .. } => {
+                let which = (index, pages.first());
+                self.begin(which, "waiting for room".to_owned(), 0, now);
+                self.end(which);
             }
             Event::Recut { .. } | Event::Merged(_) | Event::Published { .. } => {}
         }
     }
 
-    fn begin(&mut self, index: usize, text: String, pages: usize, now: Duration) {
-        let usage = None;
+    fn begin(&mut self, which: Which, text: String, pages: usize, now: Duration) {
+        self.steps.retain(|(document, chunk), step| {
+            *document != which.0 || !(step.is_over || chunk.is_none())
+        });
         let step = Step {
             text,
             pages,
             since: now,
-            usage,
+            usage: None,
+            is_over: false,
         };
-        self.steps.insert(index, step);
+        self.steps.insert(which, step);
+    }
+
+    /// The only step of a document stays until another begins.
+    fn end(&mut self, which: Which) {
+        let others = |other: &&Which| other.0 == which.0 && **other != which;
+        if self.steps.keys().any(|other| others(&other)) {
+            self.steps.remove(&which);
+        } else if let Some(step) = self.steps.get_mut(&which) {
+            step.is_over = true;
+        }
     }
 
     /// Pages that are there, of those that are known of.
@@ -190,7 +216,7 @@ mod tests {
         state.documents[0].done = 50;
         state.converted = 10;
         state.converted_at = seconds(60);
-        state.begin(0, String::new(), 20, seconds(60));
+        state.begin((0, None), String::new(), 20, seconds(60));
         assert_eq!(state.pages(), (50, 100));
         assert_eq!(state.rate(), Some(10.0));
         // 50 pages at 10 a minute; the 20 that run may take longer, the other
@@ -198,6 +224,25 @@ mod tests {
         assert_eq!(state.left(seconds(60)), Some(seconds(300)));
         assert_eq!(state.left(seconds(120)), Some(seconds(240)));
         assert_eq!(state.left(seconds(600)), Some(seconds(180)));
+    }
+
+    #[test]
+    fn chunks_at_the_same_time_have_steps_of_their_own() {
+        let mut state = state(&[Some(40)]);
+        state.begin((0, None), "looking at it".to_owned(), 0, seconds(0));
+        for (first, text) in [(0, "pages 1-10"), (10, "pages 11-20")] {
+            state.begin((0, Some(first)), text.to_owned(), 10, seconds(1));
+        }
+        let shown = |state: &State| -> Vec<String> {
+            state.steps.values().map(|step| step.text.clone()).collect()
+        };
+        assert_eq!(shown(&state), ["pages 1-10", "pages 11-20"]);
+        state.end((0, Some(0)));
+        assert_eq!(shown(&state), ["pages 11-20"]);
+        state.end((0, Some(10)));
+        assert_eq!(shown(&state), ["pages 11-20"], "the last one stays");
+        state.begin((0, None), "joining".to_owned(), 0, seconds(2));
+        assert_eq!(shown(&state), ["joining"]);
     }
 
     #[test]
