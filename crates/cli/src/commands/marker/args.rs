@@ -40,6 +40,9 @@ Examples:
 
 The guide is docs/marker.md.";
 
+/// A place in the help behind everything that has no place given.
+const LAST: usize = 900;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum MarkerCommand {
     /// Show settings, chunks and their estimates without converting anything.
@@ -147,26 +150,14 @@ pub(super) struct SettingArgs {
     pub(super) chunk_size: Option<String>,
     /// How to hold the limit: auto, cgroup-v2, systemd, cgroup-v1, watchdog or
     /// rlimit.
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    // Behind --jobs, which more people need.
+    #[arg(long, value_name = "NAME", default_value = "auto", display_order = LAST)]
     pub(super) mechanism: String,
     /// Have the kernel forget what it has cached of files after each chunk.
     /// Needs root, concerns the whole machine, and is rarely worth it: the
     /// kernel gives that memory up by itself when it is needed.
-    #[arg(long)]
+    #[arg(long, display_order = LAST + 1)]
     pub(super) drop_caches: bool,
-    /// Batch sizes: default (as marker's own), optimized (half), conservative
-    /// (a quarter) or minimal (a tenth).
-    #[arg(long, value_name = "NAME", help_heading = "Marker")]
-    pub(super) preset: Option<String>,
-    /// Factor for marker's batch sizes, such as 0.5; mapped to what the
-    /// installed version understands. Wins over --preset.
-    #[arg(
-        long,
-        value_name = "X",
-        allow_negative_numbers = true,
-        help_heading = "Marker"
-    )]
-    pub(super) batch_multiplier: Option<String>,
     /// Pages to convert, counted from 1: 1-20,25,30-
     #[arg(
         long,
@@ -183,6 +174,19 @@ pub(super) struct SettingArgs {
         help_heading = "Marker"
     )]
     pub(super) format: String,
+    /// Batch sizes: default (as marker's own), optimized (half), conservative
+    /// (a quarter) or minimal (a tenth).
+    #[arg(long, value_name = "NAME", help_heading = "Marker")]
+    pub(super) preset: Option<String>,
+    /// Factor for marker's batch sizes, such as 0.5; mapped to what the
+    /// installed version understands. Wins over --preset.
+    #[arg(
+        long,
+        value_name = "X",
+        allow_negative_numbers = true,
+        help_heading = "Marker"
+    )]
+    pub(super) batch_multiplier: Option<String>,
     /// How long a chunk may take before it is ended and tried again with fewer
     /// pages, such as 20m.
     #[arg(
@@ -206,7 +210,8 @@ pub(super) struct SettingArgs {
     /// docker container, which no limit reaches).
     #[arg(long, value_name = "NAME", help_heading = "Marker")]
     pub(super) ocr_backend: Option<String>,
-    /// Threads of the numerical libraries.
+    /// Threads of the numerical libraries. Without it several jobs share the
+    /// processors between them.
     #[arg(
         long,
         value_name = "N",
