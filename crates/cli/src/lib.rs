@@ -21,9 +21,7 @@ mod terminal;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Command};
+use args::Command;
 use error::CliError;
 
 /// The binary `memcap`.
@@ -38,8 +36,8 @@ pub fn main() -> ExitCode {
     }
     stack::with_room(|| {
         let arguments: Vec<OsString> = std::env::args_os().collect();
-        match Cli::try_parse_from(&arguments) {
-            Ok(cli) => finish(run(cli.command)),
+        match args::parse(&arguments) {
+            Ok(command) => finish(run(command)),
             Err(error) => finish(error::report_usage(&error, &arguments)),
         }
     })

@@ -298,19 +298,22 @@ fn steps(step: f64, end: f64) -> impl Iterator<Item = f64> {
         .take_while(move |value| *value <= end * 1.000_001)
 }
 
-/// The next larger of 1, 2, 5 times a power of ten.
+/// The next larger of 1, 2, 5 times a power of ten. Counted up, as there are few:
+/// logarithms would have every start of memcap load the library of mathematics.
 fn decimal_step(at_least: f64) -> f64 {
-    let power = 10f64.powf(at_least.max(1e-6).log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .map(|factor| factor * power)
+    (-6..=12)
+        .map(|exponent| 10f64.powi(exponent))
+        .flat_map(|power| [power, 2.0 * power, 5.0 * power])
         .find(|step| *step >= at_least)
-        .unwrap_or(10.0 * power)
+        .unwrap_or(at_least)
 }
 
 /// The next larger power of two.
 fn binary_step(at_least: f64) -> f64 {
-    at_least.max(1.0).log2().ceil().exp2()
+    (0..=64)
+        .map(|exponent| 2f64.powi(exponent))
+        .find(|step| *step >= at_least)
+        .unwrap_or(at_least)
 }
 
 fn byte_label(bytes: f64) -> String {
