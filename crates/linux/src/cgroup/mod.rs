@@ -10,7 +10,7 @@ mod name;
 mod v1;
 mod v2;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -71,6 +71,9 @@ fn remove_dir(path: &Path) -> Result<(), FileError> {
 
 /// The groups directly below; none where the directory cannot be listed.
 fn child_dirs(path: &Path) -> Vec<PathBuf> {
+    if std::fs::metadata(path).is_ok_and(|data| has_none_below(&data)) {
+        return Vec::new();
+    }
     let Ok(entries) = std::fs::read_dir(path) else {
         return Vec::new();
     };
@@ -79,6 +82,12 @@ fn child_dirs(path: &Path) -> Vec<PathBuf> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
         .collect()
+}
+
+/// A directory of kernfs has a link for each one below it, and two. (One of btrfs
+/// has always one, and is listed.)
+fn has_none_below(directory: &Metadata) -> bool {
+    directory.nlink() == 2
 }
 
 /// Lines of `cgroup.threads` of a group and of all groups below it.
@@ -125,7 +134,11 @@ impl MemberList {
     /// When a list cannot be read.
     pub fn read(&mut self, found: &mut Vec<i32>) -> Result<(), FileError> {
         found.clear();
-        if self.has_groups_below() {
+        if !self
+            .directory
+            .metadata()
+            .is_ok_and(|data| has_none_below(&data))
+        {
             return processes_below(&self.path, found);
         }
         let failed = |error| FileError::new(Operation::Read, &self.path, error);
@@ -143,13 +156,6 @@ impl MemberList {
         let lines = self.text[..filled].split(|byte| *byte == b'\n');
         found.extend(lines.filter_map(|line| std::str::from_utf8(line).ok()?.parse::<i32>().ok()));
         Ok(())
-    }
-
-    /// A directory of kernfs has a link for each one below it, and two.
-    fn has_groups_below(&self) -> bool {
-        self.directory
-            .metadata()
-            .map_or(true, |data| data.nlink() != 2)
     }
 }
 

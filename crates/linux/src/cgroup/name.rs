@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::ProcessId;
+use crate::{ProcessId, file};
 
 /// `memcap-<pid namespace>-<pid>-<start time>-<boot id>-<n>`: the owner by pid
 /// and start time, where those numbers mean something.
@@ -29,6 +29,15 @@ impl GroupName {
             boot: boot_id()?,
             serial,
         })
+    }
+
+    /// The name of another group of the same owner.
+    #[must_use]
+    pub fn with_serial(&self, serial: u32) -> GroupName {
+        GroupName {
+            serial,
+            ..self.clone()
+        }
     }
 
     /// Understands a directory's name; `None` for anything we did not make.
@@ -96,7 +105,8 @@ fn pid_namespace() -> std::io::Result<u64> {
 
 /// The first eight digits of this boot's random id.
 fn boot_id() -> std::io::Result<String> {
-    let text = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"))?;
+    let text =
+        file::read(Path::new("/proc/sys/kernel/random/boot_id")).map_err(std::io::Error::other)?;
     Ok(text.chars().take(8).collect())
 }
 

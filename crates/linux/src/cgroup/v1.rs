@@ -75,11 +75,12 @@ impl V1Memory {
     /// EBUSY when more is used already and cannot be reclaimed; EACCES.
     pub fn set_limit(&self, limit: ByteSize, swap: ByteSize) -> Result<(), FileError> {
         self.write("memory.limit_in_bytes", &limit.bytes().to_string())?;
-        if self.counts_swap() {
-            let with_swap = limit.saturating_add(swap).bytes();
-            self.write("memory.memsw.limit_in_bytes", &with_swap.to_string())?;
+        let with_swap = limit.saturating_add(swap).bytes();
+        match self.write("memory.memsw.limit_in_bytes", &with_swap.to_string()) {
+            // Swap is not counted.
+            Err(error) if error.is_absent() => Ok(()),
+            outcome => outcome,
         }
-        Ok(())
     }
 
     /// Reads `memory.limit_in_bytes`.

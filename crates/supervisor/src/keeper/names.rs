@@ -1,5 +1,6 @@
 //! What the groups of a run are called.
 
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use memcap_linux::cgroup::GroupName;
@@ -22,14 +23,30 @@ pub(super) const BUDGET: u32 = 5;
 /// How many kinds there may be.
 const KINDS: u32 = 8;
 
-/// A new name for a group of one kind. A keeper makes one of each; a program
-/// that keeps its jobs itself makes many.
+/// Names for the groups of this process. What they say of it is looked up once.
+#[derive(Debug, Default)]
+pub(super) struct Names(OnceCell<GroupName>);
+
+impl Names {
+    /// A new name for a group of one kind. A keeper makes one of each; a program
+    /// that keeps its jobs itself makes many.
+    pub(super) fn name(&self, kind: u32) -> Result<String, EnclosureError> {
+        static MADE: [AtomicU32; KINDS as usize] = [const { AtomicU32::new(0) }; KINDS as usize];
+        let count = MADE[kind as usize].fetch_add(1, Ordering::Relaxed);
+        let ours = match self.0.get() {
+            Some(ours) => ours,
+            None => {
+                let ours = GroupName::for_this_process(0).map_err(EnclosureError::Name)?;
+                self.0.get_or_init(|| ours)
+            }
+        };
+        Ok(ours.with_serial(count * KINDS + kind).to_string())
+    }
+}
+
+/// As [`Names::name`], for one group alone.
 pub(super) fn name(kind: u32) -> Result<String, EnclosureError> {
-    static MADE: [AtomicU32; KINDS as usize] = [const { AtomicU32::new(0) }; KINDS as usize];
-    let count = MADE[kind as usize].fetch_add(1, Ordering::Relaxed);
-    GroupName::for_this_process(count * KINDS + kind)
-        .map(|name| name.to_string())
-        .map_err(EnclosureError::Name)
+    Names::default().name(kind)
 }
 
 /// Whether a group of this name is of that kind.

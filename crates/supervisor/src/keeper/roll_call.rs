@@ -80,7 +80,7 @@ impl RollCall {
         RollCall {
             family,
             main,
-            next: enclosure.limited().map(|_| first),
+            next: enclosure.limiting_group().map(|_| first),
             alarm,
             is_rung: false,
             spent: Duration::ZERO,

@@ -12,7 +12,7 @@ use memcap_linux::cgroup::{GroupName, Limit, V2Group};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::enclosure::EnclosureError;
-use super::names;
+use super::names::{self, Names};
 use crate::wire::Spec;
 
 /// How long another keeper at the same base is waited for.
@@ -29,8 +29,8 @@ pub(crate) struct Room {
 
 impl Room {
     /// Moves the embedding program and this process into a new leaf.
-    pub(super) fn open(base: &V2Group, spec: &Spec) -> Result<Room, EnclosureError> {
-        let name = names::name(names::ROOM)?;
+    pub(super) fn open(base: &V2Group, spec: &Spec, names: &Names) -> Result<Room, EnclosureError> {
+        let name = names.name(names::ROOM)?;
         let leaf = V2Group::create(base.path(), &name)?;
         let room = Room {
             base: base.clone(),

@@ -14,7 +14,7 @@ use memcap_probe::SystemdPlace;
 use memcap_probe::systemd::start_scope;
 
 use super::enclosure::EnclosureError;
-use super::names;
+use super::names::{self, Names};
 use super::sweep;
 use crate::wire::Spec;
 
@@ -29,10 +29,14 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Moves this process into a scope that can take a leaf with a limit.
-    pub(super) fn enter(place: &SystemdPlace, spec: &Spec) -> Result<Scope, EnclosureError> {
-        let unit = format!("{}{SUFFIX}", names::name(names::SCOPE)?);
+    pub(super) fn enter(
+        place: &SystemdPlace,
+        spec: &Spec,
+        names: &Names,
+    ) -> Result<Scope, EnclosureError> {
+        let unit = format!("{}{SUFFIX}", names.name(names::SCOPE)?);
         let group = V2Group::at(start_scope(place, &unit)?);
-        let leaf = V2Group::create(group.path(), &names::name(names::KEEPER)?)?;
+        let leaf = V2Group::create(group.path(), &names.name(names::KEEPER)?)?;
         leaf.admit(i32::try_from(std::process::id()).unwrap_or(0))?;
         group.enable_for_children("memory")?;
         if spec.processes.is_some() {

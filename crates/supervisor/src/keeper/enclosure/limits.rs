@@ -9,7 +9,7 @@ use memcap_probe::MemoryBase;
 use memcap_probe::trial::{HarmlessTrial, Standing};
 
 use super::EnclosureError;
-use crate::keeper::names;
+use crate::keeper::names::{self, Names};
 use crate::keeper::room::Room;
 use crate::proof::attempt;
 use crate::throttle::{Rules, ThrottleBy};
@@ -40,10 +40,14 @@ pub(super) fn try_first(
 }
 
 /// Makes a base able to take leaves with limits.
-pub(super) fn open_base(base: &MemoryBase, spec: &Spec) -> Result<Option<Room>, EnclosureError> {
+pub(super) fn open_base(
+    base: &MemoryBase,
+    spec: &Spec,
+    names: &Names,
+) -> Result<Option<Room>, EnclosureError> {
     let group = V2Group::at(&base.dir);
     let room = if base.make_room {
-        Some(Room::open(&group, spec)?)
+        Some(Room::open(&group, spec, names)?)
     } else {
         Room::shared(&group)
     };
@@ -153,12 +157,14 @@ pub(in crate::keeper) fn limit_v1(
 ) -> Result<String, EnclosureError> {
     group.set_limit(limit, swap)?;
     check_read_back("memory.limit_in_bytes", group.limit()?, limit)?;
-    if group.counts_swap() {
-        check_read_back(
+    match group.limit_with_swap() {
+        // Swap is not counted.
+        Err(error) if error.is_absent() => {}
+        found => check_read_back(
             "memory.memsw.limit_in_bytes",
-            group.limit_with_swap()?,
+            found?,
             limit.saturating_add(swap),
-        )?;
+        )?,
     }
     Ok(format!(
         "{} = {}, read back",
@@ -182,6 +188,6 @@ fn check_read_back(file: &str, found: Limit, wanted: ByteSize) -> Result<(), Enc
     }
 }
 
-pub(super) fn make_directory(base: &Path) -> Result<V2Group, EnclosureError> {
-    Ok(V2Group::create(base, &names::name(names::DIRECTORY)?)?)
+pub(super) fn make_directory(base: &Path, names: &Names) -> Result<V2Group, EnclosureError> {
+    Ok(V2Group::create(base, &names.name(names::DIRECTORY)?)?)
 }

@@ -16,7 +16,7 @@ use nix::poll::PollFlags;
 
 use super::home::Home;
 use super::members::kill_listed;
-use super::names;
+use super::names::{self, Names};
 use super::room::{self, Room};
 use super::scope::{Scope, sweep_scopes};
 use super::sweep::sweep;
@@ -117,11 +117,12 @@ impl Enclosure {
     }
 
     fn build(&mut self, spec: &Spec, prepared: &mut Prepared) -> Result<(), EnclosureError> {
+        let names = Names::default();
         match &spec.placement {
             Placement::CgroupV2(base) => {
                 prepared.notes.extend(sweep(&base.dir));
                 let _lock = room::lock(&V2Group::at(&base.dir));
-                let room = open_base(base, spec)?;
+                let room = open_base(base, spec, &names)?;
                 prepared.room = room.as_ref().map(|room| room.path().to_owned());
                 let tried = try_first(spec, &base.dir, prepared);
                 let base = match tried.and_then(|()| self.enter_home_v2(&base.dir, spec, prepared))
@@ -133,14 +134,14 @@ impl Enclosure {
                         return Err(error);
                     }
                 };
-                self.hold_by_v2(&base, room, spec, prepared)?;
+                self.hold_by_v2((&base, &names), room, spec, prepared)?;
             }
             Placement::Systemd(place) => {
                 prepared.notes.extend(sweep_scopes(&place.parent));
-                let scope = self.scope.insert(Scope::enter(place, spec)?);
+                let scope = self.scope.insert(Scope::enter(place, spec, &names)?);
                 let base = scope.path().to_owned();
                 try_first(spec, &base, prepared)?;
-                self.hold_by_v2(&base, None, spec, prepared)?;
+                self.hold_by_v2((&base, &names), None, spec, prepared)?;
             }
             Placement::CgroupV1(base) => {
                 prepared.notes.extend(sweep(base));
@@ -150,7 +151,7 @@ impl Enclosure {
                     self.home = Some(Home::enter_v1(base, seating, prepared)?);
                 }
                 let base = self.home.as_ref().map_or(base.as_path(), Home::path);
-                let group = V1Memory::create(base, &names::name(names::LIMIT)?)?;
+                let group = V1Memory::create(base, &names.name(names::LIMIT)?)?;
                 prepared.v1.push(group.path().to_owned());
                 self.enforcement = Enforcement::V1 {
                     group: group.clone(),
@@ -176,7 +177,7 @@ impl Enclosure {
         }
         if let Some(base) = &spec.containment_base {
             prepared.notes.extend(sweep(base));
-            match make_directory(base) {
+            match make_directory(base, &names) {
                 Ok(group) => {
                     prepared.v2.push(group.path().to_owned());
                     self.directory = Some(group);
@@ -215,12 +216,12 @@ impl Enclosure {
     /// A leaf with the limit, below a directory that can take one.
     fn hold_by_v2(
         &mut self,
-        base: &Path,
+        (base, names): (&Path, &Names),
         room: Option<Room>,
         spec: &Spec,
         prepared: &mut Prepared,
     ) -> Result<(), EnclosureError> {
-        let group = V2Group::create(base, &names::name(names::LIMIT)?)?;
+        let group = V2Group::create(base, &names.name(names::LIMIT)?)?;
         let limits = limit_v2(&group, spec.limit, spec.swap).and_then(|proof| {
             prepared.prove(proof);
             kill_as_a_whole(&group)?;
@@ -326,12 +327,14 @@ impl Enclosure {
 
     /// Whether the kernel has killed a member for memory.
     pub(crate) fn kernel_has_killed(&self) -> bool {
-        self.counters()
+        // Whose limit it was is asked in the end.
+        self.counters(None)
             .is_some_and(|counters| counters.oom_kills > 0)
     }
 
-    /// The counters of the job's own group.
-    pub(crate) fn counters(&self) -> Option<GroupCounters> {
+    /// The counters of the job's own group, whose [`Enclosure::kernel_peak`] is
+    /// `peak`.
+    pub(crate) fn counters(&self, peak: Option<ByteSize>) -> Option<GroupCounters> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => {
                 let all = group.events().ok()?;
@@ -340,9 +343,7 @@ impl Enclosure {
             }
             Enforcement::V1 { group, limit, .. } => Some(GroupCounters {
                 oom_kills: group.oom_kills().ok()??,
-                own_limit_hit: self
-                    .kernel_peak()
-                    .map(|peak| peak.saturating_add(V1_BATCH) >= *limit),
+                own_limit_hit: peak.map(|peak| peak.saturating_add(V1_BATCH) >= *limit),
             }),
             Enforcement::Nobody => None,
         }

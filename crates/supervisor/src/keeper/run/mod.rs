@@ -427,8 +427,8 @@ impl Keeper {
                 outcome => break outcome,
             }
         };
-        let host_is_dead = spec.host.is_some_and(ProcessId::is_gone);
-        if let Some(home) = enclosure.home().filter(|_| host_is_dead) {
+        let host_is_dead = || spec.host.is_some_and(ProcessId::is_gone);
+        if let Some(home) = enclosure.home().filter(|_| host_is_dead()) {
             // Others are still at it: the last one removes it, or the next start.
             let _ = home.remove();
         }

@@ -29,14 +29,15 @@ impl Watch<'_> {
     }
 
     pub(super) fn look_at_processes(&mut self, now: Duration) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
         let in_groups = self.enclosure.members();
         let pids = match in_groups.as_slice() {
             [] => self.sampler.member_pids(),
             _ => in_groups,
         };
-        if let Some(recorder) = &mut self.recorder {
-            recorder.look(now, &pids);
-        }
+        recorder.look(now, &pids);
     }
 
     /// Which kind of limit was reached, once.

@@ -235,7 +235,8 @@ impl<'a> Watch<'a> {
         self.record(Happening::Ended);
         let recorded = self.recorder.take().map(Recorder::close);
         let (timeline, processes) = recorded.unzip();
-        let (peak, peak_source) = match self.enclosure.kernel_peak() {
+        let kernel_peak = self.enclosure.kernel_peak();
+        let (peak, peak_source) = match kernel_peak {
             Some(peak) => (Some(peak), PeakSource::Kernel),
             None => (
                 (self.peak > ByteSize::ZERO).then_some(self.peak),
@@ -255,7 +256,7 @@ impl<'a> Watch<'a> {
         Evidence {
             main: self.reaped.main,
             cause: self.governor.cause(),
-            group: self.enclosure.counters(),
+            group: self.enclosure.counters(kernel_peak),
             outer: None,
             oom_kills_around: None,
             peak,
