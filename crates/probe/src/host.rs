@@ -29,6 +29,9 @@ pub struct Host {
     pub systemd: Option<Fact<SystemdPlace>>,
     /// Every limit this process already lives under.
     pub ceilings: Ceilings,
+    /// What is mounted; nothing where that cannot be read.
+    #[serde(skip)]
+    pub mounts: Vec<Mount>,
 }
 
 /// Where jobs were to be is no group that could take them.
@@ -57,12 +60,13 @@ impl Host {
             Ok(memory) => Fact::present(memory),
             Err(error) => Fact::unknown(&error),
         };
-        let (cgroup_v2, cgroup_v1) = match layout(&proc_root) {
+        let (cgroup_v2, cgroup_v1, mounts) = match layout(&proc_root) {
             Ok((mounts, memberships)) => (
                 v2::place(roots, &mounts, &memberships),
                 v1::place(roots, &mounts, &memberships),
+                mounts,
             ),
-            Err(error) => (Fact::unknown(&error), Fact::unknown(&error)),
+            Err(error) => (Fact::unknown(&error), Fact::unknown(&error), Vec::new()),
         };
         let ceilings = ceiling::gather(&memory, &cgroup_v2, &cgroup_v1);
         Host {
@@ -72,6 +76,7 @@ impl Host {
             cgroup_v1,
             systemd: None,
             ceilings,
+            mounts,
         }
     }
 

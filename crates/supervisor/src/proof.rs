@@ -47,7 +47,7 @@ pub(crate) fn planned(
     host: &Host,
     cache: &ProofCache,
 ) -> Option<PlannedProof> {
-    let key = Key::of(placement)?;
+    let key = Key::among(placement, &host.mounts)?;
     Some(match cache.known(&key) {
         Some(seen) => PlannedProof::Cached { seen },
         None => match room_for_harmless(host, ceilings) {

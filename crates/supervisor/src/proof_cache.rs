@@ -13,7 +13,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memcap_linux::{mounts, read_text};
+use memcap_linux::mounts::{self, Mount};
+use memcap_linux::read_text;
 use serde::{Deserialize, Serialize};
 
 use crate::Mechanism;
@@ -49,6 +50,11 @@ impl Key {
     /// Of the place of a run, as it is now; `None` where no group holds the limit
     /// or the place cannot be told apart from others.
     pub(crate) fn of(placement: &Placement) -> Option<Key> {
+        Key::among(placement, &mounts::read(Path::new("/proc")).ok()?)
+    }
+
+    /// The same where it was read just now what is mounted.
+    pub(crate) fn among(placement: &Placement, mounts: &[Mount]) -> Option<Key> {
         let place = match placement {
             Placement::CgroupV2(base) => &base.dir,
             Placement::Systemd(place) => &place.parent,
@@ -65,14 +71,13 @@ impl Key {
             kernel: line("/proc/sys/kernel/osrelease")?,
             mechanism,
             inode: fs::symlink_metadata(place).ok()?.ino(),
-            layout: layout(place)?,
+            layout: layout(place, mounts),
             place: place.clone(),
         })
     }
 }
 
-fn layout(place: &Path) -> Option<String> {
-    let mounts = mounts::read(Path::new("/proc")).ok()?;
+fn layout(place: &Path, mounts: &[Mount]) -> String {
     let mut lines: Vec<String> = mounts
         .iter()
         .filter(|mount| mount.file_system.starts_with("cgroup"))
@@ -90,7 +95,7 @@ fn layout(place: &Path) -> Option<String> {
     // v1 names its controllers in the mounts.
     let controllers = read_text(&place.join("cgroup.controllers")).unwrap_or_default();
     lines.push(controllers.trim().to_owned());
-    Some(lines.join("\n"))
+    lines.join("\n")
 }
 
 /// What is known. A clone shares it.

@@ -20,6 +20,7 @@ fn host() -> Host {
             bytes: machine,
             file: None,
         }]),
+        mounts: Vec::new(),
     }
 }
 

@@ -7,8 +7,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::libc::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
+use nix::fcntl::{OFlag, openat};
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::Entry;
@@ -85,18 +87,17 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn read_in(folder: &File) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        // A pipe must not hold us up.
-        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
-        .open(inside(folder).join(NAME))?;
+    // A pipe must not hold us up.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = File::from(openat(folder, NAME, flags, Mode::empty())?);
     let data = file.metadata()?;
     let is_plain = data.is_file() && data.nlink() == 1 && data.mode() & 0o077 == 0;
     if !is_plain || !is_own(&data) || data.len() > LARGEST {
         return Err(not_ours());
     }
     // One read, and one that finds the end.
-    let mut text = Vec::with_capacity(4 << 10);
+    let length = usize::try_from(data.len()).unwrap_or(0);
+    let mut text = Vec::with_capacity(length + 1);
     file.take(LARGEST).read_to_end(&mut text)?;
     Ok(text)
 }
