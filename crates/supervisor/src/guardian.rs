@@ -26,8 +26,9 @@ pub(crate) enum Guardian {
         /// A handle that stays true when the host reaps every child it has;
         /// `None` before Linux 5.3.
         handle: Option<PidFd>,
-        /// How often somebody has stopped it.
-        stops: Arc<AtomicU32>,
+        /// How often somebody has stopped it; nobody counts before
+        /// [`Guardian::watch_over`].
+        stops: Option<Arc<AtomicU32>>,
     },
     /// A thread; `None` once it is joined.
     Thread(Option<JoinHandle<()>>),
@@ -36,23 +37,36 @@ pub(crate) enum Guardian {
 impl Guardian {
     /// A child that was started just now.
     pub(crate) fn process(pid: i32) -> Guardian {
-        let handle = PidFd::open(pid).ok();
-        let stops = Arc::new(AtomicU32::new(0));
-        if let Some(handle) = handle.as_ref().and_then(|handle| handle.try_clone().ok()) {
+        Guardian::Process {
+            pid,
+            handle: PidFd::open(pid).ok(),
+            stops: None,
+        }
+    }
+
+    /// From here on a thread continues a keeper process that somebody stops, one
+    /// that is stopped already too. Once is enough.
+    pub(crate) fn watch_over(&mut self) {
+        if let Guardian::Process {
+            handle: Some(handle),
+            stops: stops @ None,
+            ..
+        } = self
+            && let Ok(handle) = handle.try_clone()
+        {
+            let counted = Arc::clone(stops.insert(Arc::default()));
             // No thread to be had: then nobody continues it.
-            let stops = Arc::clone(&stops);
             let _ = std::thread::Builder::new()
                 .name("memcap-guard".into())
                 .stack_size(GUARD_STACK)
-                .spawn(move || keep_going(&handle, &stops));
+                .spawn(move || keep_going(&handle, &counted));
         }
-        Guardian::Process { pid, handle, stops }
     }
 
     /// What the report says of somebody who stopped it.
     pub(crate) fn note(&self) -> Option<String> {
         match self {
-            Guardian::Process { stops, .. } => match stops.load(Ordering::Relaxed) {
+            Guardian::Process { stops, .. } => match stops.as_ref()?.load(Ordering::Relaxed) {
                 0 => None,
                 1 => Some("somebody stopped the keeper; it was continued at once".into()),
                 often => Some(format!(

@@ -159,6 +159,8 @@ impl Supervisor {
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
                 sent => sent.map_err(SupervisorError::Channel)?,
             }
+            // The keeper has its work by now: this costs it nothing.
+            conversation.guardian.watch_over();
             let begun = conversation.begin(lease)?;
             // The job runs by now: this costs it nothing.
             proof::learn(&chosen, conversation.trial.as_ref(), &self.proofs);

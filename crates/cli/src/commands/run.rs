@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use memcap_linux::{ParseSizeError, SizeSpec, closed_at_start, one_line};
+use memcap_linux::{ParseSizeError, SizeSpec, closed_at_start, one_line, share_one_heap};
 use memcap_supervisor::{
     Job, LeasePolicy, LimitError, Limits, MechanismChoice, Outcome, Plan, Report, ReportedRequest,
     Request, SCHEMA_VERSION, Stream, Supervisor, SupervisorError, VerdictKind,
@@ -333,6 +333,8 @@ fn remembering(fresh: bool) -> Supervisor {
 }
 
 fn supervise(request: Request, fresh: bool, quiet: bool) -> Result<Outcome, SupervisorError> {
+    // For the threads that pass signals on and guard the keeper.
+    share_one_heap();
     let forwarder = Forwarder::install().map_err(SupervisorError::Channel)?;
     // The running program itself, even when its file has been replaced.
     let supervisor = remembering(fresh)
