@@ -214,6 +214,54 @@ fn a_main_process_that_ends_while_others_are_looked_for_is_noticed() {
     scene.assert_nothing_left();
 }
 
+/// In uninterruptible sleep no signal is heard, SIGKILL neither; v1's freezer brings a
+/// process there and back.
+#[test]
+fn a_process_that_cannot_die_is_named_and_memcap_ends() {
+    const FREEZER: &str = "/sys/fs/cgroup/freezer";
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::Watchdog,
+    };
+    let Some(scene) = Scene::open(setting) else {
+        return;
+    };
+    let group = std::path::Path::new(FREEZER).join(format!("test-{}", std::process::id()));
+    if let Err(error) = std::fs::create_dir(&group) {
+        eprintln!("skipped: no group in {FREEZER}: {error}");
+        return;
+    }
+    let script = format!(
+        "exec >{0}/out 2>&1 </dev/null; echo $$ >{1}/cgroup.procs
+         echo FROZEN >{1}/freezer.state; sleep 100",
+        scene.word("").trim_end_matches('/'),
+        group.display()
+    );
+    let invocation = scene
+        .memcap()
+        .memory("64M")
+        .option("--time")
+        .option("500ms");
+    let finished = invocation.shell(&script).run();
+    let named = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+    std::fs::write(group.join("freezer.state"), "THAWED").unwrap();
+    wait_until("what was killed dies", || {
+        std::fs::remove_dir(&group).is_ok()
+    });
+    finished.expect_code(124).expect_verdict("time-limit");
+    assert!(finished.wall < SOON, "{finished}");
+    let listed = finished.report().number("/left_running/0/pid");
+    assert_eq!(listed.to_string(), named.trim(), "{finished}");
+    // What could not be removed is swept.
+    scene
+        .memcap()
+        .memory("64M")
+        .shell("true")
+        .run()
+        .expect_code(0);
+    scene.assert_nothing_left();
+}
+
 #[test]
 fn a_process_of_another_user_is_listed() {
     let setting = Setting {
