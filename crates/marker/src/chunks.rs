@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(cut(Chunking::Fit, 8192, 100), ["1-100"]);
         assert_eq!(cut(Chunking::Fit, 1600, 26), ["1-13", "14-26"]);
         assert_eq!(cut(Chunking::Fit, 1600, 50), ["1-17", "18-34", "35-50"]);
-        assert_eq!(cut(Chunking::Fit, 900, 3), ["1-2", "3"]);
+        assert_eq!(cut(Chunking::Fit, 860, 3), ["1-2", "3"]);
         // Where the estimate leaves no room at all, it is not believed.
         assert_eq!(cut(Chunking::Fit, 700, 20), ["1-10", "11-20"]);
     }

@@ -22,7 +22,7 @@ use load::page_area;
 pub use load::{LayoutIn, Load, PixelShare, Rendering};
 pub use prior::is_measured;
 pub use prior::prior;
-use prior::{WORKER, held};
+use prior::{WORKER, models};
 
 use crate::install::PageSize;
 use crate::learned::{Coefficients, Prior, Sample, fit};
@@ -83,8 +83,9 @@ pub struct MemoryModel {
     pub text_workers: u32,
     /// Whether runs are expected to recognise text.
     pub recognition: bool,
+    /// The models' part of the constants, in MiB.
     #[serde(skip)]
-    accounting: Option<Accounting>,
+    models: f64,
     #[serde(skip)]
     prior: Prior,
 }
@@ -136,9 +137,10 @@ impl MemoryModel {
             text_workers,
             baseline,
         } = conditions;
+        let models = models(version, &weights, accounting);
         let mut prior = prior(version, &weights, accounting);
         if let Some(baseline) = baseline {
-            prior.expected.base = mib(baseline) + held(&weights, accounting);
+            prior.expected.base = mib(baseline) + models;
         }
         let fitted = fit(&prior, samples);
         MemoryModel {
@@ -153,7 +155,7 @@ impl MemoryModel {
             },
             text_workers,
             recognition: mostly(samples, |sample| sample.load.recognition),
-            accounting,
+            models,
             prior,
         }
     }
@@ -226,7 +228,7 @@ impl MemoryModel {
     /// it cannot work. Weights that are mapped may count for nothing, and so may
     /// those that no checkpoint tells of.
     pub fn floor(&self) -> ByteSize {
-        let constant = self.prior.expected.base - held(&self.weights, self.accounting);
+        let constant = self.prior.expected.base - self.models;
         let surely = match &self.weights {
             Weights::Measured { copied, .. } => 0.7 * mib(*copied),
             Weights::Assumed { .. } => 0.0,

@@ -38,14 +38,16 @@ const RECOGNITION: f64 = 390.0;
 const ACTIVATIONS: f64 = 0.0143;
 
 /// marker 2.0.0 in its fast mode with both servers, in MiB; layout model of
-/// real size, toy OCR error model. One page took 2017 to 2050 MiB, five 2345 to
-/// 2391, twenty 2685 to 2823; twenty with `FAST_LAYOUT_SERVER_MAX_BATCH=1` 2196.
+/// real size, toy OCR error model. One letter page took 1511 MiB as memcap counts
+/// it, ten took 1818, six A3 pages 1640: the layout server makes all pictures of
+/// one size. The proportional set size of such runs is 500 MiB more, and grows
+/// by 79 MiB with each picture.
 const SERVERS: Coefficients = Coefficients {
-    base: 1950.0,
+    base: 1452.0,
     area: 4.5,
     page: 0.0,
     layout: 1.0,
-    image: 79.0,
+    image: 34.0,
     recognition: 0.0,
 };
 
@@ -57,40 +59,30 @@ const LAYOUT_SERVER_WEIGHTS: f64 = 130.0;
 const ERROR_SERVER_WEIGHTS: f64 = 520.0;
 
 /// A group's peak is that of the processes, the kernel's own memory for them,
-/// and page cache: 31 to 55 MiB more in the same runs, once the libraries were
+/// and page cache: 7 to 55 MiB more in the same runs, once the libraries were
 /// in memory.
-const KERNEL: f64 = 45.0;
+const KERNEL: f64 = 25.0;
 
 /// What a worker that extracts text takes, in MiB: 200 to 315.
 pub const WORKER: f64 = 315.0;
 
 /// The constants for a release, with how far each may be off.
 pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>) -> Prior {
-    let all = mib(weights.bytes());
-    let (expected, models) = match version.family() {
-        Family::Servers => {
-            let models = match weights {
-                Weights::Measured { .. } => (all - LAYOUT_SERVER_WEIGHTS).max(0.0),
-                Weights::Assumed { .. } => ERROR_SERVER_WEIGHTS,
-            };
-            (SERVERS, models)
-        }
-        Family::BeforePageRanges | Family::ConfigFile | Family::Flags => {
-            let usual = Coefficients {
-                base: BASE,
-                area: AREA,
-                page: PAGE,
-                layout: 1.0,
-                image: ACTIVATIONS * all,
-                recognition: RECOGNITION,
-            };
-            (usual, held(weights, accounting))
-        }
+    let expected = match version.family() {
+        Family::Servers => SERVERS,
+        Family::BeforePageRanges | Family::ConfigFile | Family::Flags => Coefficients {
+            base: BASE,
+            area: AREA,
+            page: PAGE,
+            layout: 1.0,
+            image: ACTIVATIONS * mib(weights.bytes()),
+            recognition: RECOGNITION,
+        },
     };
-    let own = match (version.family(), accounting) {
-        // Measured as the proportional set size, which neither counts.
-        (Family::Servers, _) | (_, Some(Accounting::Processes)) => expected.base,
-        (_, Some(Accounting::Group) | None) => expected.base + KERNEL,
+    let models = models(version, weights, accounting);
+    let own = match accounting {
+        Some(Accounting::Processes) => expected.base,
+        Some(Accounting::Group) | None => expected.base + KERNEL,
     };
     Prior {
         expected: Coefficients {
@@ -109,10 +101,20 @@ pub fn prior(version: Version, weights: &Weights, accounting: Option<Accounting>
     }
 }
 
+/// The models' part of the base, in MiB.
+pub(super) fn models(version: Version, weights: &Weights, accounting: Option<Accounting>) -> f64 {
+    let held = held(weights, accounting);
+    match (version.family(), weights) {
+        (Family::Servers, Weights::Measured { .. }) => (held - LAYOUT_SERVER_WEIGHTS).max(0.0),
+        (Family::Servers, Weights::Assumed { .. }) => ERROR_SERVER_WEIGHTS,
+        (Family::BeforePageRanges | Family::ConfigFile | Family::Flags, _) => held,
+    }
+}
+
 /// Weights that a peak counts, in MiB. A process's own memory is without what is
 /// mapped from files; a group's has of that what is used, which is half where no
 /// text is recognised.
-pub(super) fn held(weights: &Weights, accounting: Option<Accounting>) -> f64 {
+fn held(weights: &Weights, accounting: Option<Accounting>) -> f64 {
     let copied = mib(weights.copied());
     match accounting {
         Some(Accounting::Processes) => copied,

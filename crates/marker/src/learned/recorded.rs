@@ -13,14 +13,19 @@ use crate::runner::Accounting;
 use crate::version::Version;
 use crate::weights::Weights;
 
-/// Runs of marker 1.10.2 with some models.
+/// Runs of a marker with some models.
 struct Runs {
+    version: Version,
+    /// Pictures that its layout stage takes at once.
+    layout_batch: u32,
     lines: &'static str,
     weights: Weights,
 }
 
 /// With the models of `scripts/marker-env`.
 const TOY: Runs = Runs {
+    version: Version::new(1, 10, 2),
+    layout_batch: 6,
     lines: include_str!("../../tests/data/peaks-1.10.2-toy.jsonl"),
     weights: Weights::Measured {
         bytes: ByteSize::from_mib(40),
@@ -31,10 +36,23 @@ const TOY: Runs = Runs {
 /// With random models of 620 million parameters, and the smaller ones of real
 /// size too, that are of 16 bits on disk.
 const REAL: Runs = Runs {
+    version: Version::new(1, 10, 2),
+    layout_batch: 6,
     lines: include_str!("../../tests/data/peaks-1.10.2-real.jsonl"),
     weights: Weights::Measured {
         bytes: ByteSize::from_mib(5466),
         copied: ByteSize::from_mib(5466),
+    },
+};
+
+/// Of marker 2 with its layout model of real size and a toy of the other.
+const SERVERS: Runs = Runs {
+    version: Version::new(2, 0, 0),
+    layout_batch: 8,
+    lines: include_str!("../../tests/data/peaks-2.0.0-toy.jsonl"),
+    weights: Weights::Measured {
+        bytes: ByteSize::from_mib(0),
+        copied: ByteSize::from_mib(0),
     },
 };
 
@@ -49,19 +67,27 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn sample(&self) -> Sample {
+    fn sample(&self, of: &Runs) -> Sample {
         let pages = PageSet::all(u32::try_from(self.pages.len()).unwrap());
         let size = |page: u32| self.pages[usize::try_from(page).unwrap()];
         let recognition = self.recognised > 0;
         let rendering = Rendering {
             pixels: PixelShare::USUAL,
-            layout_batch: 6,
-            layout_in: LayoutIn::Marker,
+            layout_batch: of.layout_batch,
+            layout_in: LayoutIn::of(of.version.family()),
         };
         Sample {
             load: Load::of(&pages, self.effort, rendering, recognition, size),
             seen: Seen::Peak(self.peak_bytes),
         }
+    }
+
+    /// What recognition takes goes with its batches, which the model does not
+    /// know: with batches of one, four pages took no more than without, 753 MiB,
+    /// where half as much again is estimated. That is on the safe side, in a run
+    /// that follows one that ran out of memory.
+    fn recognised_in_small_batches(&self) -> bool {
+        self.recognised > 0 && self.effort != Effort::Usual
     }
 
     fn accounting(&self) -> Accounting {
@@ -77,19 +103,20 @@ impl Runs {
         self.lines
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|run: &Recorded| !run.recognised_in_small_batches())
     }
 
     /// Those that are counted like this, with the numbers of their ranges.
     fn counted(&self, accounting: Accounting) -> Vec<(u32, Sample)> {
         self.recorded()
             .filter(|run| run.accounting() == accounting)
-            .map(|run| (run.range, run.sample()))
+            .map(|run| (run.range, run.sample(self)))
             .collect()
     }
 
     /// The estimate for `run` after `seen`.
     fn estimate(&self, seen: &[Sample], run: &Sample, accounting: Accounting) -> Estimate {
-        let prior = prior(Version::new(1, 10, 2), &self.weights, Some(accounting));
+        let prior = prior(self.version, &self.weights, Some(accounting));
         let fitted = fit(&prior, seen);
         let estimate = fitted.coefficients.peak(&run.load);
         Estimate {
@@ -140,8 +167,9 @@ fn share(estimates: &[Estimate], is: impl Fn(&Estimate) -> bool) -> f64 {
 fn three_runs_tell_of_ranges_that_are_unlike_them() {
     // (models, what peaks count, runs, the worst error that was seen)
     let cases = [
-        (&TOY, Accounting::Processes, 14, 0.09),
-        (&REAL, Accounting::Processes, 5, 0.05),
+        (&TOY, Accounting::Processes, 15, 0.105),
+        (&TOY, Accounting::Group, 4, 0.08),
+        (&REAL, Accounting::Processes, 6, 0.04),
     ];
     for (models, accounting, runs, worst) in cases {
         let recorded = models.counted(accounting);
@@ -159,16 +187,16 @@ fn three_runs_tell_of_ranges_that_are_unlike_them() {
         );
         assert!(-low <= worst && high <= worst, "{low} to {high}");
         assert!(share(&estimates, |estimate| estimate.off.abs() <= 0.04) >= 0.5);
-        // Hardly a chunk that is planned by them has to be halved.
-        assert!(share(&estimates, |estimate| estimate.overflows()) <= 0.01);
+        // Few chunks that are planned by them have to be halved.
+        assert!(share(&estimates, |estimate| estimate.overflows()) <= 0.04);
     }
 }
 
 #[test]
 fn the_constants_are_near_every_run() {
-    for (models, worst) in [(&TOY, 0.10), (&REAL, 0.10)] {
+    for (models, worst) in [(&TOY, 0.08), (&REAL, 0.08), (&SERVERS, 0.06)] {
         for run in models.recorded() {
-            let (accounting, sample) = (run.accounting(), run.sample());
+            let (accounting, sample) = (run.accounting(), run.sample(models));
             let off = models.estimate(&[], &sample, accounting).off;
             assert!(
                 off.abs() <= worst,
