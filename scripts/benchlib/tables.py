@@ -3,9 +3,11 @@
 import json
 import statistics
 
+from . import goals
+
 MIB = 1 << 20
 # What is measured together, with the files of its runs.
-SUPERVISOR = ("wrap-cost", "memory", "watching")
+SUPERVISOR = ("wrap-cost", "memory", "watching", "doctor")
 
 INTRODUCTION = """\
 Written by `{command}`; every run is in [`benchmarks/`](benchmarks/). Compare
@@ -67,10 +69,24 @@ processor. *RSS* counts shared pages in every process, *PSS* once.
 """
 
 
+GOALS_INTRODUCTION = """\
+## Goals
+
+The worst of the runs below counts for overshoot, trees and survivors, the median for
+times.
+
+"""
+
+
 def page(folder):
-    """The whole page, from the files of runs that lie in `folder`."""
+    """The whole page, from what lies in `folder`: the files of runs, and in
+    `missed-goals.md` what is to be said of goals that were not reached.
+    """
     found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    parts = ["# Benchmarks\n\n"]
+    parts = ["# Benchmarks\n\n", GOALS_INTRODUCTION, goals_table(found)]
+    missed = folder / "missed-goals.md"
+    if missed.exists():
+        parts += [missed.read_text(), "\n"]
     if all(name in found for name in SUPERVISOR):
         results = found[SUPERVISOR[0]]
         parts.append(supervisor_section(results, {name: found[name]["runs"] for name in SUPERVISOR}))
@@ -79,12 +95,24 @@ def page(folder):
     return "".join(parts).rstrip() + "\n"
 
 
+def goals_table(found):
+    rows = []
+    if all(name in found for name in SUPERVISOR):
+        runs = [found[name]["runs"] for name in SUPERVISOR]
+        rows += goals.supervisor(*runs, found[SUPERVISOR[0]]["limit_bytes"])
+    if "marker" in found:
+        rows += goals.conversions(found["marker"]["runs"])
+    shown = [[what, goal, measured, "yes" if is_met else "**no**"] for what, goal, measured, is_met in rows]
+    return table(["what it is", "goal", "measured", "met"], shown)
+
+
 def supervisor_section(results, runs):
     parts = [
         INTRODUCTION.format(command=results["command"].strip(), machine=machine(results)),
         wrap_section(results, runs["wrap-cost"]),
         memory_section(results, runs["memory"]),
         watching_section(runs["watching"]),
+        doctor_section(runs["doctor"]),
     ]
     if results["absent"]:
         parts.append(f"Not installed, so not measured: {', '.join(results['absent'])}.\n\n")
@@ -255,6 +283,15 @@ def watching_section(runs):
         ])
     header = ["wrapper", "processes", "CPU %", "RSS MiB", "PSS MiB"]
     return WATCHING_INTRODUCTION + table(header, rows)
+
+
+def doctor_section(runs):
+    walls = sorted(run["wall_seconds"] for run in runs)
+    return (
+        "## What a diagnosis takes\n\n"
+        f"`memcap doctor --json` with all its trials, runs: {len(walls)}: median {statistics.median(walls):.2f} s, "
+        f"{walls[0]:.2f} to {walls[-1]:.2f} s.\n\n"
+    )
 
 
 def shown_code(code):
