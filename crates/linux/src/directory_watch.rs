@@ -5,7 +5,7 @@
 //! ends (8 ms on Linux 6.18, for one directory), which is longer than a short run.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -19,7 +19,13 @@ const CHANGES: libc::c_uint = 0x2 | 0x4 | 0x8000_0000;
 /// written to or something is made there.
 #[derive(Debug)]
 pub struct DirectoryWatch {
-    _directory: File,
+    directory: File,
+}
+
+impl AsFd for DirectoryWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
 }
 
 impl DirectoryWatch {
@@ -38,7 +44,7 @@ impl DirectoryWatch {
             .map_err(failed)?;
         // SAFETY: a live descriptor and plain numbers.
         match unsafe { libc::fcntl(opened.as_raw_fd(), libc::F_NOTIFY, CHANGES) } {
-            0 => Ok(DirectoryWatch { _directory: opened }),
+            0 => Ok(DirectoryWatch { directory: opened }),
             _ => Err(failed(std::io::Error::last_os_error())),
         }
     }

@@ -3,10 +3,11 @@
 //! though not who wrote: another's move, and any other write there, rings as well.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use memcap_linux::DirectoryWatch;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{AccessFlags, access};
@@ -15,6 +16,8 @@ use nix::unistd::{AccessFlags, access};
 const WAY_IN: &str = "cgroup.procs";
 /// So many groups are watched, the nearest first; each takes a descriptor.
 const MOST: usize = 128;
+/// So many descriptors are left to whoever reads the evidence.
+const SPARE: u64 = 32;
 
 /// Watches groups. Only for a process that is a keeper and nothing else: it is told by
 /// SIGIO.
@@ -63,13 +66,25 @@ impl Alarm {
 
     fn watch(&mut self) {
         let places = places(&self.group);
+        let most = most_descriptors();
         self.watched.retain(|place, _| places.contains(place));
         for place in places {
-            self.watched
-                .entry(place)
-                .or_insert_with_key(|place| DirectoryWatch::new(place).ok());
+            self.watched.entry(place).or_insert_with_key(|place| {
+                let watch = DirectoryWatch::new(place).ok();
+                watch.filter(|watch| is_spared(watch.as_fd().as_raw_fd(), most))
+            });
         }
     }
+}
+
+/// How many descriptors this process may have; zero where that is unknown.
+fn most_descriptors() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// Whether enough are left above a descriptor, which is the lowest that was free.
+fn is_spared(descriptor: i32, most: u64) -> bool {
+    u64::try_from(descriptor).is_ok_and(|number| number + SPARE < most)
 }
 
 /// The groups into which a member of `group` could be moved by a process like us:
@@ -152,6 +167,15 @@ mod tests {
         let found = names(tree(&groups).path(), "job");
         assert_eq!(found.len(), MOST);
         assert_eq!(found[0], "");
+    }
+
+    #[test]
+    fn watching_leaves_descriptors_for_the_evidence() {
+        assert!(is_spared(3, 1024));
+        assert!(is_spared(11, 44));
+        assert!(!is_spared(12, 44));
+        assert!(!is_spared(3, 20));
+        assert!(!is_spared(3, 0));
     }
 
     #[test]
