@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use integration_tests::harness::{PATIENCE, poll_until};
+use memcap_marker::runner::Ending;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -18,6 +19,32 @@ fn statuses(report: &Value) -> Vec<&str> {
     statuses
         .map(|status| status.as_str().expect("a word"))
         .collect()
+}
+
+#[test]
+fn the_schema_knows_every_ending_of_an_attempt() {
+    let schema: Value = serde_json::from_str(REPORT_SCHEMA).expect("a schema");
+    let known = schema["$defs"]["ending"]["enum"].as_array().expect("words");
+    let reason = String::new();
+    let endings = [
+        Ending::Finished { exit_code: 0 },
+        Ending::Signaled { signal: 1 },
+        Ending::MemoryLimit,
+        Ending::OuterLimit,
+        Ending::MachineOom,
+        Ending::KilledByOther,
+        Ending::PartialKill,
+        Ending::RefusedAllocation,
+        Ending::TimeLimit,
+        Ending::Requeued,
+        Ending::Interrupted,
+        Ending::NotStarted { reason },
+        Ending::Unexplained,
+    ];
+    for ending in &endings {
+        assert!(known.contains(&ending.kind().into()), "{ending:?}");
+    }
+    assert_eq!(known.len(), endings.len());
 }
 
 #[test]

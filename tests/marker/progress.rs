@@ -1,6 +1,7 @@
 //! What is seen while documents are converted: on a terminal, in a log, and by
 //! other programs.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use integration_tests::harness::Requirement;
@@ -16,6 +17,19 @@ fn events(text: &str) -> Vec<Value> {
     let events: Vec<Value> = text.lines().map(parse).collect();
     events.iter().for_each(|event| check(EVENTS_SCHEMA, event));
     events
+}
+
+#[test]
+fn the_schema_describes_each_event_once() {
+    let schema: Value = serde_json::from_str(EVENTS_SCHEMA).expect("a schema");
+    let described = schema["oneOf"].as_array().expect("a list");
+    let names: Vec<&str> = described
+        .iter()
+        .map(|event| event["properties"]["event"]["const"].as_str())
+        .map(|name| name.expect("a name"))
+        .collect();
+    let unique: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(unique.len(), names.len(), "{names:?}");
 }
 
 fn kinds(events: &[Value]) -> Vec<&str> {
