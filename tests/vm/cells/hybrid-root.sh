@@ -12,6 +12,6 @@ all_scenarios
 scenario_acceptance
 scenario_machine_oom
 scenario_doctor not-available enforced enforced
-doctor_finds C3
+doctor_finds C3 C12
 doctor_fix C3 "must mount cgroup2 alone"
 finish

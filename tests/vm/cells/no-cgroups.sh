@@ -12,6 +12,6 @@ all_scenarios
 scenario_acceptance
 scenario_machine_oom
 scenario_doctor not-available not-available enforced
-doctor_finds C16
+doctor_finds C16 C12
 doctor_fix C16 "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
 finish

@@ -14,5 +14,6 @@ scenario_machine_oom
 scenario_nested
 scenario_proof
 scenario_doctor enforced not-available enforced
-doctor_finds
+doctor_finds C12
+doctor_saw C12 "OOM killer took 1 process"
 finish

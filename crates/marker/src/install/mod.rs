@@ -62,10 +62,12 @@ pub enum InstallError {
         looked_at: Vec<PathBuf>,
     },
     /// The interpreter that was named does not exist or cannot be executed.
-    #[error("`{}` is not an executable file", path_text(.python))]
+    #[error("`{}` {because}", path_text(.python))]
     NoInterpreter {
         /// As named.
         python: PathBuf,
+        /// Why not, as the rest of a sentence.
+        because: String,
     },
     /// There is a `marker_single` of unknown kind and no other way to it.
     #[error("cannot tell which Python `{}` runs", path_text(.script))]
@@ -181,6 +183,7 @@ pub fn find(
     if let (Some(python), []) = (explicit, located.candidates.as_slice()) {
         return Err(InstallError::NoInterpreter {
             python: python.to_owned(),
+            because: why_not(python),
         });
     }
     let mut looked_at = Vec::new();
@@ -244,6 +247,15 @@ pub fn inspect_with_password(
 ) -> Result<Option<PdfFacts>, InstallError> {
     let facts = inspect::inspect(python, Some(document), Some(password), runner)?;
     Ok(facts.document)
+}
+
+/// Why a file is no interpreter, as the rest of a sentence.
+fn why_not(python: &Path) -> String {
+    match std::fs::metadata(python) {
+        Ok(_) => "is not an executable file".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        Err(error) => format!("cannot be looked at: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -316,10 +328,10 @@ mod tests {
         let mut runner = FakeMarker::new();
         let wrong = Some(Path::new("/no/such/python"));
         let error = find(wrong, None, &machine.world(), &mut runner).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`/no/such/python` is not an executable file"
-        );
+        assert_eq!(error.to_string(), "`/no/such/python` does not exist");
         assert_eq!(runner.steps().len(), 0);
+        assert_eq!(why_not(Path::new("/")), "is not an executable file");
+        let closed = why_not(Path::new("/dev/null/python"));
+        assert!(closed.starts_with("cannot be looked at: "), "{closed}");
     }
 }

@@ -19,6 +19,7 @@ use super::drop_caches::DropCaches;
 use super::json_events::{self, JsonEvents};
 use super::kept::Kept;
 use super::report::{Frame, report};
+use super::summary::Together;
 use super::wish::{self, Wish};
 use super::{INTERRUPTED, NOTHING, PARTIAL, before_start, limit, refuse, summary};
 use crate::error::{CliError, INTERNAL, USAGE};
@@ -163,7 +164,11 @@ impl Ready {
         if let Some(events) = &mut self.events {
             events.ended_with(exit_code, tally);
         }
-        let told = tell_the_end(&results, &self.inputs, &self.telling, exit_code);
+        let together = self.budget.as_ref().map(|budget| Together {
+            peak: budget.peak(),
+            limit: self.total,
+        });
+        let told = tell_the_end(&results, &self.inputs, &self.telling, together, exit_code);
         // Also where nothing else is to be told: they are the result, for scripts.
         if !json_events::is_stdout(self.telling.json_events.as_deref()) {
             summary::print_results(&results);
@@ -303,6 +308,7 @@ fn tell_the_end(
     results: &[DocumentResult],
     inputs: &Inputs,
     telling: &TellingArgs,
+    together: Option<Together>,
     exit_code: u8,
 ) -> Result<(), CliError> {
     match results {
@@ -333,11 +339,11 @@ fn tell_the_end(
                 ..
             },
         ] if inputs.skipped.is_empty() => {
-            summary::of_one(plan, outcome);
+            summary::of_one(plan, outcome, together);
             Ok(())
         }
         _ => {
-            summary::of_many(results, &inputs.skipped);
+            summary::of_many(results, &inputs.skipped, together);
             for result in results {
                 if let End::Failed(failure) = &result.end
                     && failure.concerns_all()

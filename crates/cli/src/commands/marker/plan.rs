@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use memcap_linux::ByteSize;
 use memcap_marker::many::{Inputs, JobsDecision, Skipped};
 use memcap_marker::{Effect, PassedAs, Plan, PlanError, SetBy, World, path_text, plan};
 use serde::Serialize;
@@ -23,7 +24,7 @@ const MOST_CHUNKS: usize = 40;
 #[derive(Serialize)]
 struct Plans<'a> {
     schema_version: u32,
-    limit_bytes: memcap_linux::ByteSize,
+    limit_bytes: ByteSize,
     #[serde(flatten)]
     jobs: JobsDecision,
     documents: Vec<Planned<'a>>,
@@ -73,7 +74,7 @@ fn print(text: &str) -> io::Result<()> {
 fn json(
     plans: &[Result<Plan, PlanError>],
     inputs: &Inputs,
-    limit_bytes: memcap_linux::ByteSize,
+    limit_bytes: ByteSize,
     jobs: JobsDecision,
 ) -> io::Result<String> {
     let planned = plans.iter().zip(&inputs.documents);
@@ -99,12 +100,12 @@ fn json(
 fn text(
     plans: &[Result<Plan, PlanError>],
     inputs: &Inputs,
-    total: memcap_linux::ByteSize,
+    total: ByteSize,
     jobs: JobsDecision,
 ) -> io::Result<String> {
     let mut text = String::new();
     if let ([Ok(plan)], true) = (plans, inputs.skipped.is_empty()) {
-        text.push_str(&in_full(plan));
+        text.push_str(&in_full(plan, total));
     } else {
         text.push_str(&summary(plans, inputs, total, jobs));
     }
@@ -112,7 +113,7 @@ fn text(
 }
 
 /// One document: everything.
-fn in_full(plan: &Plan) -> String {
+fn in_full(plan: &Plan, total: ByteSize) -> String {
     let mut text = format!(
         "{}: {}, converting {}\n",
         path_text(&plan.document),
@@ -131,7 +132,7 @@ fn in_full(plan: &Plan) -> String {
         ),
         workers => writeln!(
             text,
-            "{workers} workers, chunks cut for {} each",
+            "limit {total} for marker with all that it starts; {workers} workers, chunks cut for {} each",
             plan.limit
         ),
     };
@@ -253,7 +254,11 @@ fn passed_as(how: &PassedAs) -> String {
 }
 
 fn chunks(plan: &Plan) -> String {
-    let mut table = table::new(["chunk", "pages", "estimate", "of the limit"]);
+    let of_what = match plan.workers.get() {
+        1 => "of the limit",
+        _ => "of its share",
+    };
+    let mut table = table::new(["chunk", "pages", "estimate", of_what]);
     for (index, chunk) in plan.chunks.iter().take(MOST_CHUNKS).enumerate() {
         let share = chunk.estimate.bytes().saturating_mul(100) / plan.limit.bytes().max(1);
         table.add_row([
@@ -275,7 +280,7 @@ fn chunks(plan: &Plan) -> String {
 fn summary(
     plans: &[Result<Plan, PlanError>],
     inputs: &Inputs,
-    total: memcap_linux::ByteSize,
+    total: ByteSize,
     jobs: JobsDecision,
 ) -> String {
     let mut text = format!(
@@ -319,7 +324,7 @@ fn summary(
 }
 
 /// How many at a time, and what they may take.
-fn together(jobs: JobsDecision, total: memcap_linux::ByteSize) -> String {
+fn together(jobs: JobsDecision, total: ByteSize) -> String {
     match jobs.jobs.get() {
         1 => format!("one after the other, each within {total}"),
         several => format!(

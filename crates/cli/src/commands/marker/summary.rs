@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use memcap_linux::ByteSize;
 use memcap_marker::many::{DocumentResult, End, Skipped, Tally};
 use memcap_marker::{Outcome, Plan, Status};
 
@@ -12,19 +13,38 @@ use super::display::words::{counted, duration, failure, of_pages};
 use super::table;
 use crate::render::{printable, say};
 
-/// After one document.
-pub(super) fn of_one(plan: &Plan, outcome: &Outcome) {
-    let peak = outcome
-        .peak
-        .map_or("unknown".to_owned(), |peak| peak.to_string());
+/// What runs of marker at the same time held together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Together {
+    /// At the most.
+    pub(super) peak: Option<ByteSize>,
+    /// The limit of all of them.
+    pub(super) limit: ByteSize,
+}
+
+impl Together {
+    fn told(self) -> String {
+        let peak = self
+            .peak
+            .map_or("unknown".to_owned(), |peak| peak.to_string());
+        format!("peak {peak} of {}", self.limit)
+    }
+}
+
+/// After one document; `together` where it had several workers.
+pub(super) fn of_one(plan: &Plan, outcome: &Outcome, together: Option<Together>) {
+    let alone = Together {
+        peak: outcome.peak,
+        limit: plan.limit,
+    };
     let work = format!(
-        "{} converted{}; peak {peak} of {}; {} of marker",
+        "{} converted{}; {}; {} of marker",
         counted(outcome.chunks_run, "chunk"),
         match outcome.chunks_kept {
             0 => String::new(),
             kept => format!(", {kept} taken from earlier"),
         },
-        plan.limit,
+        together.unwrap_or(alone).told(),
         duration(outcome.marker_time)
     );
     say(&match outcome.status {
@@ -57,8 +77,9 @@ pub(super) fn of_one(plan: &Plan, outcome: &Outcome) {
     }
 }
 
-/// After many: a table of what became of each, and a sentence.
-pub(super) fn of_many(results: &[DocumentResult], skipped: &[Skipped]) {
+/// After many: a table of what became of each, and a sentence; `together` where
+/// several were converted at a time.
+pub(super) fn of_many(results: &[DocumentResult], skipped: &[Skipped], together: Option<Together>) {
     let mut table = table::new(["document", "", "pages", "chunks", "peak", "time"]);
     for result in results {
         table.add_row(row(result));
@@ -68,7 +89,7 @@ pub(super) fn of_many(results: &[DocumentResult], skipped: &[Skipped]) {
         table.add_row([name, format!("not converted: {}", one.because)]);
     }
     say(&table.to_string());
-    say(&sentence(Tally::of(results, skipped)));
+    say(&sentence(Tally::of(results, skipped), together));
 }
 
 fn row(result: &DocumentResult) -> Vec<String> {
@@ -97,7 +118,7 @@ fn row(result: &DocumentResult) -> Vec<String> {
     row
 }
 
-fn sentence(tally: Tally) -> String {
+fn sentence(tally: Tally, together: Option<Together>) -> String {
     let mut parts = vec![format!("{} complete", counted(tally.complete, "document"))];
     for (number, what) in [
         (tally.partial, "with missing pages"),
@@ -109,6 +130,9 @@ fn sentence(tally: Tally) -> String {
         }
     }
     let mut text = format!("memcap: {}", parts.join(", "));
+    if let Some(together) = together {
+        text.push_str(&format!("; together {}", together.told()));
+    }
     if tally.interrupted > 0 {
         text.push_str("; the same command goes on");
     }
@@ -147,9 +171,20 @@ mod tests {
             failed,
             interrupted,
         };
-        assert_eq!(sentence(tally(3, 0, 0, 0)), "memcap: 3 documents complete");
         assert_eq!(
-            sentence(tally(1, 1, 2, 4)),
+            sentence(tally(3, 0, 0, 0), None),
+            "memcap: 3 documents complete"
+        );
+        let together = Together {
+            peak: Some(ByteSize::from_mib(1568)),
+            limit: ByteSize::from_gib(6),
+        };
+        assert_eq!(
+            sentence(tally(2, 0, 0, 0), Some(together)),
+            "memcap: 2 documents complete; together peak 1.53 GiB of 6 GiB"
+        );
+        assert_eq!(
+            sentence(tally(1, 1, 2, 4), None),
             "memcap: 1 document complete, 1 with missing pages, 2 failed, 4 interrupted or not \
              begun; the same command goes on"
         );

@@ -180,10 +180,13 @@ impl State {
     }
 
     /// How long it will take from `now` on, by the rate so far. Never less than
-    /// what the pages that are not yet begun will take.
+    /// what the pages that are not yet begun will take; `None` where none are left.
     pub(super) fn left(&self, now: Duration) -> Option<Duration> {
         let rate = self.rate()?;
         let (done, all) = self.pages();
+        if done == all {
+            return None;
+        }
         let running: usize = self.steps.values().map(|step| step.pages).sum();
         let minutes = |pages: usize| words::count(pages) / rate;
         let since = now.saturating_sub(self.converted_at).as_secs_f64() / 60.0;
@@ -224,6 +227,8 @@ mod tests {
         assert_eq!(state.left(seconds(60)), Some(seconds(300)));
         assert_eq!(state.left(seconds(120)), Some(seconds(240)));
         assert_eq!(state.left(seconds(600)), Some(seconds(180)));
+        state.documents[0].done = 100;
+        assert_eq!(state.left(seconds(600)), None);
     }
 
     #[test]
