@@ -212,10 +212,13 @@ fn at_full_speed_the_total_holds_and_one_comes_to_its_end(scene: &Scene) {
     }
     if ended(&&reports[0]) {
         // The kernel was faster than the keepers, which never choose the eldest. It
-        // chooses again while what it has killed still holds memory.
+        // chooses again while what it has killed still holds memory, and counts whom it
+        // has chosen once more where it kills the whole group (memory.oom.group).
         assert!(scene.setting().mechanism.is_exact(), "{}", reports[0]);
         let evidence = reports[0].text("/verdict/evidence/0");
-        assert_eq!(evidence, "oom_kill of the job's group is 1");
+        let count = evidence.strip_prefix("oom_kill of the job's group is ");
+        let count = count.map(|count| count.parse::<u32>());
+        assert!(matches!(count, Some(Ok(1 | 2))), "{evidence}");
     }
     for report in &reports {
         let requeue = report.get("/budget/requeue").unwrap() == true;
