@@ -17,6 +17,10 @@ pub(crate) struct Sum {
     pub(crate) shared: ByteSize,
     /// Processes that hold memory; one cannot count a page twice.
     pub(crate) members: usize,
+    /// The resident anonymous memory of the one that has the most of it, which is
+    /// certain whatever others share with it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) largest: ByteSize,
     /// What members that joined since the last measurement held when
     /// they were first seen. Private pages come to be counted twice only by
     /// inheritance, which ends with the first write: a newcomer shares at most
@@ -132,8 +136,8 @@ impl Learned {
 
     /// What the tree holds at the least: counted twice are also what newcomers
     /// have inherited and shared memory that may have been mapped once more
-    /// since. A single process counts no private page twice, but it may map
-    /// shared memory in two places.
+    /// since. A single process counts no private page twice, so its own are
+    /// certain, but it may map shared memory in two places.
     pub(super) fn at_least(&self, sum: Sum) -> ByteSize {
         let shared_since = sum.shared.saturating_sub(self.shared);
         match sum.members {
@@ -142,12 +146,13 @@ impl Learned {
                     .saturating_sub(self.perhaps)
                     .saturating_sub(shared_since),
             ),
-            _ if sum.twins => ByteSize::ZERO,
+            _ if sum.twins => sum.largest,
             _ => sum
                 .total()
                 .saturating_sub(self.perhaps)
                 .saturating_sub(sum.inherited)
-                .saturating_sub(shared_since),
+                .saturating_sub(shared_since)
+                .max(sum.largest),
         }
     }
 

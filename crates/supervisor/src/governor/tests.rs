@@ -391,6 +391,25 @@ fn one_address_space_seen_twice_is_not_believed() {
 }
 
 #[test]
+fn what_the_largest_holds_is_certain_while_the_rest_is_doubtful() {
+    let mut governor = watchdog();
+    // Five that share nearly everything, of which four then leave a helper behind.
+    governor.on(exact(120, look(500, 5)), at(1));
+    let left = Sum {
+        departed: ByteSize::from_mib(400),
+        largest: ByteSize::from_mib(300),
+        ..look(330, 2)
+    };
+    let peak = ByteSize::from_mib(120);
+    assert_eq!(governor.believable(left, peak), ByteSize::from_mib(300));
+    let unknown = Sum {
+        largest: ByteSize::ZERO,
+        ..left
+    };
+    assert_eq!(governor.believable(unknown, peak), peak);
+}
+
+#[test]
 fn growing_shared_memory_is_measured_not_believed() {
     let mut governor = watchdog();
     let shared = |mib| Sum {

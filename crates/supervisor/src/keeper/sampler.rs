@@ -162,6 +162,7 @@ impl Sampler {
             sum.shared = sum.shared.saturating_add(member.resident.shared);
             sum.inherited = sum.inherited.saturating_add(member.still_inherited());
             sum.slack = sum.slack.saturating_add(member.slack());
+            sum.largest = sum.largest.max(member.resident.anonymous);
             sum.members += usize::from(member.resident.total() > ByteSize::ZERO);
         }
         sum.private = sum.private.saturating_sub(swapped.min(self.swap_allowed));
