@@ -189,6 +189,13 @@ fn of_two_that_do_not_fit_together_the_youngest_is_ended(scene: &Scene) {
     let host = Host::start(scene, TOTAL_WORD, &["200M", &slow, "200M", &slow]);
     let most = host.watch_total();
     host.assert_total_held(most);
+    if host.report(0).verdict() != "finished" {
+        // On a machine that is slow enough the kernel is faster than the keepers.
+        assert_the_kernel_chose(scene, &host.report(0));
+        assert_eq!(host.line("ended 0 ")[2..], ["memory-limit", "true"]);
+        host.finish();
+        return;
+    }
     assert_eq!(host.line("ended 0 ")[2..], ["finished", "false"]);
     assert_eq!(host.line("ended 1 ")[2..], ["memory-limit", "true"]);
     let report = host.report(1);
@@ -197,6 +204,17 @@ fn of_two_that_do_not_fit_together_the_youngest_is_ended(scene: &Scene) {
     assert_eq!(report.number("/exit_code"), 137);
     assert_eq!(report.number("/limit_bytes"), 200 * MIB);
     host.finish();
+}
+
+/// The keepers never choose the eldest. The kernel chooses again while what it has
+/// killed still holds memory, and counts whom it has chosen once more where it kills the
+/// whole group (memory.oom.group).
+fn assert_the_kernel_chose(scene: &Scene, eldest: &Report) {
+    assert!(scene.setting().mechanism.is_exact(), "{eldest}");
+    let evidence = eldest.text("/verdict/evidence/0");
+    let count = evidence.strip_prefix("oom_kill of the job's group is ");
+    let count = count.map(|count| count.parse::<u32>());
+    assert!(matches!(count, Some(Ok(1 | 2))), "{evidence}");
 }
 
 fn at_full_speed_the_total_holds_and_one_comes_to_its_end(scene: &Scene) {
@@ -211,14 +229,7 @@ fn at_full_speed_the_total_holds_and_one_comes_to_its_end(scene: &Scene) {
         assert_eq!(report.verdict(), "memory-limit by budget", "{report}");
     }
     if ended(&&reports[0]) {
-        // The kernel was faster than the keepers, which never choose the eldest. It
-        // chooses again while what it has killed still holds memory, and counts whom it
-        // has chosen once more where it kills the whole group (memory.oom.group).
-        assert!(scene.setting().mechanism.is_exact(), "{}", reports[0]);
-        let evidence = reports[0].text("/verdict/evidence/0");
-        let count = evidence.strip_prefix("oom_kill of the job's group is ");
-        let count = count.map(|count| count.parse::<u32>());
-        assert!(matches!(count, Some(Ok(1 | 2))), "{evidence}");
+        assert_the_kernel_chose(scene, &reports[0]);
     }
     for report in &reports {
         let requeue = report.get("/budget/requeue").unwrap() == true;
