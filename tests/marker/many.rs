@@ -138,22 +138,6 @@ fn what_would_fail_for_all_is_tried_once_and_ends_like_one_document() {
         finished.stderr_text().contains("No such option"),
         "{finished}"
     );
-
-    let nowhere = [
-        "in",
-        "-o",
-        "/proc/nowhere",
-        "--memory",
-        "2G",
-        "--report",
-        "r.json",
-    ];
-    let finished = marker(&scene, &nowhere).run();
-    assert_eq!(
-        statuses(&json(&scene.path("r.json"))),
-        ["failed", "not-tried"]
-    );
-    finished.expect_code(2);
     scene.assert_nothing_left();
 }
 

@@ -102,24 +102,54 @@ fn only_root_drops_caches() {
     scene.assert_nothing_left();
 }
 
+/// What is told where results cannot be put into `output`, of one document and of
+/// a folder, converted and planned alike.
+fn refused_output(scene: &Scene, output: &str, message: &str) {
+    let lines: [&[&str]; 3] = [&["in/a.pdf"], &["in"], &["plan", "in/a.pdf"]];
+    for words in lines {
+        let words = [words, &["-o", output, "-m", "2G"]].concat();
+        let finished = marker(scene, &words).run();
+        finished.expect_code(2);
+        let text = finished.stderr_text();
+        let [error, advice] = text.lines().collect::<Vec<_>>()[..] else {
+            panic!("{words:?}: {finished}")
+        };
+        assert!(error.contains(message), "{words:?}: {text}");
+        assert!(error.contains(output), "{words:?}: {text}");
+        assert!(advice.starts_with("  hint: choose"), "{words:?}: {text}");
+    }
+}
+
 #[test]
-fn an_output_folder_that_cannot_be_written_is_told() {
+fn an_output_folder_that_cannot_be_made_is_told_before_anything_else() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 1), ("b.pdf", 1), ("notes.txt", 0)]);
+    let cases = [
+        ("in/a.pdf", "a.pdf`: not a directory"),
+        ("in/a.pdf/out", "a.pdf`: not a directory"),
+        ("/proc/nowhere", "because of `/proc`: "),
+    ];
+    for (output, message) in cases {
+        refused_output(&scene, output, message);
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_written_is_told_before_anything_else() {
     let Some(scene) = Scene::open(Setting {
         account: Account::Ordinary,
         mechanism: Mechanism::Watchdog,
     }) else {
         return;
     };
-    folder(&scene, &[("a.pdf", 1)]);
+    folder(&scene, &[("a.pdf", 1), ("notes.txt", 0)]);
     let output = scene.path("locked");
     std::fs::create_dir(&output).expect("a folder");
     let read_only = std::fs::Permissions::from_mode(0o555);
     std::fs::set_permissions(&output, read_only).expect("ours");
-    let finished = marker(&scene, &["in/a.pdf", "-o", "locked", "-m", "2G"]).run();
-    let text = finished.stderr_text();
-    assert!(text.contains("locked"), "{text}");
-    assert!(text.contains("hint: "), "{text}");
-    assert_ne!(finished.code(), 0);
+    refused_output(&scene, "locked", "locked`: Permission denied");
+    refused_output(&scene, "locked/new", "locked`: Permission denied");
     scene.assert_nothing_left();
 }
 

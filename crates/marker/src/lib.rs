@@ -93,4 +93,4 @@ pub use tuning::{
 };
 pub use version::{Capabilities, Family, PageChoice, Version};
 pub use weights::{ASSUMED_WEIGHTS, Weights};
-pub use work_folder::WorkFolderError;
+pub use work_folder::{WorkFolderError, check_output};

@@ -77,7 +77,10 @@ impl Failure {
     pub fn concerns_all(&self) -> bool {
         match self {
             Failure::Plan(
-                PlanError::Install(_) | PlanError::MarkerArg(_) | PlanError::LimitTooSmall { .. },
+                PlanError::Install(_)
+                | PlanError::MarkerArg(_)
+                | PlanError::Output(_)
+                | PlanError::LimitTooSmall { .. },
             ) => true,
             Failure::Plan(_) => false,
             Failure::Conversion(

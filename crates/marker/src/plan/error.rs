@@ -10,6 +10,7 @@ use crate::marker_args::MarkerArgError;
 use crate::pages::PagesError;
 use crate::publish::PublishError;
 use crate::version::Version;
+use crate::work_folder::WorkFolderError;
 
 /// Why there is nothing to plan.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum PlanError {
     /// What stands where the result belongs.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The folder for the result.
+    #[error(transparent)]
+    Output(#[from] WorkFolderError),
     /// The installed marker does not take such documents.
     #[error("marker {version} cannot convert {kind}")]
     Kind {
@@ -78,6 +82,7 @@ impl PlanError {
             PlanError::Install(error) => error.hint(),
             PlanError::Pages(error) => Some(error.hint()),
             PlanError::Publish(error) => error.hint(),
+            PlanError::Output(error) => error.hint(),
             PlanError::LimitTooSmall { needed, .. } => Some(format!(
                 "by the estimate --memory {}M is the smallest limit that works",
                 needed.mib()

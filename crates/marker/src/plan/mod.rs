@@ -41,7 +41,7 @@ use crate::servers;
 use crate::tuning::{self, Target, Tuning, TuningRequest};
 use crate::version::PageChoice;
 use crate::weights;
-use crate::work_folder::WorkFolder;
+use crate::work_folder::{WorkFolder, check_output};
 use crate::workers;
 
 pub use error::PlanError;
@@ -142,6 +142,8 @@ pub struct Plan {
 /// the limit, or something that stands where the result belongs.
 pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result<Plan, PlanError> {
     check_marker_args(&request.marker_args)?;
+    let output = world.absolute(&request.output);
+    check_output(&output)?;
     let source = Document::open(&world.absolute(&request.document))?;
     let pdf = (source.kind == DocumentKind::Pdf).then_some(source.path.as_path());
     let (marker, pdf) = install::find(request.python.as_deref(), pdf, world, runner)?;
@@ -259,7 +261,6 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         world,
     };
     let key = identity.key();
-    let output = world.absolute(&request.output);
     let mut plan = Plan {
         document: source.path.clone(),
         document_kind: source.kind,

@@ -19,6 +19,17 @@ pub enum WorkFolderError {
         #[source]
         source: io::Error,
     },
+    /// The output folder is not there and cannot be made.
+    #[error("cannot make the output folder `{}` because of `{}`", path_text(.path), path_text(.place))]
+    NoOutput {
+        /// The output folder.
+        path: PathBuf,
+        /// The lowest folder, or what else stands in its way, that is there.
+        place: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// Something in it failed.
     #[error("failed to {operation} `{}`", path_text(.path))]
     Io {
@@ -74,7 +85,7 @@ impl WorkFolderError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            WorkFolderError::Output { source, .. } => {
+            WorkFolderError::Output { source, .. } | WorkFolderError::NoOutput { source, .. } => {
                 disk::hint(source).or(Some("choose another folder with -o".to_owned()))
             }
             WorkFolderError::NotAFolder { path }

@@ -12,6 +12,7 @@
 //! ```
 
 mod error;
+mod output;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -19,6 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 pub use error::WorkFolderError;
+pub use output::check_output;
 
 use crate::journal::{self, Record};
 use crate::manifest::sync_folder;

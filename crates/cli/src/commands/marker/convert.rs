@@ -10,7 +10,7 @@ use memcap_marker::many::{
     Verdict, convert_all, expected_pages,
 };
 use memcap_marker::runner::Runner;
-use memcap_marker::{ConversionError, Event, Request, WorkFolderError, World};
+use memcap_marker::{ConversionError, Event, Request, WorkFolderError, World, check_output};
 use memcap_supervisor::Limits;
 
 use super::args::{ConvertArgs, TellingArgs};
@@ -92,9 +92,14 @@ impl Ready {
         let inputs = find_inputs(&inputs)?;
         let total = limit(wish.memory, wish.mechanism, telling.quiet)?;
         let jobs = decide(jobs, inputs.documents.len(), total, world)?;
+        let output = world.absolute(&output);
+        check_output(&output).map_err(|error| {
+            let hint = error.hint();
+            CliError::new(error, hint, USAGE)
+        })?;
         let kept = Kept {
             documents: &inputs.documents,
-            output: &world.absolute(&output),
+            output: &output,
         };
         let report = telling
             .report
