@@ -135,9 +135,9 @@ pub enum LimitError {
 
 impl LimitError {
     /// What to write instead.
-    pub fn hint(self) -> &'static str {
-        match self {
-            LimitError::MemoryTooSmall(_) => "write a limit such as 512M or 8G",
+    pub fn hint(self) -> String {
+        let told = match self {
+            LimitError::MemoryTooSmall(bytes) => return unit_forgotten(bytes),
             LimitError::SoftOutOfRange { .. } => {
                 "write a soft limit below the memory limit, such as `--memory 8G --soft 6G`"
             }
@@ -146,7 +146,26 @@ impl LimitError {
                 "write a time such as 90s, 10m or 2h"
             }
             LimitError::NoProcesses => "write a number of processes and threads such as 64",
-        }
+        };
+        told.to_owned()
+    }
+}
+
+/// Up to this, a number without a unit is more likely meant in GiB than in MiB.
+const MOST_GIB: u64 = 64;
+
+/// What somebody may have meant by so few bytes: a number is seldom written for
+/// bytes alone. What is whole in KiB may have been written with a unit.
+fn unit_forgotten(bytes: ByteSize) -> String {
+    let meant = match bytes.bytes() {
+        0 => None,
+        few @ 1..=MOST_GIB => Some(format!("{few}G")),
+        more if more % 1024 != 0 => Some(format!("{more}M")),
+        _ => None,
+    };
+    match meant {
+        Some(size) => format!("did you mean {size}? A size without a unit is in bytes"),
+        None => "write a limit such as 512M or 8G; a size without a unit is in bytes".to_owned(),
     }
 }
 
@@ -428,6 +447,24 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forgotten_unit_is_guessed() {
+        let cases = [
+            (0, "write a limit"),
+            (5, "did you mean 5G?"),
+            (64, "did you mean 64G?"),
+            (512, "did you mean 512M?"),
+            (5000, "did you mean 5000M?"),
+            // Perhaps 8K, which was written with a unit.
+            (8192, "write a limit"),
+        ];
+        for (bytes, expected) in cases {
+            let hint = LimitError::MemoryTooSmall(ByteSize::from_bytes(bytes)).hint();
+            assert!(hint.starts_with(expected), "{hint}");
+            assert!(hint.ends_with(" size without a unit is in bytes"), "{hint}");
+        }
+    }
 
     #[test]
     fn limits_that_cannot_be_met_are_refused() {

@@ -286,7 +286,7 @@ fn settings(args: RunArgs, files: &mut Files) -> Result<Settings, CliError> {
 }
 
 fn limits(args: &RunArgs) -> Result<Limits, CliError> {
-    let out_of_range = |error: LimitError| refuse(error.to_string(), error.hint().to_owned());
+    let out_of_range = |error: LimitError| refuse(error.to_string(), error.hint());
     let memory: SizeSpec = size("--memory", &args.memory)?;
     let mut limits = Limits::memory(memory)
         .map_err(out_of_range)?

@@ -109,7 +109,7 @@ fn limit(
     quiet: bool,
 ) -> Result<ByteSize, CliError> {
     let limit = wanted.unwrap_or_else(|| SizeSpec::Bytes(conservative_limit()));
-    let limits = Limits::memory(limit).map_err(|error| refuse(error.to_string(), error.hint()))?;
+    let limits = Limits::memory(limit).map_err(|error| refuse(error.to_string(), &error.hint()))?;
     let trial = memcap_supervisor::Request::new(Job::new("marker"), limits).mechanism(mechanism);
     let plan = Supervisor::new().plan(&trial)?;
     if !quiet && wanted.is_some() {
