@@ -1,5 +1,7 @@
 //! Why there is nothing to plan.
 
+use std::path::PathBuf;
+
 use memcap_linux::ByteSize;
 
 use crate::document::DocumentError;
@@ -9,6 +11,7 @@ use crate::kind::DocumentKind;
 use crate::marker_args::MarkerArgError;
 use crate::pages::PagesError;
 use crate::publish::PublishError;
+use crate::text::path_text;
 use crate::version::Version;
 use crate::work_folder::WorkFolderError;
 
@@ -49,8 +52,10 @@ pub enum PlanError {
         version: Version,
     },
     /// Pages were chosen of something that has none before it is converted.
-    #[error("pages cannot be chosen of {kind}, only of a PDF")]
+    #[error("`{}` is {kind}: pages can be chosen of a PDF only", path_text(.path))]
     NoPagesToChoose {
+        /// The document.
+        path: PathBuf,
         /// What the document is.
         kind: DocumentKind,
     },
@@ -92,7 +97,7 @@ impl PlanError {
                 kind.since()
             )),
             PlanError::NoPagesToChoose { .. } => {
-                Some("leave the choice out, or convert it to a PDF first".to_owned())
+                Some("convert it without --pages, or make it a PDF first".to_owned())
             }
             PlanError::Format { format, .. } => Some(format!(
                 "install marker {} or later, or ask for another format",

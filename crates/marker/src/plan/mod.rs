@@ -145,9 +145,10 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     let output = world.absolute(&request.output);
     check_output(&output)?;
     let source = Document::open(&world.absolute(&request.document))?;
+    check_choice_of_pages(request, &source)?;
     let pdf = (source.kind == DocumentKind::Pdf).then_some(source.path.as_path());
     let (marker, pdf) = install::find(request.python.as_deref(), pdf, world, runner)?;
-    check_kind(request, &source, &marker)?;
+    check_kind(source.kind, &marker)?;
     if marker.version < request.format.since() {
         return Err(PlanError::Format {
             format: request.format,
@@ -312,20 +313,22 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
     Ok(plan)
 }
 
-fn check_kind(
-    request: &Request,
-    source: &Document,
-    marker: &Installation,
-) -> Result<(), PlanError> {
+/// Known before marker is looked for.
+fn check_choice_of_pages(request: &Request, source: &Document) -> Result<(), PlanError> {
     let kind = source.kind;
+    if kind != DocumentKind::Pdf && request.pages.is_some() {
+        let path = source.path.clone();
+        return Err(PlanError::NoPagesToChoose { path, kind });
+    }
+    Ok(())
+}
+
+fn check_kind(kind: DocumentKind, marker: &Installation) -> Result<(), PlanError> {
     if marker.version < kind.since() {
         return Err(PlanError::Kind {
             kind,
             version: marker.version,
         });
-    }
-    if kind != DocumentKind::Pdf && request.pages.is_some() {
-        return Err(PlanError::NoPagesToChoose { kind });
     }
     Ok(())
 }
