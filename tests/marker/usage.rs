@@ -206,3 +206,59 @@ fn a_plan_of_one_document_and_of_many() {
     assert!(!scene.path("out").exists());
     scene.assert_nothing_left();
 }
+
+#[test]
+fn pages_of_what_has_none_are_refused_by_name() {
+    let scene = scene();
+    let input = folder(&scene, &[("a.pdf", 3)]);
+    std::fs::write(input.join("scan.png"), b"\x89PNG\r\n\x1a\nand more").expect("a file");
+    let settings = ["--pages", "1", "-o", "out", "-m", "2G"];
+    let message = "scan.png` is an image: pages can be chosen of a PDF only";
+
+    let one = marker(&scene, &[&["in/scan.png"], &settings[..]].concat())
+        .variable("PATH", "/nowhere")
+        .run();
+    one.expect_code(2);
+    let text = one.stderr_text();
+    assert!(text.contains(message), "{text}");
+    assert!(text.contains("hint: convert it without --pages"), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+
+    let words = ["in", "--report", "r.json"];
+    let all = marker(&scene, &[&words, &settings[..]].concat()).run();
+    all.expect_code(3);
+    let text = all.stderr_text();
+    assert!(text.contains(message), "{text}");
+    assert!(text.contains("1 document complete, 1 failed"), "{text}");
+    let report = super::pretend::json(&scene.path("r.json"));
+    let failed = &report["documents"][1];
+    assert_eq!(failed["status"], "failed");
+    let hint = failed["hint"].as_str().expect("a hint");
+    assert!(hint.contains("without --pages"), "{hint}");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_document_whose_name_is_like_an_option_needs_a_folder_before_it() {
+    let scene = scene();
+    let input = folder(&scene, &[("--help.pdf", 1), ("--notes", 1)]);
+    let run = |words: &[&str]| {
+        let words = [words, &["-o", "out", "-m", "2G"]].concat();
+        marker(&scene, &words).directory(input.clone()).run()
+    };
+    for (words, hint) in [
+        (&["--help.pdf"][..], "hint: write ./--help.pdf "),
+        (&["--notes"], "hint: write ./--notes "),
+        (&["plan", "--help.pdf"], "hint: write ./--help.pdf "),
+        (&["--gone.pdf"], "hint: write ./--gone.pdf "),
+        (&["--gone"], "hint: `memcap marker --help`"),
+    ] {
+        let refused = run(words);
+        refused.expect_code(2);
+        let text = refused.stderr_text();
+        assert!(text.contains(hint), "{words:?}: {text}");
+    }
+    run(&["./--help.pdf"]).expect_code(0);
+    assert!(input.join("out/--help/--help.md").is_file());
+    scene.assert_nothing_left();
+}

@@ -1,8 +1,9 @@
 //! What the user is told when something is wrong, and with which exit code.
 
 use std::ffi::OsString;
+use std::path::Path;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use memcap_supervisor::SupervisorError;
 
 use crate::render;
@@ -62,6 +63,10 @@ pub(crate) fn report_usage(error: &clap::Error, arguments: &[OsString]) -> Resul
     }
     let command = arguments.get(1).and_then(|word| word.to_str());
     let (message, tip) = in_our_words(&error.render().to_string());
+    let tip = unknown_word(error)
+        .filter(|word| is_meant_as_file(word, Path::new(word).exists()))
+        .map(|word| format!("write ./{word} for the file of that name"))
+        .or(tip);
     let below = arguments.get(2).and_then(|word| word.to_str());
     let hint = tip.unwrap_or_else(|| match (command, below) {
         (Some("marker"), Some(below @ ("plan" | "compare"))) => {
@@ -77,6 +82,20 @@ pub(crate) fn report_usage(error: &clap::Error, arguments: &[OsString]) -> Resul
         _ => USAGE,
     };
     Err(CliError::new(message, Some(hint), code))
+}
+
+/// The word that begins with a dash and is no option.
+fn unknown_word(error: &clap::Error) -> Option<&str> {
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) => Some(word),
+        _ => None,
+    }
+}
+
+/// Whether it is a document's name rather than a mistyped option.
+fn is_meant_as_file(word: &str, exists: bool) -> bool {
+    let ending = Path::new(word).extension().unwrap_or_default();
+    word.starts_with('-') && (exists || ending.eq_ignore_ascii_case("pdf"))
 }
 
 /// clap's first paragraph in one line, and its first tip. That a word may follow
@@ -97,6 +116,21 @@ fn in_our_words(text: &str) -> (String, Option<String>) {
 mod tests {
     use super::*;
     use clap::Parser;
+
+    #[test]
+    fn a_name_with_a_dash_is_told_from_a_mistyped_option() {
+        let cases = [
+            ("--help.pdf", false, true),
+            ("-x.PDF", false, true),
+            ("--notes", true, true),
+            ("--notes", false, false),
+            ("--report.json", false, false),
+            ("more.pdf", false, false),
+        ];
+        for (word, exists, expected) in cases {
+            assert_eq!(is_meant_as_file(word, exists), expected, "{word}");
+        }
+    }
 
     #[test]
     fn mistakes_are_told_in_one_line() {
