@@ -140,20 +140,25 @@ fn a_server_that_dies_at_its_start_is_not_waited_for() {
     let Some(environment) = environment() else {
         return;
     };
-    let scene = scene();
-    let output = scene.path("out");
-    let mut words = pages(&environment, &output, "1");
-    words.extend(["--drive", "warm"].map(OsString::from));
-    // Longer than the test waits: whoever waited for the server would not end.
-    let finished = finish(
-        memcap(&scene, &environment, &words)
-            .variable("HOME", scene.path("home"))
-            .variable("FAST_LAYOUT_MODEL_CHECKPOINT", "/no/such/checkpoint")
-            .variable("FAST_LAYOUT_SERVER_STARTUP_TIMEOUT", "86400")
-            .start(),
-    );
-    finished.expect_code(4);
-    scene.assert_nothing_left();
+    for drive in ["warm", "fresh"] {
+        let scene = scene();
+        let output = scene.path("out");
+        let mut words = pages(&environment, &output, "1");
+        words.extend(["--drive", drive].map(OsString::from));
+        // Longer than the test waits: whoever waited for the server would not end.
+        let finished = finish(
+            memcap(&scene, &environment, &words)
+                .variable("HOME", scene.path("home"))
+                .variable("FAST_LAYOUT_MODEL_CHECKPOINT", "/no/such/checkpoint")
+                .variable("FAST_LAYOUT_SERVER_STARTUP_TIMEOUT", "86400")
+                .start(),
+        );
+        finished.expect_code(4);
+        let told = finished.stderr_text();
+        let why = "fast_layout_server ended while it started, with exit code 1: ";
+        assert!(told.contains(why), "{drive}: {told}");
+        scene.assert_nothing_left();
+    }
 }
 
 #[test]

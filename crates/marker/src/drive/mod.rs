@@ -12,7 +12,7 @@ use memcap_linux::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use fresh::Fresh;
-use warm::Warm;
+use warm::{Stay, Warm};
 
 use crate::command::{self, Paths};
 use crate::conversion::{ConversionError, wrap};
@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::recovery::Effort;
 use crate::runner::{Runner, Step, StepReport, Watch};
 use crate::servers;
-use crate::version::Version;
+use crate::version::{Capabilities, Version};
 
 /// How marker is run for the chunks of a document. The result is the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,10 +138,11 @@ pub(crate) trait Driver {
 
 /// The driver for what was asked for.
 pub(crate) fn driver(drive: Drive, version: Version, places: Places) -> Box<dyn Driver> {
-    let can_be_warm = version.capabilities().warm;
+    let Capabilities { warm, servers, .. } = version.capabilities();
     match drive {
-        Drive::Auto if can_be_warm => Box::new(Warm::where_it_pays(places)),
-        Drive::Warm if can_be_warm => Box::new(Warm::always(places)),
+        Drive::Auto if warm => Box::new(Warm::new(Stay::WhereItPays, places)),
+        Drive::Warm if warm => Box::new(Warm::new(Stay::Always, places)),
+        Drive::Fresh if servers => Box::new(Warm::new(Stay::Never, places)),
         Drive::Auto | Drive::Fresh | Drive::Warm => Box::new(Fresh(places)),
     }
 }

@@ -1,5 +1,8 @@
 //! One process for many chunks: a worker imports marker and loads the models
 //! once (`worker.py`), and is replaced when it has grown or after any failure.
+//!
+//! Where marker has servers, a worker carries out every attempt, and is kept or
+//! not: unlike `marker_single`, it notices that a server has died.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,10 +18,20 @@ use crate::runner::{
 };
 use crate::worker::{self, Recycling, Said};
 
+/// For how long a worker stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// As long as it is of use; a single chunk is reason enough to start one.
+    Always,
+    /// The same, where it has more than one chunk to convert.
+    WhereItPays,
+    /// For one chunk.
+    Never,
+}
+
 /// Keeps a worker.
 pub(super) struct Warm {
-    /// Whether a single chunk is reason enough to start one.
-    always: bool,
+    stay: Stay,
     places: Places,
     worker: Option<Worker>,
     /// Whether this marker turned out to have no way to load its models once.
@@ -26,20 +39,33 @@ pub(super) struct Warm {
 }
 
 impl Warm {
-    pub(super) fn always(places: Places) -> Warm {
+    pub(super) fn new(stay: Stay, places: Places) -> Warm {
         Warm {
-            always: true,
+            stay,
             places,
             worker: None,
             is_unsupported: false,
         }
     }
 
-    pub(super) fn where_it_pays(places: Places) -> Warm {
-        Warm {
-            always: false,
-            ..Warm::always(places)
+    /// Whether this attempt is for a worker, rather than for `marker_single`.
+    fn is_for_a_worker(&self, more_follow: bool) -> bool {
+        let pays = match self.stay {
+            Stay::Always => true,
+            Stay::WhereItPays => self.worker.is_some() || more_follow,
+            Stay::Never => false,
+        };
+        !self.is_unsupported && (pays || self.places.home.is_some())
+    }
+
+    /// Keeps a worker that has converted a chunk, or ends it.
+    fn keep(&mut self, mut worker: Worker, floor: Option<ByteSize>) -> Result<(), RunnerError> {
+        if worker.recycling.is_due(floor) || self.stay == Stay::Never {
+            worker.session.end()?;
+        } else {
+            self.worker = Some(worker);
         }
+        Ok(())
     }
 
     fn start(
@@ -61,10 +87,10 @@ impl Driver for Warm {
         runner: &mut dyn Runner,
         watch: &mut Watch<'_>,
     ) -> Result<Ran, ConversionError> {
-        let pays = self.always || self.worker.is_some() || assignment.more_follow;
+        let is_for_a_worker = self.is_for_a_worker(assignment.more_follow);
         let python = assignment.plan.marker.python.clone();
         let step = assignment.step(&self.places)?;
-        if self.is_unsupported || !pays {
+        if !is_for_a_worker {
             return fresh::run(step, &self.places, runner, watch);
         }
         let mut run = Run::of(step, watch);
@@ -87,11 +113,7 @@ impl Driver for Warm {
                 peak_bytes,
             }) => {
                 let peak = worker.peak(peak_bytes);
-                if worker.recycling.is_due(floor_bytes) {
-                    worker.session.end()?;
-                } else {
-                    self.worker = Some(worker);
-                }
+                self.keep(worker, floor_bytes)?;
                 Ok(run.over(
                     Ending::Finished { exit_code: 0 },
                     peak,

@@ -29,6 +29,8 @@ from importlib import import_module
 from pathlib import Path
 
 PROTOCOL = 1
+# How much of a server's log is looked at, in characters.
+LAST_WORDS = 16384
 CRASHED = 1
 USAGE = 2
 
@@ -100,7 +102,7 @@ def notice_dead_servers():
     the server has died meanwhile. It is a child of this process."""
     try:
         spawn = import_module("surya.inference.backends.spawn")
-        wait, folder = spawn.wait_for_health, spawn._cache_dir
+        wait, folder, error = spawn.wait_for_health, spawn._cache_dir, spawn.SpawnError
     except (ImportError, AttributeError):
         return
 
@@ -110,8 +112,9 @@ def notice_dead_servers():
         while time.monotonic() < until:
             if wait(base_url, interval, interval):
                 return True
-            if server is not None and has_ended(server):
-                return False
+            end = None if server is None else end_of(server["pid"])
+            if end is not None:
+                raise error(obituary(server["name"], end, folder()))
         return False
 
     spawn.wait_for_health = wait_for_health
@@ -120,22 +123,40 @@ def notice_dead_servers():
 def server_at(base_url, folder):
     """The process that was started for this address; None where it is no process."""
     port = base_url.rpartition(":")[2].strip("/")
-    for record in folder.glob("*_server.json"):
+    for file in folder.glob("*_server.json"):
         try:
-            record = json.loads(record.read_text())
+            record = json.loads(file.read_text())
         except (OSError, ValueError):
             continue
-        if str(record.get("port")) == port:
-            return record.get("pid")
+        if str(record.get("port")) == port and record.get("pid"):
+            return {"name": file.stem, "pid": record["pid"]}
     return None
 
 
-def has_ended(child):
+def end_of(child):
+    """How it has ended; None while it runs."""
     try:
-        return os.waitpid(child, os.WNOHANG)[0] == child
+        ended, status = os.waitpid(child, os.WNOHANG)
     except ChildProcessError:
         # Somebody else has waited for it, or it is nobody's child here.
-        return not Path(f"/proc/{child}").exists()
+        return None if Path(f"/proc/{child}").exists() else "for an unknown reason"
+    if ended != child:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return f"with exit code {code}" if code >= 0 else f"by signal {-code}"
+
+
+def obituary(name, end, folder):
+    """What a server that died at its start has left: all of it for the log, and a
+    line that says why."""
+    try:
+        said = (folder / f"{name}.log").read_text(errors="replace")[-LAST_WORDS:]
+    except OSError:
+        said = ""
+    sys.stderr.write(said)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    why = f": {lines[-1]}" if lines else ""
+    return f"{name} ended while it started, {end}{why}"
 
 
 def loads_once(load):

@@ -83,6 +83,26 @@ fn marker_s_servers_have_a_home_of_their_own() {
 }
 
 #[test]
+fn where_marker_has_servers_a_worker_watches_over_them_in_every_drive() {
+    // Drive, pages, workers.
+    let cases = [
+        (Drive::Fresh, 26, 3),
+        (Drive::Fresh, 9, 1),
+        (Drive::Auto, 9, 1),
+        (Drive::Auto, 26, 1),
+        (Drive::Warm, 26, 1),
+    ];
+    for (drive, pages, workers) in cases {
+        let machine = Machine::new();
+        let mut runner = FakeMarker::of_version("2.0.0");
+        let request = driven(&machine, pages, drive);
+        convert(&machine, &request, &mut runner).0.unwrap();
+        assert_eq!(runner.workers(), workers, "{drive:?} {pages}");
+        assert_eq!(text(&machine, "book"), expected_text(1..=pages));
+    }
+}
+
+#[test]
 fn a_worker_that_grows_is_replaced() {
     let machine = Machine::new();
     let mut runner = FakeMarker {
