@@ -91,24 +91,30 @@ fn allocator_variable(torch: Option<Version>) -> &'static str {
 /// between the stages. A user's own values stay.
 fn heap(target: &Target<'_>) -> Vec<Lever> {
     [
-        ("MALLOC_ARENA_MAX", "2"),
-        ("MALLOC_TRIM_THRESHOLD_", "131072"),
-        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("heap: arenas", "MALLOC_ARENA_MAX", "2"),
+        ("heap: free bytes kept", "MALLOC_TRIM_THRESHOLD_", "131072"),
+        (
+            "heap: bytes mapped apart",
+            "MALLOC_MMAP_THRESHOLD_",
+            "131072",
+        ),
     ]
     .into_iter()
-    .map(|(name, value)| match target.world.raw_variable(name) {
-        Some(theirs) => Lever {
-            value: theirs.to_string_lossy().into_owned(),
-            set_by: SetBy::Environment,
-            ..Lever::of_marker(
-                LeverKind::Heap,
-                "heap",
-                "",
-                PassedAs::Environment(name.to_owned()),
-            )
+    .map(
+        |(told, name, value)| match target.world.raw_variable(name) {
+            Some(theirs) => Lever {
+                value: theirs.to_string_lossy().into_owned(),
+                set_by: SetBy::Environment,
+                ..Lever::of_marker(
+                    LeverKind::Heap,
+                    told,
+                    "",
+                    PassedAs::Environment(name.to_owned()),
+                )
+            },
+            None => ours(LeverKind::Heap, told, name, value),
         },
-        None => ours(LeverKind::Heap, "heap", name, value),
-    })
+    )
     .collect()
 }
 
