@@ -96,6 +96,7 @@ fn a_folder_is_converted_and_one_bad_file_does_not_stop_the_rest() {
         ["already-done", "failed", "already-done"]
     );
     assert_eq!(report["documents"][0]["attempts"], Value::Array(Vec::new()));
+    assert_eq!(report["most_at_once"], 0);
     scene.assert_nothing_left();
 }
 
@@ -113,6 +114,8 @@ fn several_at_a_time_share_the_limit() {
     let report = json(&scene.path("r.json"));
     check(REPORT_SCHEMA, &report);
     assert_eq!(report["jobs"], 3);
+    let most = report["most_at_once"].as_u64().expect("a number");
+    assert!((1..=3).contains(&most), "{report:#}");
     assert_eq!(report["limit_bytes"], 4_u64 << 30);
     for document in report["documents"].as_array().expect("documents") {
         assert_eq!(document["status"], "complete");

@@ -138,6 +138,10 @@ fn one_document_is_converted_by_two_workers_to_what_one_makes() {
     let report = json(&scene.path("r.json"));
     check(REPORT_SCHEMA, &report);
     assert_eq!(report["documents"][0]["plan"]["workers"], 2);
+    assert_eq!(
+        (&report["jobs"], &report["most_at_once"]),
+        (&2.into(), &2.into())
+    );
     assert!(
         report["peak_bytes"].is_u64(),
         "one total was held: {report:#}"
@@ -154,6 +158,10 @@ fn one_document_is_converted_by_two_workers_to_what_one_makes() {
     );
     let alone = json(&alone.path("r.json"));
     assert_eq!(alone["documents"][0]["plan"]["workers"], 1);
+    assert_eq!(
+        (&alone["jobs"], &alone["most_at_once"]),
+        (&1.into(), &1.into())
+    );
     assert!(alone["peak_bytes"].is_null(), "nothing was shared");
 }
 

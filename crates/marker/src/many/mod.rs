@@ -9,6 +9,7 @@
 //! work folder; here is only what concerns them together. One that fails does
 //! not stop the others, unless they would all fail by the same reason.
 
+mod at_once;
 mod attempts;
 mod expected;
 mod inputs;
@@ -17,6 +18,7 @@ mod result;
 mod schedule;
 mod tally;
 
+pub use at_once::AtOnce;
 pub use attempts::{AttemptRecord, Attempts, Then};
 pub use expected::expected_pages;
 pub use inputs::{Inputs, InputsError, SkipReason, Skipped, find as find_inputs};

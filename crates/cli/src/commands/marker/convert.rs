@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use memcap_linux::{ByteSize, SizeSpec};
 use memcap_marker::many::{
-    self, DocumentEvent, DocumentResult, End, Failure, Inputs, Jobs, JobsDecision, Pool, Tally,
-    Verdict, convert_all, expected_pages,
+    self, AtOnce, DocumentEvent, DocumentResult, End, Failure, Inputs, Jobs, JobsDecision, Pool,
+    Tally, Verdict, convert_all, expected_pages,
 };
 use memcap_marker::runner::Runner;
 use memcap_marker::{ConversionError, Event, Request, WorkFolderError, World, check_output};
@@ -139,19 +139,19 @@ impl Ready {
 
     fn convert(mut self, world: &World) -> Result<u8, CliError> {
         let began = Instant::now();
-        let jobs = self.jobs.jobs.get();
         if let Some(events) = &mut self.events {
             let documents: Vec<PathBuf> = self
                 .requests
                 .iter()
                 .map(|one| one.document.clone())
                 .collect();
+            let jobs = self.jobs.jobs.get();
             events.started(&documents, &self.inputs.skipped, jobs, self.total);
         }
         if !self.telling.quiet {
             before_start::skipped(&self.inputs.skipped);
         }
-        let results = self.run_all(world);
+        let (results, most_at_once) = self.run_all(world);
         let tally = Tally::of(&results, &self.inputs.skipped);
         let alone = self.requests.len() == 1 && self.inputs.skipped.is_empty();
         let exit_code = exit_code(tally, &results, alone);
@@ -160,7 +160,8 @@ impl Ready {
                 exit_code,
                 limit: self.total,
                 peak: self.budget.as_ref().and_then(SharedBudget::peak),
-                jobs,
+                jobs: self.jobs.jobs,
+                most_at_once,
                 wall: began.elapsed(),
             };
             report_file.write(&report(frame, &results, &self.inputs.skipped))
@@ -182,7 +183,8 @@ impl Ready {
         told.map(|()| exit_code)
     }
 
-    fn run_all(&mut self, world: &World) -> Vec<DocumentResult> {
+    /// What became of each, and how many chunks there were at the same time.
+    fn run_all(&mut self, world: &World) -> (Vec<DocumentResult>, usize) {
         let pages = self.requests.first().and_then(|one| one.pages.as_ref());
         let documents = self.requests.iter().map(|request| {
             let path = request.document.as_path();
@@ -217,7 +219,9 @@ impl Ready {
             is_stopped: &|| runner.was_interrupted(),
             tries_all: false,
         };
-        convert_all(&self.requests, world, &pool, &mut |index, event| {
+        let mut at_once = AtOnce::default();
+        let results = convert_all(&self.requests, world, &pool, &mut |index, event| {
+            at_once.note(index, &event);
             if let (DocumentEvent::Planned(plan), true, false) = (&event, alone, quiet) {
                 display.aside(|| before_start::one(plan));
             }
@@ -230,7 +234,8 @@ impl Ready {
             {
                 display.warn(&format!("the caches were not dropped: {error}"));
             }
-        })
+        });
+        (results, at_once.most())
     }
 }
 

@@ -51,6 +51,7 @@ enum What<'a> {
     DocumentPlanned {
         pages: &'a PageSet,
         chunks: usize,
+        workers: usize,
         limit_bytes: ByteSize,
         marker: String,
         warnings: &'a [String],
@@ -211,6 +212,7 @@ impl JsonEvents {
             DocumentEvent::Planned(plan) => What::DocumentPlanned {
                 pages: &plan.pages,
                 chunks: plan.chunks.len(),
+                workers: plan.workers.get(),
                 limit_bytes: plan.limit,
                 marker: plan.marker.version.to_string(),
                 warnings: &plan.warnings,

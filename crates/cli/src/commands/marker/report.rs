@@ -28,6 +28,7 @@ pub(super) struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_bytes: Option<ByteSize>,
     jobs: usize,
+    most_at_once: usize,
     wall_seconds: f64,
     documents: Vec<DocumentReport<'a>>,
     skipped: &'a [Skipped],
@@ -86,7 +87,10 @@ pub(super) struct Frame {
     pub(super) limit: ByteSize,
     /// The largest that everything together held, where one total was kept.
     pub(super) peak: Option<ByteSize>,
-    pub(super) jobs: usize,
+    /// Documents at the same time.
+    pub(super) jobs: NonZeroUsize,
+    /// The most chunks that there were at the same time.
+    pub(super) most_at_once: usize,
     pub(super) wall: Duration,
 }
 
@@ -105,11 +109,18 @@ pub(super) fn report<'a>(
         tally,
         limit_bytes: frame.limit,
         peak_bytes: frame.peak,
-        jobs: frame.jobs,
+        jobs: frame.jobs.get() * most_workers(results),
+        most_at_once: frame.most_at_once,
         wall_seconds: frame.wall.as_secs_f64(),
         documents: results.iter().map(document).collect(),
         skipped,
     }
+}
+
+/// The most that a document had, where one was planned.
+fn most_workers(results: &[DocumentResult]) -> usize {
+    let plans = results.iter().filter_map(|result| result.plan.as_ref());
+    plans.map(|plan| plan.workers.get()).max().unwrap_or(1)
 }
 
 fn document<'a>(result: &'a DocumentResult) -> DocumentReport<'a> {

@@ -37,6 +37,8 @@ pub(super) fn of_one(plan: &Plan, outcome: &Outcome, together: Option<Together>)
         peak: outcome.peak,
         limit: plan.limit,
     };
+    // What was asked for several may have room for one, which has no need of it.
+    let is_shared = plan.workers.get() > 1;
     let work = format!(
         "{} converted{}; {}; {} of marker",
         counted(outcome.chunks_run, "chunk"),
@@ -44,7 +46,7 @@ pub(super) fn of_one(plan: &Plan, outcome: &Outcome, together: Option<Together>)
             0 => String::new(),
             kept => format!(", {kept} taken from earlier"),
         },
-        together.unwrap_or(alone).told(),
+        together.filter(|_| is_shared).unwrap_or(alone).told(),
         duration(outcome.marker_time)
     );
     say(&match outcome.status {
