@@ -198,10 +198,31 @@ fn a_plan_of_one_document_and_of_many() {
     }
     let of_all = "no model checkpoint was found on disk";
     assert_eq!(told.matches(of_all).count(), 1, "{told}");
+    assert!(!told.contains("documents at once"), "nobody asked: {told}");
+    let settings = [&settings[..], &["--jobs", "auto"]].concat();
+    let many = marker(&scene, &[&["plan", "in"], &settings[..]].concat()).run();
+    let told = String::from_utf8_lossy(&many.stdout).into_owned();
+    let why = told
+        .lines()
+        .find(|line| line.starts_with("documents at once: "));
+    assert!(
+        why.is_some_and(|line| line.contains(", because ")),
+        "{told}"
+    );
     let json = marker(&scene, &[&["plan", "in", "--json"], &settings[..]].concat()).run();
     json.expect_code(3);
     let plans: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(plans["documents"][0]["document_pages"], 30);
+    let because = plans["jobs_because"].as_str().expect("a reason");
+    assert!(!because.contains("asked for"), "{plans}");
+    let levers = plans["documents"][0]["settings"].as_array();
+    let names: Vec<&str> = levers
+        .expect("levers")
+        .iter()
+        .map(|lever| lever["name"].as_str().expect("a name"))
+        .collect();
+    let distinct: std::collections::BTreeSet<&&str> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
     assert!(plans["documents"][2]["error"].is_string(), "{plans}");
     assert!(!scene.path("out").exists());
     scene.assert_nothing_left();

@@ -6,11 +6,12 @@
 //! marker already computes on all cores in most of its stages. Where there are
 //! more jobs than documents, those that are left work on chunks of the same ones.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use memcap_linux::ByteSize;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::environment::World;
 use crate::estimate::{Conditions, FLOOR, MemoryModel};
@@ -81,11 +82,56 @@ impl FromStr for Jobs {
     }
 }
 
+/// What keeps the number of jobs from being another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobsReason {
+    /// It was asked for.
+    Asked,
+    /// There are so many documents.
+    Documents(usize),
+    /// There are so many processors.
+    Processors(usize),
+    /// What all may take, and what a usual chunk of each does.
+    Memory {
+        /// The limit of all of them.
+        total: ByteSize,
+        /// Of one.
+        need: ByteSize,
+    },
+}
+
+impl fmt::Display for JobsReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobsReason::Asked => f.write_str("that many were asked for"),
+            JobsReason::Documents(1) => f.write_str("there is one document"),
+            JobsReason::Documents(count) => write!(f, "there are {count} documents"),
+            JobsReason::Processors(count) => write!(
+                f,
+                "one marker keeps {PROCESSORS_A_WORKER} processors busy, and there are {count}"
+            ),
+            JobsReason::Memory { total, need } => write!(
+                f,
+                "one marker usually takes about {need}, and {total} are there for all of them"
+            ),
+        }
+    }
+}
+
+impl Serialize for JobsReason {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// How many jobs there are, and what each has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct JobsDecision {
     /// Documents at the same time.
     pub jobs: NonZeroUsize,
+    /// Why not another number.
+    #[serde(rename = "jobs_because")]
+    pub because: JobsReason,
     /// What the chunks of each are cut for.
     #[serde(rename = "share_bytes")]
     pub share: ByteSize,
@@ -107,14 +153,15 @@ impl Jobs {
         need: ByteSize,
         cores: usize,
     ) -> Result<JobsDecision, JobsError> {
-        let asked = match self {
-            Jobs::One => 1,
-            Jobs::Exactly(jobs) => jobs.get(),
-            Jobs::Auto => {
-                let by_memory = total.bytes() / need.bytes().max(1);
-                let by_memory = usize::try_from(by_memory).unwrap_or(usize::MAX);
-                by_memory.min(cores / PROCESSORS_A_WORKER)
-            }
+        let (asked, because) = match self {
+            Jobs::One => (1, JobsReason::Asked),
+            Jobs::Exactly(jobs) => (jobs.get(), JobsReason::Asked),
+            Jobs::Auto => good(total, need, cores),
+        };
+        // A single document may have several workers for that.
+        let because = match asked > documents {
+            true => JobsReason::Documents(documents),
+            false => because,
         };
         let jobs = asked.min(documents).max(1);
         let jobs = NonZeroUsize::new(jobs).unwrap_or(NonZeroUsize::MIN);
@@ -125,6 +172,7 @@ impl Jobs {
         }
         Ok(JobsDecision {
             jobs,
+            because,
             share,
             workers: self.left_for_each(asked, jobs, documents),
         })
@@ -156,6 +204,17 @@ pub fn usual_need(world: &World) -> ByteSize {
         PageSize::LETTER
     });
     model.limit_for(run)
+}
+
+/// As many as have memory and processors, the scarcer of which is why.
+fn good(total: ByteSize, need: ByteSize, cores: usize) -> (usize, JobsReason) {
+    let by_memory = total.bytes() / need.bytes().max(1);
+    let by_memory = usize::try_from(by_memory).unwrap_or(usize::MAX);
+    let by_processors = cores / PROCESSORS_A_WORKER;
+    match by_memory < by_processors {
+        true => (by_memory, JobsReason::Memory { total, need }),
+        false => (by_processors, JobsReason::Processors(cores)),
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +252,43 @@ mod tests {
             assert_eq!(decision.workers, workers, "{asked} of {documents}");
         }
         assert_eq!(Jobs::default(), Jobs::One);
+    }
+
+    #[test]
+    fn the_scarcest_is_why_there_are_no_more_jobs() {
+        let gib = ByteSize::from_gib;
+        // As asked, documents, total in GiB, processors.
+        let cases = [
+            (
+                "auto",
+                9,
+                16,
+                16,
+                "4 one marker keeps 4 processors busy, and there are 16",
+            ),
+            (
+                "auto",
+                9,
+                16,
+                2,
+                "1 one marker keeps 4 processors busy, and there are 2",
+            ),
+            (
+                "auto",
+                9,
+                8,
+                16,
+                "2 one marker usually takes about 3 GiB, and 8 GiB are there for all of them",
+            ),
+            ("auto", 2, 16, 16, "2 there are 2 documents"),
+            ("3", 9, 16, 1, "3 that many were asked for"),
+            ("3", 2, 16, 1, "2 there are 2 documents"),
+        ];
+        for (asked, documents, total, cores, expected) in cases {
+            let decided = jobs(asked).decide(documents, gib(total), gib(3), cores);
+            let decided = decided.unwrap();
+            assert_eq!(format!("{} {}", decided.jobs, decided.because), expected);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use at_once::AtOnce;
 pub use attempts::{AttemptRecord, Attempts, Then};
 pub use expected::expected_pages;
 pub use inputs::{Inputs, InputsError, SkipReason, Skipped, find as find_inputs};
-pub use jobs::{Jobs, JobsDecision, JobsError, usual_need};
+pub use jobs::{Jobs, JobsDecision, JobsError, JobsReason, usual_need};
 pub use result::{DocumentResult, End, Failure};
 pub use schedule::{DocumentEvent, Pool, convert_all};
 pub use tally::{Tally, Verdict};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use memcap_linux::ByteSize;
-use memcap_marker::many::{Inputs, JobsDecision, Skipped};
+use memcap_marker::many::{Inputs, JobsDecision, JobsReason, Skipped};
 use memcap_marker::{Effect, PassedAs, Plan, PlanError, SetBy, World, path_text, plan};
 use serde::Serialize;
 
@@ -288,6 +288,7 @@ fn summary(
         counted(plans.len(), "document"),
         together(jobs, total)
     );
+    text.push_str(&why_so_many(jobs));
     let planned: Vec<&Plan> = plans.iter().flatten().collect();
     if let Some(plan) = planned.first() {
         text.push_str(&marker_line(plan));
@@ -332,6 +333,15 @@ fn together(jobs: JobsDecision, total: ByteSize) -> String {
             jobs.share
         ),
     }
+}
+
+/// Nothing where it is what was asked for.
+fn why_so_many(jobs: JobsDecision) -> String {
+    if jobs.because == JobsReason::Asked {
+        return String::new();
+    }
+    let told = format!("{}, because {}", jobs.jobs, jobs.because);
+    format!("{}\n", wrap("documents at once: ", &told, width()))
 }
 
 fn row(name: String, plan: &Plan, common: &[&str]) -> Vec<String> {
