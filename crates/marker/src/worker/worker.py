@@ -86,7 +86,7 @@ def find_command():
     scripts = list(entry_points(group="console_scripts", name="marker_single"))
     if not scripts:
         raise Unsupported("marker has no command marker_single")
-    command = scripts[0].load()
+    command = load(scripts[0])
     module = import_module(scripts[0].value.partition(":")[0])
     if not hasattr(command, "make_context"):
         raise Unsupported("marker_single is no command of click's")
@@ -95,6 +95,18 @@ def find_command():
     module.create_model_dict = loads_once(module.create_model_dict)
     notice_dead_servers()
     return command
+
+
+def load(script):
+    """Imports the command. Without a file behind the main program, which `-c` has
+    not, marker would look for its file of settings from the current folder on."""
+    this = sys.modules["__main__"]
+    this.__file__ = sys.argv[0]
+    try:
+        return script.load()
+    finally:
+        # A process that is started anew would import it.
+        del this.__file__
 
 
 def notice_dead_servers():
