@@ -333,3 +333,38 @@ fn a_full_disk_loses_nothing() {
     let text = fs::read_to_string(scene.path("out/a/a.md")).unwrap();
     assert!(text.contains("40"), "{text}");
 }
+
+#[test]
+fn a_document_that_is_cut_meanwhile_is_told_and_costs_nothing_that_is_done() {
+    // While it is planned, and while its first chunk is converted.
+    for (moment, chunks) in [("inspect", 0), ("convert", 1)] {
+        let scene = scene();
+        pretend::folder(&scene, &[("a.pdf", 20)]);
+        let options = [
+            "in/a.pdf",
+            "-o",
+            "out",
+            "--memory",
+            "4G",
+            "--chunk-size",
+            "10",
+        ];
+        let cut = pretend::marker(&scene, &options)
+            .variable("PRETEND_CUT", moment)
+            .run();
+        // Ended by itself, and not by a signal such as SIGBUS.
+        cut.expect_code(125);
+        let told = cut.stderr_text();
+        let errors: Vec<&str> = told.lines().filter(|line| line.contains("error")).collect();
+        assert_eq!(errors.len(), 1, "{cut}");
+        assert!(
+            errors[0].contains("a.pdf` was changed during the conversion"),
+            "{cut}"
+        );
+        assert!(told.contains("hint: start again"), "{cut}");
+        let done = pages_of(&journal(&scene.path("out")), "done");
+        assert_eq!(done.len(), chunks, "{moment}: {done:?}");
+        assert!(!scene.path("out/a").exists(), "no result is claimed");
+        scene.assert_nothing_left();
+    }
+}

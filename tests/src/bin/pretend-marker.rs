@@ -7,7 +7,8 @@
 //! `PRETEND_REFUSE=1` for options that it does not know, `PRETEND_HOLD=4` a page
 //! at which it goes on until it is ended, `PRETEND_HOLD_BATCH=3` the same at a
 //! size of layout batches. `PRETEND_TAKE=600M` is what every conversion grows to
-//! within seconds before it ends. A document's text is that of its
+//! within seconds before it ends. `PRETEND_CUT=inspect` or `=convert` is when the
+//! document loses its second half, as by another program. A document's text is that of its
 //! batch size, so that settings make a difference.
 
 use std::path::{Path, PathBuf};
@@ -62,7 +63,19 @@ fn inspect(words: &[String]) -> i32 {
         "document": document.map(|path| pages_of_document(path)),
     });
     println!("{answer}");
+    if let Some(document) = document {
+        cut("inspect", Path::new(document));
+    }
     0
+}
+
+/// Takes away the second half of the document, if this is when.
+fn cut(when: &str, document: &Path) {
+    if variable("PRETEND_CUT").is_some_and(|wanted: String| wanted == when) {
+        let file = std::fs::File::options().write(true).open(document);
+        let cut = file.and_then(|file| file.set_len(file.metadata()?.len() / 2));
+        cut.expect("the document can be written");
+    }
 }
 
 fn pages_of_document(path: &str) -> Value {
@@ -101,6 +114,7 @@ fn convert(words: &[String], output: &Path) -> i32 {
         hold(FOREVER);
     }
     let document = words.last().map(PathBuf::from).unwrap_or_default();
+    cut("convert", &document);
     let batch = value_of(words, "--layout_batch_size").unwrap_or_default();
     if variable("PRETEND_HOLD_BATCH").is_some_and(|held: String| held == batch) {
         hold(FOREVER);
