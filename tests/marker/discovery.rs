@@ -10,6 +10,7 @@ use integration_tests::harness::{Invocation, Scene, memcap_binary};
 use serde_json::Value;
 
 use super::pretend::{folder, scene};
+use super::support::{environment, memcap, words};
 
 /// Folders in which a way of installing is laid out.
 struct Layout<'scene> {
@@ -221,4 +222,58 @@ fn the_python_that_is_named_wins() {
     layout.environment("named");
     let named = text(&layout.python);
     layout.expect_with("explicit", &["--python", &named]);
+}
+
+#[test]
+fn settings_in_the_file_beside_marker_decide_which_work_is_gone_on_with() {
+    let Some(environment) = environment() else {
+        return;
+    };
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 3)]);
+    // An early marker in front of the one that is installed.
+    let python = scene.path("python");
+    for (name, content) in [
+        ("marker/__init__.py", ""),
+        (
+            "marker_pdf-0.3.10.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: marker-pdf\nVersion: 0.3.10\n",
+        ),
+    ] {
+        let file = python.join(name);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, content).expect("a file");
+    }
+    let folder_with = |settings: &str| {
+        fs::write(python.join("local.env"), settings).expect("a file");
+        let words = words([
+            &"marker",
+            &"plan",
+            &"in/a.pdf",
+            &"-o",
+            &"out",
+            &"--json",
+            &"--python",
+            &environment.python(),
+        ]);
+        let finished = memcap(&scene, &environment, &words)
+            .variable("PYTHONPATH", &python)
+            .directory(scene.path("."))
+            .run();
+        finished.expect_code(0);
+        let plans: Value = serde_json::from_slice(&finished.stdout).expect("JSON");
+        let plan = &plans["documents"][0];
+        assert_eq!(plan["marker"]["version"], "0.3.10");
+        assert!(!plans.to_string().contains("quite secret"), "{plans:#}");
+        plan["work_folder"].as_str().expect("a path").to_owned()
+    };
+    let usual = folder_with("# Nothing.\n");
+    assert_eq!(
+        folder_with("TORCH_DEVICE=cpu\nSOME_API_KEY='quite secret'\n"),
+        usual
+    );
+    let paginated = folder_with("PAGINATE_OUTPUT=true\n");
+    assert_ne!(paginated, usual);
+    assert_ne!(folder_with("paginate_output=false # no\n"), paginated);
+    assert_eq!(folder_with(""), usual);
 }

@@ -2,6 +2,7 @@
 //! and nothing else. Limit, threads and batch sizes are left out, so that a
 //! conversion can be continued with other ones.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -29,6 +30,9 @@ pub struct Identity<'a> {
     /// Its variables may name other models than marker's own, and early versions
     /// have settings there that they take nowhere else.
     pub world: &'a World,
+    /// The same settings from marker's file `local.env`, as hashes; a variable
+    /// wins over them.
+    pub local_settings: &'a BTreeMap<String, String>,
 }
 
 impl Identity<'_> {
@@ -54,6 +58,11 @@ impl Identity<'_> {
                 add(&name, value.as_bytes());
             }
         }
+        for (name, hash) in self.local_settings {
+            if deciding_variables::decides(name, self.version) {
+                add(&format!("local.env {name}"), hash.as_bytes());
+            }
+        }
         hasher.finalize().to_hex()[..16].to_owned()
     }
 }
@@ -75,6 +84,7 @@ mod tests {
             version: Version::new(1, 10, 2),
             marker_args: &args,
             world: &World::new(variables, "/"),
+            local_settings: &BTreeMap::new(),
         }
         .key()
     }
@@ -107,12 +117,47 @@ mod tests {
                 version,
                 marker_args: &[],
                 world: &World::new([("OCR_ALL_PAGES".into(), value.into())], "/"),
+                local_settings: &BTreeMap::new(),
             }
             .key()
         };
         let (early, flags) = (Version::new(0, 3, 10), Version::new(1, 10, 2));
         assert_ne!(key("true", early), key("false", early));
         assert_eq!(key("true", flags), key("false", flags));
+    }
+
+    #[test]
+    fn settings_in_a_file_count_like_variables() {
+        let key = |name: &str, hash: &str, version| {
+            Identity {
+                document: blake3::hash(b"content"),
+                stem: OsStr::new("a"),
+                pages: &PageSet::all(3),
+                format: OutputFormat::default(),
+                version,
+                marker_args: &[],
+                world: &World::new([], "/"),
+                local_settings: &[(name.to_owned(), hash.to_owned())].into(),
+            }
+            .key()
+        };
+        let (early, flags) = (Version::new(0, 3, 10), Version::new(1, 10, 2));
+        // Name, whether it counts for 0.3.10, and for 1.10.2.
+        let cases = [
+            ("OCR_ALL_PAGES", true, false),
+            ("paginate_output", true, false),
+            ("LAYOUT_MODEL_CHECKPOINT", true, true),
+            ("TORCH_DEVICE", false, false),
+            ("GOOGLE_API_KEY", false, false),
+        ];
+        for (name, for_early, for_flags) in cases {
+            let counts = |version| key(name, "1", version) != key(name, "2", version);
+            assert_eq!(
+                (counts(early), counts(flags)),
+                (for_early, for_flags),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -6,12 +6,16 @@ import sys
 # `-c` puts the current folder first; a file json.py there must not be found.
 sys.path[:] = [entry for entry in sys.path if entry]
 
+import hashlib
 import json
 import math
 import os
-from importlib import metadata
+from importlib import metadata, util
 
 PACKAGES = ("marker-pdf", "surya-ocr", "torch", "pdftext", "pypdfium2")
+# Those that read settings of theirs from a file.
+WITH_SETTINGS = ("marker", "surya", "texify")
+SETTINGS = "local.env"
 # Beyond this many pages the size of the last one is taken for the rest.
 MAX_SIZES = 100_000
 
@@ -21,6 +25,40 @@ def version(package):
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def settings_file(package):
+    """The nearest file of settings at or above the package's folder."""
+    try:
+        folders = util.find_spec(package).submodule_search_locations
+    except (AttributeError, ImportError, ValueError):
+        return None
+    for folder in folders or ():
+        above = None
+        while folder != above:
+            file = os.path.join(folder, SETTINGS)
+            if os.path.isfile(file):
+                return file
+            above, folder = folder, os.path.dirname(folder)
+    return None
+
+
+def settings():
+    """What stands in files of settings: hashes, since there may be keys among it."""
+    files = {file for file in map(settings_file, WITH_SETTINGS) if file}
+    if not files:
+        return {}
+    try:
+        from dotenv import dotenv_values
+    except ImportError:
+        return {}
+    found = {}
+    for file in sorted(files):
+        # As pydantic reads it for marker.
+        for name, value in dotenv_values(file, encoding="utf8").items():
+            whole = "%s=%s" % (found.get(name, ""), value)
+            found[name] = hashlib.sha256(whole.encode("utf8", "surrogateescape")).hexdigest()
+    return found
 
 
 def points(length):
@@ -63,6 +101,7 @@ def document(path, password=None):
 facts = {
     "python": "%d.%d.%d" % sys.version_info[:3],
     "packages": {name: version(name) for name in PACKAGES},
+    "settings": settings(),
 }
 if len(sys.argv) > 1 and facts["packages"]["marker-pdf"]:
     words = None

@@ -70,6 +70,9 @@ pub enum PdfFacts {
 pub(super) struct Facts {
     pub(super) python: String,
     packages: BTreeMap<String, Option<String>>,
+    /// Hashes of what files of settings set, by name.
+    #[serde(default)]
+    pub(super) settings: BTreeMap<String, String>,
     pub(super) document: Option<PdfFacts>,
 }
 

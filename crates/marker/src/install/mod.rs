@@ -9,6 +9,7 @@ mod inspect;
 mod locate;
 mod script;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -42,6 +43,10 @@ pub struct Installation {
     pub torch: Option<String>,
     /// Version of surya-ocr, which holds the models, where installed.
     pub surya: Option<String>,
+    /// What its packages' files `local.env` set, by name: hashes of the values,
+    /// among which may be keys.
+    #[serde(skip)]
+    pub local_settings: BTreeMap<String, String>,
 }
 
 impl Installation {
@@ -230,6 +235,7 @@ fn accept(
         torch: facts.package("torch"),
         surya: facts.package("surya-ocr"),
         python_version: facts.python,
+        local_settings: facts.settings,
     };
     Ok((installation, facts.document))
 }

@@ -260,6 +260,7 @@ pub fn plan(request: &Request, world: &World, runner: &mut dyn Runner) -> Result
         version: marker.version,
         marker_args: &deciding,
         world,
+        local_settings: &marker.local_settings,
     };
     let key = identity.key();
     let mut plan = Plan {
