@@ -167,6 +167,16 @@ fn one_document_is_converted_by_two_workers_to_what_one_makes() {
 
 #[test]
 fn an_interruption_ends_all_workers_and_keeps_what_is_done() {
+    interrupted_and_resumed(1);
+}
+
+#[test]
+fn whoever_interrupts_again_and_again_loses_nothing_either() {
+    interrupted_and_resumed(3);
+}
+
+/// Interrupts a conversion by two workers with so many signals, and goes on.
+fn interrupted_and_resumed(signals: usize) {
     let scene = scene();
     let words = ["--jobs", "2"];
     // Both come to a page that they do not get past.
@@ -179,9 +189,19 @@ fn an_interruption_ends_all_workers_and_keeps_what_is_done() {
         (started.len() == 3).then_some(())
     };
     assert!(poll_until(PATIENCE, both).is_some(), "not all were begun");
-    running.signal_group(Signal::SIGINT);
+    (0..signals).for_each(|_| running.signal_group(Signal::SIGINT));
     running.wait().expect_code(130);
     scene.assert_nothing_left();
+    let report = json(&scene.path("r.json"));
+    check(REPORT_SCHEMA, &report);
+    let attempts = report["documents"][0]["attempts"].as_array();
+    let mut then: Vec<&Value> = attempts
+        .expect("attempts")
+        .iter()
+        .map(|attempt| &attempt["then"])
+        .collect();
+    then.sort_by_key(|then| then.to_string());
+    assert_eq!(then, ["kept", "stopped", "stopped"], "{report:#}");
     one_document(&scene, &words).run().expect_code(0);
     let report = json(&scene.path("r.json"));
     assert_eq!(report["documents"][0]["kept"], "1-10", "{report:#}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use memcap_supervisor::Control;
@@ -12,7 +12,10 @@ use signal_hook::iterator::Signals;
 /// Shared by everything that runs steps.
 #[derive(Default)]
 pub(super) struct Interruption {
-    /// How often it was said.
+    /// Whether it was said, from the instant of the signal on: a step that ends by
+    /// the same signal may be judged before the listening thread gets to run.
+    said: Arc<AtomicBool>,
+    /// How often it was said, as far as steps were told.
     asked: AtomicUsize,
     running: Mutex<Running>,
 }
@@ -27,7 +30,11 @@ impl Interruption {
     /// Takes over the signals that ask us to stop.
     pub(super) fn listening() -> io::Result<Arc<Interruption>> {
         let interruption = Arc::new(Interruption::default());
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let stopping = [SIGINT, SIGTERM, SIGHUP];
+        for signal in stopping {
+            signal_hook::flag::register(signal, Arc::clone(&interruption.said))?;
+        }
+        let mut signals = Signals::new(stopping)?;
         let asked = Arc::clone(&interruption);
         std::thread::Builder::new().spawn(move || {
             for _ in signals.forever() {
@@ -38,7 +45,7 @@ impl Interruption {
     }
 
     pub(super) fn is_wanted(&self) -> bool {
-        self.asked.load(Ordering::SeqCst) > 0
+        self.said.load(Ordering::SeqCst)
     }
 
     fn ask(&self) {
