@@ -283,3 +283,20 @@ fn a_document_whose_name_is_like_an_option_needs_a_folder_before_it() {
     assert!(input.join("out/--help/--help.md").is_file());
     scene.assert_nothing_left();
 }
+
+#[test]
+fn too_few_open_files_are_told_with_what_to_do() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 1)]);
+    let through = ["sh", "-c", "ulimit -n 10; exec \"$0\" \"$@\""];
+    let words = ["in/a.pdf", "-o", "out", "-m", "2G"];
+    let finished = super::pretend::marker_through(&scene, &through, &words).run();
+    finished.expect_code(125);
+    let text = finished.stderr_text();
+    assert!(text.contains("Too many open files"), "{text}");
+    assert!(
+        text.contains("hint: ") && text.contains("ulimit -n"),
+        "{text}"
+    );
+    scene.assert_nothing_left();
+}

@@ -36,6 +36,29 @@ impl CliError {
     }
 }
 
+impl CliError {
+    /// What the user can do about it.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        let own = self.hint.as_deref();
+        own.or_else(|| usual_advice(self.source.as_ref()))
+    }
+}
+
+/// A handful more than any command needs.
+const MORE_DESCRIPTORS: &str = "allow more open files: ulimit -n 256";
+
+/// What helps whatever was tried, where its causes tell.
+pub(crate) fn usual_advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    lacks_descriptors(error).then_some(MORE_DESCRIPTORS)
+}
+
+/// Whether the limit of open files is behind it.
+fn lacks_descriptors(error: &(dyn std::error::Error + 'static)) -> bool {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut causes = chain.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.raw_os_error() == Some(nix::libc::EMFILE))
+}
+
 impl From<SupervisorError> for CliError {
     fn from(error: SupervisorError) -> CliError {
         let hint = error.hint();

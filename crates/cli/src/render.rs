@@ -12,7 +12,7 @@ use crate::error::CliError;
 pub(crate) fn error(error: &CliError) {
     let message = one_line(error.source.as_ref());
     say(&format!("memcap: error: {}", printable(&message)));
-    if let Some(hint) = &error.hint {
+    if let Some(hint) = error.advice() {
         say(&format!("  hint: {}", printable(hint)));
     }
 }

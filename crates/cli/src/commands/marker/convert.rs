@@ -10,7 +10,9 @@ use memcap_marker::many::{
     Tally, Verdict, convert_all, expected_pages,
 };
 use memcap_marker::runner::Runner;
-use memcap_marker::{ConversionError, Event, Request, WorkFolderError, World, check_output};
+use memcap_marker::{
+    ConversionError, Event, InstallError, PlanError, Request, WorkFolderError, World, check_output,
+};
 use memcap_supervisor::Limits;
 
 use super::args::{ConvertArgs, TellingArgs};
@@ -22,7 +24,7 @@ use super::report::{Frame, report};
 use super::summary::Together;
 use super::wish::{self, Wish};
 use super::{INTERRUPTED, NOTHING, PARTIAL, before_start, limit, refuse, summary};
-use crate::error::{CliError, INTERNAL, USAGE};
+use crate::error::{CliError, INTERNAL, USAGE, usual_advice};
 use crate::render::{printable, say};
 use crate::report_file::ReportFile;
 use crate::supervised::{SharedBudget, SupervisedRunner};
@@ -329,7 +331,9 @@ fn tell_the_end(
             },
         ] if inputs.skipped.is_empty() => Err(CliError::new(
             display::words::failure(failure),
-            failure.hint(),
+            failure
+                .hint()
+                .or_else(|| usual_advice(failure).map(str::to_owned)),
             exit_code,
         )),
         _ if telling.quiet => Ok(()),
@@ -401,6 +405,7 @@ fn common_failure(results: &[DocumentResult]) -> Option<&Failure> {
 
 fn failure_code(failure: &Failure) -> u8 {
     match failure {
+        Failure::Plan(PlanError::Install(InstallError::Runner(_))) => INTERNAL,
         Failure::Plan(_)
         | Failure::Conversion(ConversionError::WorkFolder(WorkFolderError::Output { .. })) => USAGE,
         Failure::Conversion(
