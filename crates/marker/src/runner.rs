@@ -208,6 +208,10 @@ pub trait Session {
     /// nothing, and [`Session::hear`] tells of its end.
     fn send(&mut self, line: &str);
 
+    /// What its tree is expected to hold at its largest from now on, in place of
+    /// [`Step::estimate`].
+    fn expect(&mut self, estimate: ByteSize);
+
     /// Waits for the next line until `deadline`, without end where there is
     /// none, telling `watch` now and then how much memory its tree holds, and
     /// once more when the line has come. Where `watch` does not want it any more,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use memcap_linux::ByteSize;
 use nix::sys::signal::Signal;
 
+use crate::budget::{Expectation, Place};
 use crate::conversation::{Conversation, Heard};
 use crate::stream::OwnEnds;
 use crate::wire::{self, ToKeeper};
@@ -61,6 +62,8 @@ pub struct Handle {
     streams: OwnEnds,
     plan: Plan,
     keeper_pid: u32,
+    /// Where it is a member of a budget.
+    expectation: Option<Expectation>,
     /// The process that made it: a forked copy ends nothing.
     owner: u32,
 }
@@ -189,6 +192,7 @@ impl Handle {
     ) -> Handle {
         Handle {
             keeper_pid: conversation.guardian.pid(),
+            expectation: conversation.place.as_ref().map(Place::expectation),
             plan,
             link: match outcome {
                 Some(outcome) => Link::Over(Some(outcome)),
@@ -229,6 +233,15 @@ impl Handle {
     /// As [`Control::kill`].
     pub fn kill(&self) {
         self.control.kill();
+    }
+
+    /// What the tree is expected to hold at its largest from now on, as
+    /// [`crate::Request::expected_peak`] said before the start. Nothing happens
+    /// where the job is no member of a [`crate::Budget`].
+    pub fn expect_peak(&self, estimate: ByteSize) {
+        if let Some(expectation) = &self.expectation {
+            expectation.is_now(estimate);
+        }
     }
 
     /// Takes the end that writes to the job's standard input, where that is

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use memcap_linux::ByteSize;
 use memcap_marker::runner::{Accounting, Ending, Heard, RunnerError, Session, Usage, Watch};
 use memcap_supervisor::{Event, Events, Handle, Sample, SupervisorError, VerdictKind};
 
@@ -129,6 +130,10 @@ impl Session for SupervisedSession {
             // Whoever is gone hears nothing; `hear` tells of the end.
             let _ = questions.write_all(format!("{line}\n").as_bytes());
         }
+    }
+
+    fn expect(&mut self, estimate: ByteSize) {
+        self.handle.expect_peak(estimate);
     }
 
     fn hear(

@@ -31,10 +31,31 @@ fn a_step_says_what_it_is_expected_to_take() {
         let planned = plan(&request, &machine.world(), &mut marker).unwrap();
         convert(&machine, &request, &mut marker).0.unwrap();
         let told: Vec<_> = marker.steps().iter().map(|step| step.estimate).collect();
-        // Later ones are corrected by what was seen; a worker is told once.
+        // Later ones are corrected by what was seen.
         assert_eq!(told[0], Some(planned.chunks[0].estimate), "{drive:?}");
         assert!(told.iter().all(Option::is_some), "{drive:?} {told:?}");
     }
+}
+
+#[test]
+fn what_a_worker_is_expected_to_take_changes_with_its_chunks() {
+    let machine = Machine::new();
+    let request = Request {
+        drive: Drive::Warm,
+        ..in_tens(machine.request("book.pdf", 26))
+    };
+    let mut marker = FakeMarker::new();
+    let mut estimates = Vec::new();
+    plan(&request, &machine.world(), &mut marker)
+        .unwrap()
+        .run(&mut marker, &mut |event| {
+            if let Event::ChunkStarted { estimate, .. } = event {
+                estimates.push(estimate);
+            }
+        })
+        .unwrap();
+    assert_eq!(estimates.len(), 3);
+    assert_eq!(marker.expected(), estimates[1..]);
 }
 
 /// Eight pages a chunk, two workers.

@@ -270,6 +270,9 @@ impl Worker {
         self.number += 1;
         if self.number > 1 {
             self.meter.begin();
+            if let Some(estimate) = run.step.estimate {
+                self.session.expect(estimate);
+            }
         }
         self.session.send(&worker::question(self.number, &run.step));
         self.answer(run)

@@ -68,6 +68,7 @@ pub(crate) struct History {
     scenes: VecDeque<Scene>,
     steps: Vec<Step>,
     workers: Vec<Step>,
+    expected: Vec<ByteSize>,
 }
 
 impl FakeMarker {
@@ -109,6 +110,11 @@ impl FakeMarker {
     /// for counts as a run of marker_single.
     pub(crate) fn steps(&self) -> Vec<Step> {
         self.history().steps.clone()
+    }
+
+    /// What workers were expected to take after their first chunks.
+    pub(crate) fn expected(&self) -> Vec<ByteSize> {
+        self.history().expected.clone()
     }
 
     /// All workers that were started.
@@ -333,6 +339,10 @@ impl Session for FakeWorker {
             ..self.start.clone()
         };
         self.work(question["number"].as_u64().unwrap(), &step);
+    }
+
+    fn expect(&mut self, estimate: ByteSize) {
+        self.marker.history().expected.push(estimate);
     }
 
     fn hear(

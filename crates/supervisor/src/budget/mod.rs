@@ -315,6 +315,21 @@ impl Drop for Shared {
     }
 }
 
+/// What a member is expected to hold, which may change while it runs.
+#[derive(Debug)]
+pub(crate) struct Expectation {
+    ticket: Ticket,
+    shared: Arc<Shared>,
+}
+
+impl Expectation {
+    /// From now on it is this.
+    pub(crate) fn is_now(&self, bytes: ByteSize) {
+        self.shared.table.expect(self.ticket, bytes);
+        bell::ring(&self.shared.descriptors[1]);
+    }
+}
+
 /// A member's place in its budget, from before its start until it is over.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -326,6 +341,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// What its member is expected to hold.
+    pub(crate) fn expectation(&self) -> Expectation {
+        Expectation {
+            ticket: self.ticket,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     /// What is to hold the job.
     pub(crate) fn mechanism(&self) -> MechanismChoice {
         self.mechanism

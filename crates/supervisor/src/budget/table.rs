@@ -95,8 +95,7 @@ impl Table {
         for word in [PID, START, AT_LEAST, AT_MOST, SINCE] {
             self.word(seat, word).store(0, Relaxed);
         }
-        let expected = expected.map_or(0, |bytes| bytes.bytes().saturating_add(1));
-        self.word(seat, EXPECTED).store(expected, Relaxed);
+        self.word(seat, EXPECTED).store(encoded(expected), Relaxed);
         self.word(seat, LOOKED).store(micros(now()), Release);
         let used = u64::try_from(seat).unwrap_or(0) + 1;
         self.head(SEATS_USED).fetch_max(used, AcqRel);
@@ -117,6 +116,16 @@ impl Table {
         self.word(ticket.seat, AT_MOST)
             .store(at_most.bytes(), Relaxed);
         self.word(ticket.seat, LOOKED).store(micros(now()), Release);
+    }
+
+    /// Writes down what a tree is expected to hold from now on. Where somebody else
+    /// has the seat by now, nothing happens; should they take it in this very
+    /// moment, they are expected to hold something else, which limits nothing.
+    pub(crate) fn expect(&self, ticket: Ticket, bytes: ByteSize) {
+        if self.word(ticket.seat, STANDING).load(Acquire) >> 8 == ticket.order {
+            self.word(ticket.seat, EXPECTED)
+                .store(encoded(Some(bytes)), Release);
+        }
     }
 
     /// Writes down what becomes of a tree.
@@ -221,6 +230,11 @@ impl Table {
 /// Below this everybody looks as often as anybody can.
 const SMALLEST_NEWS: ByteSize = ByteSize::from_mib(4);
 
+/// As the table has it.
+fn encoded(expected: Option<ByteSize>) -> u64 {
+    expected.map_or(0, |bytes| bytes.bytes().saturating_add(1))
+}
+
 fn standing(order: u64, code: u64) -> u64 {
     order << 8 | code
 }
@@ -275,12 +289,15 @@ mod tests {
         assert_eq!(read(&host), [member]);
         keeper.turn_to(ticket, Phase::Ending);
         assert_eq!(read(&host)[0].phase, Phase::Ending);
+        host.expect(ticket, mib(7));
+        assert_eq!(read(&keeper)[0].expected, Some(mib(7)));
         keeper.leave(ticket);
         assert_eq!(read(&host), []);
         // The next has it; the last one's leaving again is not its own.
         let next = host.claim(6, None).expect("a seat");
         assert_eq!(next.seat, ticket.seat);
         host.leave(ticket);
+        host.expect(ticket, mib(9));
         assert_eq!(read(&host).len(), 1);
         assert_eq!(read(&host)[0].expected, None);
     }
