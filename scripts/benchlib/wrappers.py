@@ -29,20 +29,24 @@ class Wrapper:
 
 
 @contextlib.contextmanager
-def prepared_wrappers(programs, peers):
+def prepared_wrappers(programs, peers, alone=False):
     """Every wrapper that this machine can run, while its cgroup exists.
 
-    `peers` is the folder that `scripts/peers-env` prints."""
+    `peers` is the folder that `scripts/peers-env` prints; `alone` leaves them out."""
     with contextlib.ExitStack() as stack:
         yield [
             Wrapper("none", (), "the job alone", limits=False),
             Wrapper("env", (shutil.which("env"),), "one extra exec", limits=False),
-            *rlimit_peer(),
-            *polling_peers(peers),
-            *cgroup_peer(stack),
-            *runexec_peer(peers),
+            *([] if alone else peer_wrappers(peers, stack)),
             *memcap_wrappers(programs["memcap"]),
         ]
+
+
+def peer_wrappers(peers, stack):
+    yield from rlimit_peer()
+    yield from polling_peers(peers)
+    yield from cgroup_peer(stack)
+    yield from runexec_peer(peers)
 
 
 def rlimit_peer():
