@@ -92,6 +92,62 @@ fn whoever_waits_or_makes_room_is_converted_later_and_has_not_failed() {
     );
 }
 
+#[test]
+fn whoever_is_ended_to_make_room_has_not_failed_and_loses_no_page() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 6), ("b.pdf", 6)]);
+    let total = format!("{TOTAL_MIB}M");
+    // With a time for each chunk nobody is frozen to wait: one has to be ended.
+    let words = [
+        "in",
+        "-o",
+        "out",
+        "--memory",
+        &total,
+        "--jobs",
+        "2",
+        "--chunk-time",
+        "10m",
+        "--report",
+        "r.json",
+        "--json-events",
+    ];
+    let finished = marker(&scene, &words)
+        .variable("MODEL_CACHE_DIR", models(&scene))
+        .variable("PRETEND_MEET", scene.path("meet"))
+        .variable("PRETEND_TAKE", "850M")
+        .run();
+    finished.expect_code(0);
+    scene.assert_nothing_left();
+    let report = json(&scene.path("r.json"));
+    check(REPORT_SCHEMA, &report);
+    assert!(report["peak_bytes"].as_u64() <= Some(TOTAL_MIB << 20));
+    let followed = what_followed(&report);
+    assert_eq!(followed[..2], ["kept", "kept"], "{report:#}");
+    assert!(followed.len() > 2, "nobody made room: {report:#}");
+    assert!(
+        followed[2..].iter().all(|then| *then == "requeued"),
+        "{report:#}"
+    );
+    let events = events(&finished);
+    let count = |word: &str| {
+        events
+            .iter()
+            .filter(|event| event.starts_with(word))
+            .count()
+    };
+    assert_eq!(count("chunk-requeued "), followed.len() - 2, "{events:?}");
+    assert_eq!(count("chunk-failed "), 0, "{events:?}");
+    for name in ["a", "b"] {
+        let text = fs::read_to_string(scene.path(&format!("out/{name}/{name}.md")));
+        let text = text.expect("a result");
+        for page in 1..=6 {
+            let words = format!("The words of page {page} ");
+            assert_eq!(text.matches(&words).count(), 1, "{name}: {text}");
+        }
+    }
+}
+
 /// `memcap marker WORDS…` on one document of 30 pages, in chunks of ten.
 fn one_document<'scene>(scene: &'scene Scene, words: &[&str]) -> Invocation<'scene> {
     folder(scene, &[("book.pdf", 30)]);

@@ -7,13 +7,15 @@
 //! `PRETEND_REFUSE=1` for options that it does not know, `PRETEND_HOLD=4` a page
 //! at which it goes on until it is ended, `PRETEND_HOLD_BATCH=3` the same at a
 //! size of layout batches. `PRETEND_TAKE=600M` is what every conversion grows to
-//! within seconds before it ends. `PRETEND_CUT=inspect` or `=convert` is when the
+//! within seconds before it ends; with `PRETEND_MEET=FOLDER` it begins with that
+//! once two conversions have come to the folder. `PRETEND_CUT=inspect` or `=convert` is when the
 //! document loses its second half, as by another program. A document's text is that of its
 //! batch size, so that settings make a difference.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use integration_tests::harness::poll_until;
 use integration_tests::job::{Appetite, EXIT_REFUSED, alarm, consume, hold};
 use memcap_linux::ByteSize;
 use serde_json::{Value, json};
@@ -119,6 +121,9 @@ fn convert(words: &[String], output: &Path) -> i32 {
     if variable("PRETEND_HOLD_BATCH").is_some_and(|held: String| held == batch) {
         hold(FOREVER);
     }
+    if let Some(folder) = variable::<PathBuf>("PRETEND_MEET") {
+        meet(&folder, &document);
+    }
     if let Some(bytes) = variable("PRETEND_TAKE") {
         grow_to(bytes);
     }
@@ -129,6 +134,18 @@ fn convert(words: &[String], output: &Path) -> i32 {
             1
         }
     }
+}
+
+/// Waits for the conversion of another document.
+fn meet(folder: &Path, document: &Path) {
+    let came = std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(folder.join(document.file_name().unwrap_or_default()), ""));
+    came.expect("the folder can be written");
+    let both = || {
+        let met = std::fs::read_dir(folder).map_or(0, Iterator::count);
+        (met >= 2).then_some(())
+    };
+    poll_until(FOREVER, both).expect("another conversion");
 }
 
 /// Grows slowly enough to be stopped, as pages are rendered one after the other.
