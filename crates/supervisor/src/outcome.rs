@@ -59,7 +59,8 @@ pub struct Outcome {
     pub processes: Option<Processes>,
     /// Things that went less well than hoped.
     pub notes: Vec<String>,
-    /// 126 or 127 when the job was not started for the user's reason.
+    /// The exit code where the job was never executed: 126 or 127 for the user's
+    /// reason, 125 for ours.
     start_failure: Option<u8>,
     /// Instead of the job's own code, where a lease may explain it.
     refusal_exit: Option<NonZeroU8>,
@@ -152,7 +153,7 @@ impl Outcome {
         let (kind, code) = match exec_errno {
             Some(ENOENT | ENOTDIR) => (VerdictKind::NotStarted, Some(127)),
             Some(_) => (VerdictKind::NotStarted, Some(126)),
-            None => (VerdictKind::InternalError, None),
+            None => (VerdictKind::InternalError, Some(125)),
         };
         Outcome::without_evidence(plan, prepared, Verdict::new(kind, reason), code)
     }
@@ -204,6 +205,12 @@ impl Outcome {
             start_failure,
             refusal_exit: None,
         }
+    }
+
+    /// Whether the job was never executed: its command could not be, or what memcap
+    /// needs for it could not be made. The verdict's evidence says why.
+    pub fn never_started(&self) -> bool {
+        self.start_failure.is_some()
     }
 
     /// Whether it was ended only to make room for other members of its

@@ -28,6 +28,9 @@ pub(super) fn ending(outcome: &Outcome) -> Ending {
         VerdictKind::NotStarted => Ending::NotStarted {
             reason: outcome.verdict.evidence.join("; "),
         },
+        VerdictKind::InternalError if outcome.never_started() => Ending::NotStarted {
+            reason: outcome.verdict.evidence.join("; "),
+        },
         VerdictKind::ProcessLimit | VerdictKind::InternalError | VerdictKind::Unexplained => {
             Ending::Unexplained
         }
