@@ -23,7 +23,9 @@ pub struct Readiness {
     /// Its models.
     pub weights: Weights,
     /// The estimated peak of a run over one letter page, in bytes: less than
-    /// this free, and nothing can be converted.
+    /// this free, and nothing can be converted. It is the sum that every estimate is
+    /// before anything was learned (`estimate/prior.rs` has its constants with where they
+    /// were measured); nothing is added here.
     pub smallest_run: ByteSize,
 }
 
