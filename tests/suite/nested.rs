@@ -129,6 +129,28 @@ fn the_limit_of_a_memcap_inside_a_job_is_its_own_affair() {
     scene.assert_nothing_left();
 }
 
+#[test]
+fn a_kill_by_our_limit_in_a_group_of_the_jobs_own_is_not_kept_quiet() {
+    let Some(scene) = Scene::open(SETTING) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let enter = "g=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/self/cgroup)/own; \
+                 mkdir $g; (echo 0 >$g/cgroup.procs; exec";
+    for (script, told) in [
+        (format!("{enter} {hog} 200M); exit 0"), 1),
+        // A group below is no reason to say anything.
+        (format!("{enter} true); exit 0"), 0),
+    ] {
+        let words = ["-c", &script];
+        let finished = scene.memcap().memory("64M").command("sh", words).run();
+        finished.expect_code(0);
+        let notes = finished.report().get("/notes").and_then(Value::as_array);
+        assert_eq!(notes.map(Vec::len), Some(told), "{finished}");
+    }
+    scene.assert_nothing_left();
+}
+
 /// A v1 memory group with a limit, below the test's own.
 struct LimitedGroup {
     path: PathBuf,

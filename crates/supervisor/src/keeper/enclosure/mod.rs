@@ -3,6 +3,7 @@
 
 mod limits;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -44,6 +45,9 @@ enum Enforcement {
     V1 {
         group: V1Memory,
         notifier: Option<OwnedFd>,
+        /// Whether memory ran out here, or around, while the job had groups of its
+        /// own below.
+        ran_out_above_groups: Cell<bool>,
         limit: ByteSize,
         /// What may be in swap beside the limit.
         swap: ByteSize,
@@ -156,6 +160,7 @@ impl Enclosure {
                 self.enforcement = Enforcement::V1 {
                     group: group.clone(),
                     notifier: None,
+                    ran_out_above_groups: Cell::new(false),
                     limit: spec.limit,
                     swap: spec.swap,
                 };
@@ -165,6 +170,7 @@ impl Enclosure {
                         self.enforcement = Enforcement::V1 {
                             group,
                             notifier: Some(event),
+                            ran_out_above_groups: Cell::new(false),
                             limit: spec.limit,
                             swap: spec.swap,
                         };
@@ -299,10 +305,15 @@ impl Enclosure {
                 let _ = events.read_at(&mut scratch, 0);
             }
             Enforcement::V1 {
+                group,
                 notifier: Some(event),
+                ran_out_above_groups,
                 ..
             } => {
                 let _ = nix::unistd::read(event, &mut scratch[..8]);
+                if !V2Group::at(group.path()).children().is_empty() {
+                    ran_out_above_groups.set(true);
+                }
             }
             Enforcement::V1 { notifier: None, .. } | Enforcement::Nobody => {}
         }
@@ -330,6 +341,24 @@ impl Enclosure {
         // Whose limit it was is asked in the end.
         self.counters(None)
             .is_some_and(|counters| counters.oom_kills > 0)
+    }
+
+    /// What the counters cannot tell, in words: v1 counts an OOM kill in the group
+    /// of the process alone, not in the group whose limit it was.
+    pub(crate) fn kill_uncounted(&self, counters: Option<GroupCounters>) -> Option<String> {
+        let Enforcement::V1 {
+            ran_out_above_groups,
+            ..
+        } = &self.enforcement
+        else {
+            return None;
+        };
+        let uncounted = counters?.oom_kills == 0 && counters?.own_limit_hit == Some(true);
+        (uncounted && ran_out_above_groups.get()).then(|| {
+            "memory ran out at the limit while the job had control groups of its own below it: \
+             whom the kernel killed in those, cgroup v1 does not count here"
+                .into()
+        })
     }
 
     /// The counters of the job's own group, whose [`Enclosure::kernel_peak`] is
