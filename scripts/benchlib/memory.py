@@ -69,13 +69,15 @@ def run(wrapper, job, folder):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    code, last_growth = follow(process, ledger)
-    end = time.perf_counter()
-    wall = end - begin
-    time.sleep(SETTLE_SECONDS)
-    survivors = sorted(command_of(pid) for pid in marked(mark))
-    end_all(mark)
-    process.wait()
+    try:
+        code, last_growth = follow(process, ledger)
+        end = time.perf_counter()
+        wall = end - begin
+        time.sleep(SETTLE_SECONDS)
+        survivors = sorted(command_of(pid) for pid in marked(mark))
+    finally:
+        end_all(mark)
+        process.wait()
     touched = sum(struct.unpack(f"<{LEDGER_BYTES // 8}Q", ledger.read_bytes()))
     return {
         "touched": touched,

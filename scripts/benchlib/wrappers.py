@@ -84,6 +84,7 @@ def cgroup_peer(stack):
     words = (shutil.which("cgexec"), "-g", f"memory:{name}")
     yield Wrapper("cgexec", words, "cgroup v1, group made beforehand")
 
+    stack.callback(remove, V1_MEMORY / f"{name}-fresh")
     fresh = f"memory:{name}-fresh"
     script = (
         f"cgcreate -g {fresh} && cgset -r memory.limit_in_bytes={LIMIT_BYTES} {name}-fresh && "
@@ -91,6 +92,12 @@ def cgroup_peer(stack):
     )
     words = (shutil.which("sh"), "-c", script, "sh")
     yield Wrapper("cgcreate + cgexec", words, "cgroup v1, group made for each run")
+
+
+def remove(path):
+    """What an interrupted run left."""
+    if path.exists():
+        path.rmdir()
 
 
 @contextlib.contextmanager

@@ -353,7 +353,7 @@ fn a_document_that_is_cut_meanwhile_is_told_and_costs_nothing_that_is_done() {
             .variable("PRETEND_CUT", moment)
             .run();
         // Ended by itself, and not by a signal such as SIGBUS.
-        cut.expect_code(125);
+        cut.expect_code(4);
         let told = cut.stderr_text();
         let errors: Vec<&str> = told.lines().filter(|line| line.contains("error")).collect();
         assert_eq!(errors.len(), 1, "{cut}");

@@ -409,7 +409,8 @@ fn failure_code(failure: &Failure) -> u8 {
         Failure::Plan(_)
         | Failure::Conversion(ConversionError::WorkFolder(WorkFolderError::Output { .. })) => USAGE,
         Failure::Conversion(
-            ConversionError::Refused { .. }
+            ConversionError::DocumentChanged { .. }
+            | ConversionError::Refused { .. }
             | ConversionError::FailsAlways { .. }
             | ConversionError::LimitTooSmall { .. },
         ) => NOTHING,
