@@ -97,6 +97,12 @@ fn other_signals_reach_the_job(scene: &Scene) {
         (Signal::SIGUSR1, "USR1"),
         (Signal::SIGUSR2, "USR2"),
         (Signal::SIGQUIT, "QUIT"),
+        (Signal::SIGALRM, "ALRM"),
+        (Signal::SIGVTALRM, "VTALRM"),
+        (Signal::SIGPROF, "PROF"),
+        (Signal::SIGXCPU, "XCPU"),
+        (Signal::SIGIO, "IO"),
+        (Signal::SIGPWR, "PWR"),
     ] {
         let script = format!(
             "trap 'echo got {name}; exit 5' {name}; echo ready; while :; do sleep 0.05; done"

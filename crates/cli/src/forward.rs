@@ -22,20 +22,31 @@ use std::time::Instant;
 use memcap_linux::proc::{Stat, is_ours};
 use memcap_linux::read_text;
 use memcap_supervisor::{Control, Moment};
+use nix::libc::{SIGPWR, SIGXCPU};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{getpgrp, getpid};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{
+    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+    SIGVTALRM,
+};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
 use self::held::{Heard, PassOn, Requests};
 
-const FORWARDED: [i32; 8] = [
-    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT,
+/// Those that end a process, or stop it, where it does nothing about them, but for the
+/// kernel's answers to what a process does itself (SIGSEGV, SIGPIPE) and the
+/// real-time ones.
+const FORWARDED: [i32; 14] = [
+    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGALRM, SIGVTALRM,
+    SIGPROF, SIGXCPU, SIGIO, SIGPWR,
 ];
+
+/// What the kernel sends to a whole process group when it is typed or hung up.
+const OF_TERMINAL: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGCONT];
 
 /// Handlers that are in place before the job starts, so that no signal is lost.
 pub(crate) struct Forwarder {
@@ -141,8 +152,8 @@ fn leave_job_control_to_others() {
 /// keeper knows whether there is anything to continue.
 fn has_reached_the_job(origin: &Origin) -> bool {
     match &origin.process {
-        // The kernel itself sends what is typed (Ctrl-C) or hung up.
-        _ if matches!(origin.cause, Cause::Kernel) => true,
+        // An alarm that was set before memcap was executed is one for the job.
+        _ if matches!(origin.cause, Cause::Kernel) => OF_TERMINAL.contains(&origin.signal),
         Some(sender) => origin.signal != SIGCONT && is_of_job_in_our_group(sender.pid),
         None => false,
     }
