@@ -231,7 +231,7 @@ fn after_memcap_is_killed_while_both_are_stopped(scene: &Scene) {
 }
 
 fn is_stopped(pid: i32) -> bool {
-    Process::of(pid).is_some_and(|process| process.state == 'T')
+    Process::of(pid).is_some_and(|process| process.is_stopped())
 }
 
 fn after_the_keeper_is_killed(scene: &Scene) {

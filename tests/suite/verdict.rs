@@ -89,8 +89,8 @@ fn a_kill_of_a_grandchild_is_the_jobs_affair(scene: &Scene) {
     scene.assert_nothing_left();
 }
 
-/// The keeper is held up, so that the main process ends in its own way before
-/// the rest of the tree is ended.
+/// The keeper is held up, and memcap, which would continue it, so that the main
+/// process ends in its own way before the rest of the tree is ended.
 fn a_spared_main_process_is_a_partial_kill(scene: &Scene) {
     if scene.setting().mechanism != Mechanism::CgroupV1 {
         // v2 kills the whole group, and elsewhere it is the keeper that kills.
@@ -99,12 +99,16 @@ fn a_spared_main_process_is_a_partial_kill(scene: &Scene) {
     let hog = scene.job("hog").display().to_string();
     let (running, main) = start_waiting(scene, &format!("{hog} 1G; exit 0"));
     let keeper = running.keeper();
+    running.signal(Signal::SIGSTOP);
+    wait_until("memcap is stopped", || is_stopped(running.pid()));
     keeper.signal(Signal::SIGSTOP);
+    wait_until("the keeper is stopped", || is_stopped(keeper.pid));
     go(scene);
     wait_until("the main process has ended", || {
         Process::of(main.pid).is_none_or(|process| process.is_dead())
     });
     keeper.signal(Signal::SIGCONT);
+    running.signal(Signal::SIGCONT);
     let finished = running.wait();
     finished
         .expect_code(137)
@@ -196,6 +200,10 @@ fn start_waiting<'scene>(scene: &'scene Scene, script: &str) -> (Running<'scene>
     wait_until("the job is ready", || scene.path("ready").exists());
     let main = child_of(scene, running.keeper().pid, "sh");
     (running, main)
+}
+
+fn is_stopped(pid: i32) -> bool {
+    Process::of(pid).is_some_and(|process| process.is_stopped())
 }
 
 fn go(scene: &Scene) {

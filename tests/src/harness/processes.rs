@@ -50,6 +50,11 @@ impl Process {
         matches!(self.state, 'Z' | 'X')
     }
 
+    /// Whether it is stopped, as by SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        self.state == 'T'
+    }
+
     /// Whether it is a keeper of memcap's.
     pub fn is_keeper(&self) -> bool {
         self.name == KEEPER_NAME
