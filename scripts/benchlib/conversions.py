@@ -17,6 +17,11 @@ PAGES = (20, 50, 100)
 LIMITS = ("1536M", "2G", "3G")
 AMPLE = "16G"
 CHUNK = 20
+# Ten chunks: a worker starts once for all of them.
+DRIVE_PAGES = 200
+# Of a run with memcap and one without, one after the other: they differ by less than
+# two equal runs do.
+PAIRS = 6
 # A page of a book: forty lines of text and a picture.
 PAGE = (pdf.LETTER, 40, 1)
 BIG_PAGES = 4000
@@ -43,24 +48,25 @@ class Bench:
         return [{"round": 0} | run for run in runs]
 
     def all(self, rounds):
-        documents = {count: self.document(count) for count in PAGES}
+        documents = {count: self.document(count) for count in (*PAGES, DRIVE_PAGES)}
         runs = [self.plan_of_a_large_file()]
         for number in range(rounds):
             runs += [{"round": number} | run for run in self.round(documents)]
         return runs
 
     def round(self, documents):
-        for count, document in documents.items():
-            yield self.bare(document, count, AMPLE)
+        for count in PAGES:
+            yield self.bare(documents[count], count, AMPLE)
             for limit in LIMITS:
-                yield self.bare(document, count, limit)
-                yield self.by_memcap("limit", document, count, limit)
-        most = max(documents)
+                yield self.bare(documents[count], count, limit)
+                yield self.by_memcap("limit", documents[count], count, limit)
         for drive in ("warm", "fresh"):
-            yield self.by_memcap("drive", documents[most], most, "2G", "--drive", drive, "--chunk-size", str(CHUNK))
-        least = min(documents)
-        yield self.alone(documents[least], least)
-        yield self.by_memcap("fits", documents[least], least, "8G")
+            options = ("--drive", drive, "--chunk-size", str(CHUNK))
+            yield self.by_memcap("drive", documents[DRIVE_PAGES], DRIVE_PAGES, "2G", *options)
+        least = min(PAGES)
+        for pair in range(PAIRS):
+            yield {"pair": pair} | self.alone(documents[least], least)
+            yield {"pair": pair} | self.by_memcap("fits", documents[least], least, "8G")
 
     def document(self, count):
         path = self.folder / f"letter-{count}.pdf"

@@ -145,7 +145,7 @@ def marker_section(results):
             ["what it is", "pages", "limit", "ended", "chunks", "median s", "range s", "peak MiB", "pages/min"],
             conversion_rows(of("alone", "fits")),
         ),
-        overhead(of("alone"), of("fits")),
+        overhead(runs),
         "### Planning a file of about 1 GB\n\n",
     ]
     for run in of("plan"):
@@ -188,14 +188,12 @@ def conversion_row(key, runs):
     ]
 
 
-def overhead(alone, fits):
-    """Paired by round."""
-    by_round = {run["round"]: run["wall_seconds"] for run in alone}
-    ratios = sorted(run["wall_seconds"] / by_round[run["round"]] for run in fits if run["round"] in by_round)
+def overhead(runs):
+    ratios = goals.over_alone(runs)
     if not ratios:
         return ""
     percent = [100 * (ratio - 1) for ratio in ratios]
-    return f"Over marker_single alone, within a round: median {statistics.median(percent):+.1f} %, {percent[0]:+.1f} to {percent[-1]:+.1f} %.\n\n"
+    return f"Over marker_single alone, {len(ratios)} pairs one after the other: median {statistics.median(percent):+.1f} %, {percent[0]:+.1f} to {percent[-1]:+.1f} %.\n\n"
 
 
 def machine(results):
