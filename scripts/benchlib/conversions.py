@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 from . import pdf
@@ -51,7 +52,10 @@ class Bench:
         documents = {count: self.document(count) for count in (*PAGES, DRIVE_PAGES)}
         runs = [self.plan_of_a_large_file()]
         for number in range(rounds):
-            runs += [{"round": number} | run for run in self.round(documents)]
+            for run in self.round(documents):
+                told = f"{run['what']}, {run['pages']} pages, {run['limit']}: {run['wall_seconds']:.1f} s"
+                print(told, file=sys.stderr, flush=True)
+                runs.append({"round": number} | run)
         return runs
 
     def round(self, documents):
