@@ -20,8 +20,8 @@ AMPLE = "16G"
 CHUNK = 20
 # Ten chunks: a worker starts once for all of them.
 DRIVE_PAGES = 200
-# Of a run with memcap and one without, one after the other: they differ by less than
-# two equal runs do.
+# Of a run with memcap and one without, one after the other: more than one, since equal
+# runs differ too.
 PAIRS = 6
 # A page of a book: forty lines of text and a picture.
 PAGE = (pdf.LETTER, 40, 1)

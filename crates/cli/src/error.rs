@@ -34,9 +34,7 @@ impl CliError {
             code,
         }
     }
-}
 
-impl CliError {
     /// What the user can do about it.
     pub(crate) fn advice(&self) -> Option<&str> {
         let own = self.hint.as_deref();

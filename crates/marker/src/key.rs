@@ -106,20 +106,29 @@ mod tests {
         );
     }
 
+    fn key_with(
+        version: Version,
+        world: &World,
+        local_settings: &BTreeMap<String, String>,
+    ) -> String {
+        Identity {
+            document: blake3::hash(b"content"),
+            stem: OsStr::new("a"),
+            pages: &PageSet::all(3),
+            format: OutputFormat::default(),
+            version,
+            marker_args: &[],
+            world,
+            local_settings,
+        }
+        .key()
+    }
+
     #[test]
     fn early_versions_have_settings_in_the_environment() {
         let key = |value: &str, version| {
-            Identity {
-                document: blake3::hash(b"content"),
-                stem: OsStr::new("a"),
-                pages: &PageSet::all(3),
-                format: OutputFormat::default(),
-                version,
-                marker_args: &[],
-                world: &World::new([("OCR_ALL_PAGES".into(), value.into())], "/"),
-                local_settings: &BTreeMap::new(),
-            }
-            .key()
+            let world = World::new([("OCR_ALL_PAGES".into(), value.into())], "/");
+            key_with(version, &world, &BTreeMap::new())
         };
         let (early, flags) = (Version::new(0, 3, 10), Version::new(1, 10, 2));
         assert_ne!(key("true", early), key("false", early));
@@ -129,17 +138,8 @@ mod tests {
     #[test]
     fn settings_in_a_file_count_like_variables() {
         let key = |name: &str, hash: &str, version| {
-            Identity {
-                document: blake3::hash(b"content"),
-                stem: OsStr::new("a"),
-                pages: &PageSet::all(3),
-                format: OutputFormat::default(),
-                version,
-                marker_args: &[],
-                world: &World::new([], "/"),
-                local_settings: &[(name.to_owned(), hash.to_owned())].into(),
-            }
-            .key()
+            let settings = [(name.to_owned(), hash.to_owned())].into();
+            key_with(version, &World::new([], "/"), &settings)
         };
         let (early, flags) = (Version::new(0, 3, 10), Version::new(1, 10, 2));
         // Name, whether it counts for 0.3.10, and for 1.10.2.
