@@ -7,12 +7,13 @@ how it ended, its time and its peak. What is not known is None.
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
 import time
 
-from . import pdf
+from . import host, pdf
 
 PAGES = (20, 50, 100)
 LIMITS = ("1536M", "2G", "3G")
@@ -27,6 +28,8 @@ PAIRS = 6
 PAGE = (pdf.LETTER, 40, 1)
 BIG_PAGES = 4000
 BIG_BYTES = 1000 * 1000 * 1000
+# Of one run, in seconds; the longest takes some 300. One that takes longer hangs.
+PATIENCE = 900
 
 
 class Bench:
@@ -129,7 +132,7 @@ class Bench:
             "ending": document.get("status"),
             "wall_seconds": wall,
             "peak_bytes": document.get("peak_bytes"),
-            "chunks": document.get("chunks_run"),
+            "attempts": len(document["attempts"]),
             "complete": code == 0,
         }
 
@@ -165,8 +168,17 @@ class Bench:
             process = subprocess.Popen(
                 list(map(str, words)), env=variables, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
+            ended = os.pidfd_open(process.pid)
+            hangs = not select.select([ended], [], [], PATIENCE)[0]
+            os.close(ended)
+            if hangs:
+                seen = host.processes()
+                process.terminate()
             _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
+        if hangs:
+            said = (self.folder / "said").read_text(errors="replace")
+            sys.exit(f"{' '.join(map(str, words))}\nstill ran after {PATIENCE} s:\n{seen}\nIt had said:\n{said}")
         # getrusage(2): in KiB.
         return process.returncode, wall, usage.ru_maxrss * 1024

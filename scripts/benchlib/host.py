@@ -69,6 +69,11 @@ def versions(memcap, root, packages, peers):
     return found
 
 
+def processes():
+    """All of them, and what each waits for, for people."""
+    return output(["ps", "-e", "--forest", "-o", "pid,ppid,stat,wchan:24,time,etime,args"])
+
+
 def output(command):
     """The command's standard output; empty where it fails or is absent."""
     try:

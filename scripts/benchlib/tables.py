@@ -132,17 +132,17 @@ def marker_section(results):
             rounds=rounds,
         ),
         table(
-            ["what it is", "pages", "limit", "ended", "chunks", "median s", "range s", "peak MiB", "pages/min"],
+            ["what it is", "pages", "limit", "ended", "attempts", "median s", "range s", "peak MiB", "pages/min"],
             conversion_rows(of("bare", "limit")),
         ),
         "### Chunks of 20 pages by one warm worker, and by a process each\n\n",
         table(
-            ["what it is", "pages", "limit", "ended", "chunks", "median s", "range s", "peak MiB", "pages/min"],
+            ["what it is", "pages", "limit", "ended", "attempts", "median s", "range s", "peak MiB", "pages/min"],
             conversion_rows(of("drive")),
         ),
         "### A document that fits anyway\n\n",
         table(
-            ["what it is", "pages", "limit", "ended", "chunks", "median s", "range s", "peak MiB", "pages/min"],
+            ["what it is", "pages", "limit", "ended", "attempts", "median s", "range s", "peak MiB", "pages/min"],
             conversion_rows(of("alone", "fits")),
         ),
         overhead(runs),
@@ -171,7 +171,7 @@ def conversion_row(key, runs):
     names = {"bare": "marker_single", "alone": "marker_single, nothing around it"}
     walls = sorted(run["wall_seconds"] for run in runs)
     peaks = sorted(run["peak_bytes"] / MIB for run in runs if run["peak_bytes"] is not None)
-    chunks = sorted({str(run["chunks"]) for run in runs if run.get("chunks") is not None})
+    attempts = sorted({run["attempts"] for run in runs if run.get("attempts") is not None})
     median = statistics.median(walls)
     complete = all(run["complete"] for run in runs)
     endings = {run.get("ending") or f"exit {run['exit_code']}" for run in runs}
@@ -180,7 +180,7 @@ def conversion_row(key, runs):
         str(pages),
         limit or "none",
         ", ".join(sorted(endings)),
-        ", ".join(chunks),
+        ", ".join(map(str, attempts)),
         f"{median:.1f}",
         f"{walls[0]:.1f} to {walls[-1]:.1f}",
         spread(peaks) if peaks else "",
