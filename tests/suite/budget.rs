@@ -212,7 +212,7 @@ fn of_two_that_do_not_fit_together_the_youngest_is_ended(scene: &Scene) {
 fn assert_the_kernel_chose(scene: &Scene, eldest: &Report) {
     assert!(scene.setting().mechanism.is_exact(), "{eldest}");
     let evidence = eldest.text("/verdict/evidence/0");
-    let count = evidence.strip_prefix("oom_kill of the job's group is ");
+    let count = evidence.strip_prefix("oom_kill of the job's group, with groups below, is ");
     let count = count.map(|count| count.parse::<u32>());
     assert!(matches!(count, Some(Ok(1 | 2))), "{evidence}");
 }

@@ -192,6 +192,44 @@ fn a_job_that_raises_its_limit_is_told() {
     scene.assert_nothing_left();
 }
 
+#[test]
+fn a_job_that_would_wait_at_its_limit_for_ever_ends_there() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::CgroupV1,
+    };
+    let Some(scene) = Scene::open(setting) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let own = "group=$(awk '$3 == \"cgroup\" && $4 ~ /memory/ { print $2; exit }' /proc/mounts)\
+               $(sed -n 's/.*:memory://p' /proc/self/cgroup)";
+    let switch_off = format!("{own}\necho 1 >$group/memory.oom_control || exit 9");
+    let script = format!("{switch_off}\nexec {hog} 200M");
+    let finished = scene.memcap().memory("64M").shell(&script).run();
+    finished
+        .expect_code(137)
+        .expect_verdict("memory-limit by kernel");
+    let report = finished.report();
+    assert_eq!(report.text("/guarantee"), "tree-exact", "{finished}");
+    let notes = report.get("/notes").cloned().unwrap_or_default();
+    assert!(
+        notes.to_string().contains("oom_control was set to 1"),
+        "{finished}"
+    );
+    // A new group takes the setting over from the one above it.
+    let around = scene.memcap().memory("300M");
+    let memcap = integration_tests::harness::memcap_binary();
+    let inner = format!(
+        "{} run --memory 64M --mechanism cgroup-v1 -- {hog} 200M",
+        memcap.display()
+    );
+    let script = format!("{switch_off}\n{inner}\ntest $? = 137");
+    let finished = around.shell(&script).run();
+    finished.expect_code(0).expect_verdict("finished");
+    scene.assert_nothing_left();
+}
+
 /// Whoever has left is looked for a few milliseconds after the start, and once it has
 /// left, for some milliseconds; the main process ends before, meanwhile and after.
 #[test]

@@ -129,24 +129,98 @@ fn the_limit_of_a_memcap_inside_a_job_is_its_own_affair() {
     scene.assert_nothing_left();
 }
 
+/// A group of the job's own, to be entered by what the script starts; `limit` is for a
+/// line that limits it.
+fn script_in_a_group(limit: &str, job: &str) -> String {
+    format!(
+        "g=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/self/cgroup)/own; \
+         mkdir $g; {limit} (echo 0 >$g/cgroup.procs; exec {job})"
+    )
+}
+
 #[test]
-fn a_kill_by_our_limit_in_a_group_of_the_jobs_own_is_not_kept_quiet() {
+fn a_kill_by_our_limit_in_a_group_of_the_jobs_own_is_a_kill_by_our_limit() {
     let Some(scene) = Scene::open(SETTING) else {
         return;
     };
     let hog = scene.job("hog").display().to_string();
-    let enter = "g=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/self/cgroup)/own; \
-                 mkdir $g; (echo 0 >$g/cgroup.procs; exec";
-    for (script, told) in [
-        (format!("{enter} {hog} 200M); exit 0"), 1),
-        // A group below is no reason to say anything.
-        (format!("{enter} true); exit 0"), 0),
+    let bounded = "echo 1G >$g/memory.limit_in_bytes;";
+    for limit in ["", bounded] {
+        let script = script_in_a_group(limit, &format!("{hog} 200M"));
+        // Ended with the tree, or, if it was quicker, by itself.
+        let script = format!("{script}; exit 0");
+        let words = ["-c", &script];
+        let finished = scene.memcap().memory("64M").command("sh", words).run();
+        finished.expect_code(137);
+        let report = finished.report();
+        let told = report.text("/verdict/kind");
+        assert!(
+            ["memory-limit", "partial-kill"].contains(&told),
+            "{finished}"
+        );
+        // The tree is ended soon, whoever goes on in it.
+        let script = script_in_a_group(limit, &format!("{hog} 200M"));
+        let script = format!("{script} & exec sleep 600");
+        let words = ["-c", &script];
+        let finished = scene.memcap().memory("64M").command("sh", words).run();
+        finished
+            .expect_code(137)
+            .expect_verdict("memory-limit by kernel");
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_kill_by_a_limit_of_the_jobs_own_below_ours_is_its_own_affair() {
+    let Some(scene) = Scene::open(SETTING) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let bounded = "for f in limit memsw.limit; do echo 48M >$g/memory.${f}_in_bytes; done;";
+    let killed = script_in_a_group(bounded, &format!("{hog} 200M"));
+    for script in [
+        // Nobody is killed.
+        script_in_a_group("", "true"),
+        format!("{killed}; test $? = 137"),
+        // Long enough for looks at it, before and after.
+        format!("sleep 1.2; {killed}; test $? = 137 && sleep 2.2"),
     ] {
         let words = ["-c", &script];
         let finished = scene.memcap().memory("64M").command("sh", words).run();
-        finished.expect_code(0);
+        finished.expect_code(0).expect_verdict("finished");
         let notes = finished.report().get("/notes").and_then(Value::as_array);
-        assert_eq!(notes.map(Vec::len), Some(told), "{finished}");
+        assert_eq!(notes.map(Vec::len), Some(0), "{finished}");
+    }
+    // It excuses no kill by our limit that comes after a look.
+    let script = format!(
+        "{killed}; sleep 2.5; (echo 0 >$g/cgroup.procs; exec {hog} 40M --hold 600) & \
+         {hog} 30M --hold 600; exit 0"
+    );
+    let words = ["-c", &script];
+    let finished = scene.memcap().memory("64M").command("sh", words).run();
+    finished.expect_code(137);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_memcap_inside_a_job_that_loses_its_job_to_our_limit_is_told() {
+    let Some(scene) = Scene::open(SETTING) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let memcap = integration_tests::harness::memcap_binary();
+    let inner = format!("{} run --memory 170M --mechanism", memcap.display());
+    for mechanism in ["cgroup-v1", "watchdog"] {
+        // A neighbour leaves less than the inner one was granted.
+        let script = format!(
+            "{hog} 60M --hold 600 & {inner} {mechanism} -- {hog} 160M --hold 600; wait; exit 0"
+        );
+        let words = ["-c", &script];
+        let finished = scene.memcap().memory("200M").command("sh", words).run();
+        finished.expect_code(137);
+        let report = finished.report();
+        let told = report.text("/verdict/kind");
+        assert_eq!(told, "memory-limit", "{mechanism}: {finished}");
     }
     scene.assert_nothing_left();
 }

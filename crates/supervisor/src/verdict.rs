@@ -170,7 +170,10 @@ pub(crate) fn judge(evidence: &Evidence, forwarded: &[i32]) -> Verdict {
 
 /// The kernel killed members of the job's own group: whose limit was it?
 fn judge_oom(evidence: &Evidence, counters: GroupCounters) -> Verdict {
-    let seen = format!("oom_kill of the job's group is {}", counters.oom_kills);
+    let seen = format!(
+        "oom_kill of the job's group, with groups below, is {}",
+        counters.oom_kills
+    );
     if counters.own_limit_hit == Some(true) {
         if evidence.main == Some(JobEnd::Exited(0)) {
             return Verdict::by(VerdictKind::PartialKill, By::Kernel, seen);

@@ -68,8 +68,8 @@ impl V1Memory {
         self.path.join("memory.memsw.limit_in_bytes").exists()
     }
 
-    /// Limits memory, and memory plus swap to `swap` more. The order matters:
-    /// memory may never exceed memory plus swap.
+    /// Limits memory, and memory plus swap to `swap` more, and lets the kernel kill at
+    /// the limit. The order matters: memory may never exceed memory plus swap.
     ///
     /// # Errors
     /// EBUSY when more is used already and cannot be reclaimed; EACCES.
@@ -78,9 +78,31 @@ impl V1Memory {
         let with_swap = limit.saturating_add(swap).bytes();
         match self.write("memory.memsw.limit_in_bytes", &with_swap.to_string()) {
             // Swap is not counted.
-            Err(error) if error.is_absent() => Ok(()),
-            outcome => outcome,
+            Err(error) if error.is_absent() => {}
+            outcome => outcome?,
         }
+        self.kill_at_limit()
+    }
+
+    /// Whether nobody is killed at the limit: whoever wants more waits there until
+    /// somebody makes room. A new group takes this over from the one above it.
+    ///
+    /// # Errors
+    /// When `memory.oom_control` cannot be read.
+    pub fn waits_at_limit(&self) -> Result<bool, FileError> {
+        let text = file::read(&self.path.join("memory.oom_control"))?;
+        Ok(FlatKeyed::parse(&text).get("oom_kill_disable") == Some(1))
+    }
+
+    /// Lets the kernel kill at the limit, where it would not; who waits there is let go.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or be written by us.
+    pub fn kill_at_limit(&self) -> Result<(), FileError> {
+        if self.waits_at_limit()? {
+            self.write("memory.oom_control", "0")?;
+        }
+        Ok(())
     }
 
     /// Reads `memory.limit_in_bytes`.
@@ -186,6 +208,14 @@ impl V1Memory {
         Ok(event.into())
     }
 
+    /// The groups directly below; none where the directory cannot be listed.
+    pub fn children(&self) -> Vec<V1Memory> {
+        super::child_dirs(&self.path)
+            .into_iter()
+            .map(V1Memory::at)
+            .collect()
+    }
+
     /// The pids in this group and below.
     ///
     /// # Errors
@@ -259,6 +289,7 @@ mod tests {
         assert_eq!(group.limit().ok(), Some(Limit::Unlimited));
         assert_eq!(group.peak().ok(), Some(ByteSize::from_bytes(100)));
         assert_eq!(group.oom_kills().ok(), Some(Some(1)));
+        assert_eq!(group.waits_at_limit().ok(), Some(false));
         assert!(!group.counts_swap());
         put("memory.limit_in_bytes", "67108864\n");
         assert_eq!(group.limit().ok(), Some(Limit::At(ByteSize::from_mib(64))));

@@ -1,15 +1,17 @@
 //! What the keeper makes around a job: the group that holds the limit, and the
 //! group that follows the tree. Made before the job, removed after it.
 
+mod below;
 mod limits;
+mod v1;
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use memcap_linux::cgroup::{Entrance, FlatKeyed, Limit, V1Memory, V2Group};
 use memcap_linux::{ByteSize, FileError, one_line, proc};
@@ -29,10 +31,7 @@ use self::limits::{
     kill_as_a_whole, limit_softly, limit_tasks, make_directory, open_base, try_first,
 };
 pub(super) use self::limits::{limit_v1, limit_v2};
-
-/// How far below its limit a v1 group's peak may stay when the limit was what
-/// was hit: charges come in batches of 64 pages per CPU.
-const V1_BATCH: ByteSize = ByteSize::from_kib(256);
+use self::v1::HeldByV1;
 
 /// Who holds the limit.
 #[derive(Debug)]
@@ -42,16 +41,7 @@ enum Enforcement {
         events: File,
         room: Option<Room>,
     },
-    V1 {
-        group: V1Memory,
-        notifier: Option<OwnedFd>,
-        /// Whether memory ran out here, or around, while the job had groups of its
-        /// own below.
-        ran_out_above_groups: Cell<bool>,
-        limit: ByteSize,
-        /// What may be in swap beside the limit.
-        swap: ByteSize,
-    },
+    V1(HeldByV1),
     /// The keeper's own sampling, or an rlimit on each process.
     Nobody,
 }
@@ -157,26 +147,12 @@ impl Enclosure {
                 let base = self.home.as_ref().map_or(base.as_path(), Home::path);
                 let group = V1Memory::create(base, &names.name(names::LIMIT)?)?;
                 prepared.v1.push(group.path().to_owned());
-                self.enforcement = Enforcement::V1 {
-                    group: group.clone(),
-                    notifier: None,
-                    ran_out_above_groups: Cell::new(false),
-                    limit: spec.limit,
-                    swap: spec.swap,
-                };
-                prepared.prove(limit_v1(&group, spec.limit, spec.swap)?);
-                match group.oom_notifier() {
-                    Ok(event) => {
-                        self.enforcement = Enforcement::V1 {
-                            group,
-                            notifier: Some(event),
-                            ran_out_above_groups: Cell::new(false),
-                            limit: spec.limit,
-                            swap: spec.swap,
-                        };
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+                let mut held = HeldByV1::new(group, spec.limit, spec.swap);
+                let limited = limit_v1(held.group(), spec.limit, spec.swap)
+                    .and_then(|proof| held.listen().map(|()| proof).map_err(Into::into));
+                // Whatever came of it, it is removed.
+                self.enforcement = Enforcement::V1(held);
+                prepared.prove(limited?);
             }
             Placement::Watchdog if !proc::is_ours() => return Err(EnclosureError::ForeignProc),
             Placement::Watchdog | Placement::Rlimit => {}
@@ -272,7 +248,7 @@ impl Enclosure {
     /// The ways into the groups, for the child to take before `exec`.
     pub(crate) fn entrances(&self) -> Result<Vec<Entrance>, FileError> {
         let v1 = match &self.enforcement {
-            Enforcement::V1 { group, .. } => Some(group.entrance()),
+            Enforcement::V1(held) => Some(held.group().entrance()),
             Enforcement::V2 { .. } | Enforcement::Nobody => None,
         };
         let v2 = self.directory.as_ref().map(V2Group::entrance);
@@ -288,34 +264,20 @@ impl Enclosure {
     pub(crate) fn oom_signal(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match &self.enforcement {
             Enforcement::V2 { events, .. } => Some((events.as_fd(), PollFlags::POLLPRI)),
-            Enforcement::V1 {
-                notifier: Some(event),
-                ..
-            } => Some((event.as_fd(), PollFlags::POLLIN)),
-            Enforcement::V1 { notifier: None, .. } | Enforcement::Nobody => None,
+            Enforcement::V1(held) => Some((held.oom_signal()?, PollFlags::POLLIN)),
+            Enforcement::Nobody => None,
         }
     }
 
     /// Takes note of the signal, so that the next one is seen.
     pub(crate) fn acknowledge_oom_signal(&self) {
-        let mut scratch = [0; 512];
-        // An unread signal only wakes us again.
         match &self.enforcement {
             Enforcement::V2 { events, .. } => {
-                let _ = events.read_at(&mut scratch, 0);
+                // An unread signal only wakes us again.
+                let _ = events.read_at(&mut [0; 512], 0);
             }
-            Enforcement::V1 {
-                group,
-                notifier: Some(event),
-                ran_out_above_groups,
-                ..
-            } => {
-                let _ = nix::unistd::read(event, &mut scratch[..8]);
-                if !V2Group::at(group.path()).children().is_empty() {
-                    ran_out_above_groups.set(true);
-                }
-            }
-            Enforcement::V1 { notifier: None, .. } | Enforcement::Nobody => {}
+            Enforcement::V1(held) => held.acknowledge(),
+            Enforcement::Nobody => {}
         }
     }
 
@@ -343,22 +305,32 @@ impl Enclosure {
             .is_some_and(|counters| counters.oom_kills > 0)
     }
 
-    /// What the counters cannot tell, in words: v1 counts an OOM kill in the group
-    /// of the process alone, not in the group whose limit it was.
-    pub(crate) fn kill_uncounted(&self, counters: Option<GroupCounters>) -> Option<String> {
-        let Enforcement::V1 {
-            ran_out_above_groups,
-            ..
-        } = &self.enforcement
-        else {
-            return None;
+    /// Looks for kills in groups that the job has made below its own, where the kernel
+    /// counts those in no other.
+    pub(crate) fn look_below(&self) {
+        if let Enforcement::V1(held) = &self.enforcement {
+            held.look_below();
+        }
+    }
+
+    /// When to do so next; `None` while there is no reason to.
+    pub(crate) fn next_look_below(&self) -> Option<Instant> {
+        match &self.enforcement {
+            Enforcement::V1(held) => held.next_look_below(),
+            Enforcement::V2 { .. } | Enforcement::Nobody => None,
+        }
+    }
+
+    /// What is to be said beside the counters.
+    pub(crate) fn notes(&self, counters: Option<GroupCounters>) -> Vec<String> {
+        let Enforcement::V1(held) = &self.enforcement else {
+            return Vec::new();
         };
-        let uncounted = counters?.oom_kills == 0 && counters?.own_limit_hit == Some(true);
-        (uncounted && ran_out_above_groups.get()).then(|| {
-            "memory ran out at the limit while the job had control groups of its own below it: \
-             whom the kernel killed in those, cgroup v1 does not count here"
-                .into()
-        })
+        let uncounted = counters.and_then(|counters| held.uncounted(counters));
+        uncounted
+            .into_iter()
+            .chain(held.was_made_to_wait())
+            .collect()
     }
 
     /// The counters of the job's own group, whose [`Enclosure::kernel_peak`] is
@@ -370,10 +342,7 @@ impl Enclosure {
                 let own = group.local_events().ok();
                 v2_counters(&all, own.as_ref())
             }
-            Enforcement::V1 { group, limit, .. } => Some(GroupCounters {
-                oom_kills: group.oom_kills().ok()??,
-                own_limit_hit: peak.map(|peak| peak.saturating_add(V1_BATCH) >= *limit),
-            }),
+            Enforcement::V1(held) => held.counters(peak),
             Enforcement::Nobody => None,
         }
     }
@@ -383,10 +352,7 @@ impl Enclosure {
     pub(crate) fn kernel_peak(&self) -> Option<ByteSize> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => group.peak().ok(),
-            Enforcement::V1 { group, swap, .. } if *swap > ByteSize::ZERO => {
-                group.peak_without_swap().ok()
-            }
-            Enforcement::V1 { group, .. } => group.peak().ok(),
+            Enforcement::V1(held) => held.peak(),
             Enforcement::Nobody => None,
         }
     }
@@ -395,7 +361,7 @@ impl Enclosure {
     pub(crate) fn charged(&self) -> Option<ByteSize> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => group.current().ok(),
-            Enforcement::V1 { group, .. } => group.current().ok(),
+            Enforcement::V1(held) => held.group().current().ok(),
             Enforcement::Nobody => None,
         }
     }
@@ -405,7 +371,7 @@ impl Enclosure {
     pub(crate) fn charged_to_budget(&self) -> Option<ByteSize> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => group.unreclaimable().ok(),
-            Enforcement::V1 { group, .. } => group.unreclaimable().ok(),
+            Enforcement::V1(held) => held.group().unreclaimable().ok(),
             Enforcement::Nobody => None,
         }
     }
@@ -415,7 +381,7 @@ impl Enclosure {
     pub(crate) fn charged_for_good(&self) -> Option<ByteSize> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => group.current().ok(),
-            Enforcement::V1 { group, .. } => group.unreclaimable().ok(),
+            Enforcement::V1(held) => held.group().unreclaimable().ok(),
             Enforcement::Nobody => None,
         }
     }
@@ -423,7 +389,7 @@ impl Enclosure {
     /// Pids in the groups.
     pub(crate) fn members(&self) -> Vec<i32> {
         let v1 = match &self.enforcement {
-            Enforcement::V1 { group, .. } => group.processes().unwrap_or_default(),
+            Enforcement::V1(held) => held.group().processes().unwrap_or_default(),
             Enforcement::V2 { .. } | Enforcement::Nobody => Vec::new(),
         };
         let v2 = self
@@ -437,7 +403,7 @@ impl Enclosure {
     pub(crate) fn limiting_group(&self) -> Option<&Path> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => Some(group.path()),
-            Enforcement::V1 { group, .. } => Some(group.path()),
+            Enforcement::V1(held) => Some(held.group().path()),
             Enforcement::Nobody => None,
         }
     }
@@ -463,13 +429,13 @@ impl Enclosure {
                     ("memory.swap.max", group.swap_max(), swap),
                 ],
             ),
-            Enforcement::V1 { group, .. } => (
-                group.path(),
+            Enforcement::V1(held) => (
+                held.group().path(),
                 [
-                    ("memory.limit_in_bytes", group.limit(), limit),
+                    ("memory.limit_in_bytes", held.group().limit(), limit),
                     (
                         "memory.memsw.limit_in_bytes",
-                        group.limit_with_swap(),
+                        held.group().limit_with_swap(),
                         with_swap,
                     ),
                 ],
@@ -495,7 +461,7 @@ impl Enclosure {
     pub(crate) fn limited(&self) -> Option<BTreeSet<i32>> {
         let pids = match &self.enforcement {
             Enforcement::V2 { group, .. } => group.processes().ok()?,
-            Enforcement::V1 { group, .. } => group.processes().ok()?,
+            Enforcement::V1(held) => held.group().processes().ok()?,
             Enforcement::Nobody => return None,
         };
         Some(pids.into_iter().collect())
@@ -529,7 +495,7 @@ impl Enclosure {
     pub(crate) fn dispose(&self) -> Result<(), FileError> {
         let v2 = self.directory.as_ref().map_or(Ok(()), V2Group::remove);
         let v1 = match &self.enforcement {
-            Enforcement::V1 { group, .. } => group.remove(),
+            Enforcement::V1(held) => held.group().remove(),
             Enforcement::V2 { .. } | Enforcement::Nobody => Ok(()),
         };
         v2.and(v1)

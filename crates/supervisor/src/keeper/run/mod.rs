@@ -251,10 +251,7 @@ impl Keeper {
         // The counters are read while the groups are still there.
         evidence.outer = around.limit_hit();
         evidence.oom_kills_around = around.kills();
-        if evidence.outer.is_none() {
-            let uncounted = enclosure.kill_uncounted(evidence.group);
-            evidence.notes.extend(uncounted);
-        }
+        evidence.notes.extend(enclosure.notes(evidence.group));
         if let (Some(budget), Some(around)) = (&mut evidence.budget, &around_home) {
             budget.hit = around.limit_hit();
         }

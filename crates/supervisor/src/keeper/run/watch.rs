@@ -136,6 +136,7 @@ impl<'a> Watch<'a> {
             self.governor.wake_at(),
             self.beside.next_look(),
             self.roll_call.next_look(),
+            self.next_look_below(),
             self.unmapped.as_ref().map(Unmapped::next_look),
             self.soft.as_ref().and_then(SoftLimit::next_look),
             recorder.map(|recorder| recorder.wake_at(samples_itself)),
@@ -206,6 +207,20 @@ impl<'a> Watch<'a> {
         }
     }
 
+    fn next_look_below(&self) -> Option<Duration> {
+        let at = self.enclosure.next_look_below()?;
+        Some(at.saturating_duration_since(self.started))
+    }
+
+    /// Looks for kills in groups of the job's own. Whether it was due.
+    pub(super) fn look_below_if_due(&self) -> bool {
+        let is_due = self.next_look_below().is_some_and(|at| at <= self.now());
+        if is_due {
+            self.enclosure.look_below();
+        }
+        is_due
+    }
+
     /// Asks whether the limits are still those that were read back.
     pub(super) fn look_at_limits(&mut self) {
         if self.raised.is_none() {
@@ -231,6 +246,7 @@ impl<'a> Watch<'a> {
             self.note(charged);
         }
         self.look_at_limits();
+        self.enclosure.look_below();
         let sampled = self.is_sampled();
         self.record(Happening::Ended);
         let recorded = self.recorder.take().map(Recorder::close);

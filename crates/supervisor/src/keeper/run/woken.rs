@@ -88,7 +88,8 @@ impl Keeper {
         if woken.oom && watch.enclosure.has_lost_its_limit() {
             inputs.push(Input::LimitLost);
         }
-        if (woken.oom || woken.children) && watch.enclosure.kernel_has_killed() {
+        let looked = watch.look_below_if_due();
+        if (woken.oom || woken.children || looked) && watch.enclosure.kernel_has_killed() {
             inputs.push(Input::KernelOom);
         }
         if (woken.tasks || woken.children) && watch.enclosure.has_refused_a_task() == Some(true) {
@@ -153,6 +154,10 @@ impl Keeper {
                 inputs.push(Input::LimitLost);
             }
             watch.look_at_limits();
+            watch.enclosure.look_below();
+            if watch.enclosure.kernel_has_killed() {
+                inputs.push(Input::KernelOom);
+            }
         }
         watch.look_at_unmapped();
         inputs.extend(watch.throttle());
