@@ -63,6 +63,7 @@ each_watchdog!(
     forks_that_inherit_are_left_alone,
     shared_memory_counts_once,
     shared_memory_that_grows_is_ended,
+    who_outlives_those_that_shared_with_it_is_ended,
     files_in_memory_count_while_they_are_mapped,
     files_in_memory_that_nobody_maps_do_not_count,
     a_hundred_threads_within_the_limit_are_left_alone,
@@ -118,6 +119,23 @@ fn shared_memory_that_grows_is_ended(scene: &Scene, leases: Leases) {
     // They all touch the same: the one that is farthest has touched all of it.
     let touched = ledger.read().unwrap().into_iter().max().unwrap();
     assert_ended(scene, &finished, touched);
+}
+
+fn who_outlives_those_that_shared_with_it_is_ended(scene: &Scene, leases: Leases) {
+    // 300 MiB are counted four times for a second, and once from then on.
+    let words = [
+        "outlive", "300M", "--count", "3", "--rate", "100M", "--hold", "1",
+    ];
+    let (finished, ledger) = run(scene, leases, &words);
+    if leases == Leases::On {
+        // 300 MiB of its own were refused when it mapped them.
+        finished.expect_code(EXIT_REFUSED);
+        return scene.assert_nothing_left();
+    }
+    let touched = ledger.total().unwrap();
+    assert_ended(scene, &finished, touched);
+    let bound = LIMIT + LIMIT * SLOW_SLACK_PERCENT / 100;
+    assert!(touched <= bound, "touched {touched}\n{finished}");
 }
 
 fn files_in_memory_count_while_they_are_mapped(scene: &Scene, leases: Leases) {

@@ -8,6 +8,9 @@
 //!   (N + 1) x BYTES are there in the end;
 //! - `shared`: maps BYTES shared; N children touch all of it, and one byte in
 //!   memory is one byte in all of them;
+//! - `outlive`: touches BYTES mapped shared, as N children do, which hold for
+//!   the given time; when they have ended, of which only the first is waited for,
+//!   touches BYTES of its own, so that 2 x BYTES are there in the end;
 //! - `mapped-file`: touches BYTES of an unnamed file in DIR through a mapping;
 //! - `written-file`: writes BYTES to an unnamed file in DIR, and maps nothing;
 //! - `threads`: N threads touch BYTES together;
@@ -15,7 +18,8 @@
 //! - `maps`: maps BYTES in N parts, then touches one after the other.
 //!
 //! N is 2. RATE is each process's. Slot 0 of the ledger is the first
-//! process's, child or thread number i has slot i, counted from 1. Exits 7
+//! process's, child or thread number i has slot i, counted from 1 (of `outlive`, slot 1
+//! is the first process's shared memory). Exits 7
 //! where the kernel refuses memory, 4 where a child did not exit 0.
 
 use std::fs::File;
@@ -25,8 +29,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use integration_tests::job::{
-    Appetite, Arguments, EXIT_REFUSED, End, Ledger, alarm, consume, end_of, fork_job, hold,
-    map_file, map_huge, map_private, map_shared, touch_all,
+    Appetite, Arguments, EXIT_REFUSED, End, Ledger, alarm, consume, end_of, end_without_waiting,
+    fork_job, hold, map_file, map_huge, map_private, map_shared, touch_all,
 };
 use memcap_linux::ByteSize;
 
@@ -71,6 +75,7 @@ fn main() {
         "inherit" => Family::inherit,
         "rewrite" => Family::rewrite,
         "shared" => Family::shared,
+        "outlive" => Family::outlive,
         "mapped-file" => Family::mapped_file,
         "written-file" => Family::written_file,
         "threads" => Family::threads,
@@ -120,6 +125,25 @@ impl Family {
     fn shared(&self) -> Result<(), Failure> {
         let memory = map_shared(self.bytes).ok_or(Failure::Refused)?;
         self.children(|slot| self.touch(memory, slot))
+    }
+
+    fn outlive(&self) -> Result<(), Failure> {
+        let shared = map_shared(self.bytes).ok_or(Failure::Refused)?;
+        touch_all(shared, None, self.ledger.as_ref(), 1);
+        let mut children = Vec::new();
+        for _ in 0..self.count {
+            children.push(fork_job(|| {
+                touch_all(shared, None, None, 0);
+                hold(self.holding);
+                0
+            })?);
+        }
+        for child in &children {
+            end_without_waiting(*child)?;
+        }
+        end_of(children[0])?;
+        self.touch(map_private(self.bytes).ok_or(Failure::Refused)?, 0);
+        Ok(())
     }
 
     fn mapped_file(&self) -> Result<(), Failure> {

@@ -13,6 +13,6 @@ pub use memory::{
 };
 pub use process::{
     End, alarm, continue_in_child, detach, end_first_thread, end_of, end_of_any,
-    forbid_processor_time, fork_job, halt_by_ptrace, hold, ignore_signals, raise_default,
-    run_forked, share_memory_with_child, stop_dumping_core,
+    end_without_waiting, forbid_processor_time, fork_job, halt_by_ptrace, hold, ignore_signals,
+    raise_default, run_forked, share_memory_with_child, stop_dumping_core,
 };

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, clone};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, raise, signal};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe, setsid};
 
 /// No job outlives this by itself, whatever a suite forgets.
@@ -75,6 +75,21 @@ pub fn end_of(child: Pid) -> io::Result<End> {
             Ok(WaitStatus::Exited(_, code)) => return Ok(End::Exited(code)),
             Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(End::Signaled(signal)),
             Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Waits until `child` has ended, and leaves it to be waited for.
+///
+/// # Errors
+/// The errno of `waitid`, `EINTR` excepted.
+pub fn end_without_waiting(child: Pid) -> io::Result<()> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    loop {
+        match waitid(Id::Pid(child), flags) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }

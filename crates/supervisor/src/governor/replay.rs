@@ -126,7 +126,7 @@ fn describe_sum(sum: Sum) -> String {
     let parts = [
         ("shared", sum.shared),
         ("inherited", sum.inherited),
-        ("departed", sum.departed),
+        ("given_back", sum.given_back),
         ("written", sum.written),
         ("slack", sum.slack),
     ];

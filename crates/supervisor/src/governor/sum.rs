@@ -34,10 +34,10 @@ pub(crate) struct Sum {
     /// Somebody has joined since the last look.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) newcomers: bool,
-    /// What members held that have left since the last measurement. It
-    /// may have been what others were counted twice with.
+    /// What members have given back since the last measurement, by ending or
+    /// otherwise. It may have been what others were counted twice with.
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) departed: ByteSize,
+    pub(crate) given_back: ByteSize,
     /// What members may have written since the last measurement, by their
     /// page faults, where that was asked for ([`Governor::wants_faults`]). A
     /// shared page that is written is a page of its own from then on, and the
@@ -125,13 +125,14 @@ impl Learned {
     }
 
     /// What the tree holds at the most: counted twice is what was, except for
-    /// what has left or has been written since.
+    /// what has been given back or written since.
     pub(super) fn at_most(&self, sum: Sum) -> ByteSize {
         let still_twice = self
             .twice
-            .saturating_sub(sum.departed)
+            .saturating_sub(sum.given_back)
             .saturating_sub(sum.written);
-        sum.total().saturating_sub(still_twice)
+        let at_most = sum.total().saturating_sub(still_twice);
+        at_most.max(self.at_least(sum))
     }
 
     /// What the tree holds at the least: counted twice are also what newcomers

@@ -156,7 +156,7 @@ fn who_leaves_takes_along_what_was_counted_twice() {
     let mut governor = known_to_share();
     // One of the children has ended: 300 MiB are held, not none.
     let left = Sum {
-        departed: ByteSize::from_mib(300),
+        given_back: ByteSize::from_mib(300),
         ..look(600, 2)
     };
     let grown = Sum {
@@ -396,7 +396,7 @@ fn what_the_largest_holds_is_certain_while_the_rest_is_doubtful() {
     // Five that share nearly everything, of which four then leave a helper behind.
     governor.on(exact(120, look(500, 5)), at(1));
     let left = Sum {
-        departed: ByteSize::from_mib(400),
+        given_back: ByteSize::from_mib(400),
         largest: ByteSize::from_mib(300),
         ..look(330, 2)
     };
@@ -407,6 +407,24 @@ fn what_the_largest_holds_is_certain_while_the_rest_is_doubtful() {
         ..left
     };
     assert_eq!(governor.believable(unknown, peak), peak);
+}
+
+#[test]
+fn what_is_certain_is_held_whatever_was_counted_twice() {
+    let mut governor = watchdog();
+    // Three that share nearly everything; one of them stays, and grows.
+    governor.on(exact(110, look(300, 3)), at(1));
+    let alone = look(250, 1);
+    assert_eq!(
+        governor.bounds(alone),
+        (ByteSize::from_mib(250), ByteSize::from_mib(250))
+    );
+    let believed = governor.believable(alone, ByteSize::from_mib(110));
+    assert_eq!(believed, ByteSize::from_mib(250));
+    assert_eq!(
+        governor.on(Input::Sum(look(512, 1)), at(2)),
+        Action::EndTree
+    );
 }
 
 #[test]

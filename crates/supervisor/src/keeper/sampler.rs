@@ -49,8 +49,9 @@ pub(super) struct Sampler {
     swap_exists: bool,
     /// What may be swapped without counting.
     swap_allowed: ByteSize,
-    /// What members held that have left since the last measurement.
-    departed: ByteSize,
+    /// What members have given back since the last measurement, those that have ended
+    /// all they held.
+    given_back: ByteSize,
     /// Whose children are members; this process's own unless told otherwise.
     root: i32,
 }
@@ -99,7 +100,7 @@ impl Sampler {
             large: Vec::new(),
             swap_exists: true,
             swap_allowed: ByteSize::ZERO,
-            departed: ByteSize::ZERO,
+            given_back: ByteSize::ZERO,
             root: i32::try_from(std::process::id()).unwrap_or(0),
         }
     }
@@ -145,16 +146,20 @@ impl Sampler {
         };
         let (text, swap_exists) = (&mut self.text, self.swap_exists);
         let mut swapped = ByteSize::ZERO;
-        let departed = &mut self.departed;
+        let given_back = &mut self.given_back;
         self.members.retain(|pid, member| {
-            let held = member.private();
+            let held = member.resident.total();
             let stays = member.look(*pid, swap_exists, text);
-            if !stays {
-                *departed = departed.saturating_add(held);
-            }
+            // Who has ended and was not waited for is still there.
+            let holds = if stays {
+                member.resident.total()
+            } else {
+                ByteSize::ZERO
+            };
+            *given_back = given_back.saturating_add(held.saturating_sub(holds));
             stays
         });
-        sum.departed = *departed;
+        sum.given_back = *given_back;
         for member in self.members.values() {
             let private = member.private();
             swapped = swapped.saturating_add(member.resident.swapped);
@@ -195,7 +200,7 @@ impl Sampler {
             total = total.saturating_add(share.resident);
             swapped = swapped.saturating_add(share.swapped);
         }
-        self.departed = ByteSize::ZERO;
+        self.given_back = ByteSize::ZERO;
         total.saturating_add(swapped.saturating_sub(self.swap_allowed))
     }
 
@@ -216,7 +221,7 @@ impl Sampler {
                 walk.add(*pid, member.resident.anonymous, written);
             }
         }
-        self.departed = ByteSize::ZERO;
+        self.given_back = ByteSize::ZERO;
         let least = shared.saturating_add(walk.largest());
         let most = shared.saturating_add(walk.all());
         // No number of pages of their own would decide it, or none is needed.
