@@ -122,11 +122,15 @@ fn shared_memory_that_grows_is_ended(scene: &Scene, leases: Leases) {
 }
 
 fn who_outlives_those_that_shared_with_it_is_ended(scene: &Scene, leases: Leases) {
-    // 300 MiB are counted four times for a second, and once from then on.
-    let words = [
-        "outlive", "300M", "--count", "3", "--rate", "100M", "--hold", "1",
-    ];
-    let (finished, ledger) = run(scene, leases, &words);
+    // Counted four times for a second, and once from then on.
+    let outlive = |bytes| {
+        [
+            "outlive", bytes, "--count", "3", "--rate", "100M", "--hold", "1",
+        ]
+    };
+    let (finished, _) = run(scene, leases, &outlive("200M"));
+    assert_within(scene, &finished, 400 * MIB);
+    let (finished, ledger) = run(scene, leases, &outlive("300M"));
     if leases == Leases::On {
         // 300 MiB of its own were refused when it mapped them.
         finished.expect_code(EXIT_REFUSED);
