@@ -122,6 +122,55 @@ fn a_job_that_leaves_its_group_is_told() {
 /// Nobody would have looked meanwhile by the clock alone: the looks come early, and
 /// then once a second.
 #[test]
+fn who_is_born_outside_the_directory_that_follows_the_tree_counts() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::Watchdog,
+    };
+    let (Some(scene), Some(elsewhere)) = (Scene::open(setting), OuterGroup::make_v2_directory())
+    else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let group = elsewhere.path().display();
+    let script = format!("echo 0 >{group}/cgroup.procs && {hog} 200M --hold 20; exit 0");
+    let finished = scene.memcap().memory("64M").shell(&script).run();
+    finished
+        .expect_code(137)
+        .expect_verdict("memory-limit by watchdog");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn few_descriptors_are_no_reason_to_lose_sight_of_a_tree() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::Watchdog,
+    };
+    let Some(scene) = Scene::open(setting) else {
+        return;
+    };
+    let report = scene.word("report.json");
+    let memcap = integration_tests::harness::memcap_binary();
+    for (memory, code) in [("1G", 0), ("200M", 137)] {
+        let script = format!(
+            "ulimit -Sn 64; exec {} run --memory {memory} --mechanism watchdog --report {report} \
+             -- {} 200 2M --hold 1.5",
+            memcap.display(),
+            scene.job("tree").display()
+        );
+        let finished = scene.plain().shell(&script).run();
+        finished.expect_code(code);
+        let text = std::fs::read_to_string(&report).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let peak = told["peak_bytes"].as_u64();
+        assert!(peak >= Some(200 << 20), "{finished}\n{text}");
+        assert_eq!(told["left_running"], serde_json::json!([]), "{text}");
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn a_job_that_leaves_its_group_for_a_moment_is_told() {
     let setting = Setting {
         account: Account::Root,

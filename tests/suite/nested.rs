@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use integration_tests::harness::{
-    Account, Finished, Mechanism, PATIENCE, Scene, Setting, poll_until, wait_until,
+    Account, Finished, Mechanism, PATIENCE, Running, Scene, Setting, poll_until, wait_until,
 };
 use serde_json::Value;
 
@@ -92,6 +92,61 @@ fn our_limit_is_told_from_the_outer_one() {
     }
     neighbour.signal(nix::sys::signal::Signal::SIGKILL);
     drop(neighbour.wait());
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_limit_reached_by_read_files_is_not_taken_for_the_one_that_killed() {
+    let Some((group, scene)) = limited(300 * MIB) else {
+        return;
+    };
+    let hog = scene.job("hog").display().to_string();
+    let (file, read, met) = (scene.word("file"), scene.word("read"), scene.word("met"));
+    let job = format!(
+        "sh -c 'head -c 250M /dev/zero >{file}; rm {file}; touch {read}; \
+         until test -e {met}; do sleep 0.05; done; exec {hog} 190M --hold 30'"
+    );
+    let running = inside_started(&scene, &group, "cgroup-v1", "200M", &job);
+    wait_until("the job is at its limit by a file", || {
+        Path::new(&read).exists()
+    });
+    let script = format!(
+        "echo $$ >{}/cgroup.procs; echo -1000 >/proc/self/oom_score_adj; exec {hog} 180M --hold 50",
+        group.path.display()
+    );
+    let neighbour = scene.plain().shell(&script).start();
+    wait_until("the neighbour has its memory", || {
+        group.anonymous() >= 180 * MIB
+    });
+    fs::write(&met, "").unwrap();
+    let finished = running.wait();
+    finished.expect_code(137);
+    assert_eq!(verdict(&scene), "outer-limit", "{finished}");
+    neighbour.signal(nix::sys::signal::Signal::SIGKILL);
+    drop(neighbour.wait());
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_orphan_may_share_with_somebody_else_than_who_adopted_it() {
+    let setting = Setting {
+        account: Account::Root,
+        mechanism: Mechanism::Watchdog,
+    };
+    let Some(scene) = Scene::open(setting) else {
+        return;
+    };
+    let memcap = integration_tests::harness::memcap_binary();
+    let families = scene.job("families").display().to_string();
+    // The keeper of the inner one adopts, and holds little itself.
+    let words = ["run", "--memory", "440M", "--mechanism", "watchdog", "--"];
+    let words = words
+        .into_iter()
+        .chain([&*families, "orphans", "300M", "--hold", "1"]);
+    let finished = scene.memcap().memory("512M").command(&memcap, words).run();
+    finished.expect_code(0).expect_verdict("finished");
+    let peak = finished.report().number("/peak_bytes");
+    assert!((300 * MIB..400 * MIB).contains(&peak), "{finished}");
     scene.assert_nothing_left();
 }
 
@@ -257,6 +312,17 @@ impl LimitedGroup {
     }
 }
 
+impl LimitedGroup {
+    /// What is in it and no file, in bytes.
+    fn anonymous(&self) -> u64 {
+        let text = fs::read_to_string(self.path.join("memory.stat")).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("total_rss "));
+        line.unwrap().parse().unwrap()
+    }
+}
+
 impl Drop for LimitedGroup {
     fn drop(&mut self) {
         // A killed process holds its group until it is gone.
@@ -280,6 +346,16 @@ fn inside(
     memory: &str,
     job: &str,
 ) -> Finished {
+    inside_started(scene, group, mechanism, memory, job).wait()
+}
+
+fn inside_started<'scene>(
+    scene: &'scene Scene,
+    group: &LimitedGroup,
+    mechanism: &str,
+    memory: &str,
+    job: &str,
+) -> Running<'scene> {
     let script = format!(
         "echo $$ >{}/cgroup.procs; exec {} run --memory {memory} --mechanism {mechanism} \
          --report {} -- {job}",
@@ -287,7 +363,7 @@ fn inside(
         integration_tests::harness::memcap_binary().display(),
         scene.word("report.json"),
     );
-    scene.plain().shell(&script).run()
+    scene.plain().shell(&script).start()
 }
 
 fn report(scene: &Scene) -> Value {

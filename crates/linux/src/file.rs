@@ -74,6 +74,11 @@ impl FileError {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
+    /// Whether the process that the file is about has ended (ESRCH).
+    pub fn is_of_a_lost_process(&self) -> bool {
+        self.source.raw_os_error() == Some(libc::ESRCH)
+    }
+
     /// Whether the file is not there (ENOENT).
     pub fn is_absent(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound

@@ -11,6 +11,7 @@
 //! - `outlive`: touches BYTES mapped shared, as N children do, which hold for
 //!   the given time; when they have ended, of which only the first is waited for,
 //!   touches BYTES of its own, so that 2 x BYTES are there in the end;
+//! - `orphans`: touches BYTES; N children each fork one that holds, and end;
 //! - `mapped-file`: touches BYTES of an unnamed file in DIR through a mapping;
 //! - `written-file`: writes BYTES to an unnamed file in DIR, and maps nothing;
 //! - `threads`: N threads touch BYTES together;
@@ -29,8 +30,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use integration_tests::job::{
-    Appetite, Arguments, EXIT_REFUSED, End, Ledger, alarm, consume, end_of, end_without_waiting,
-    fork_job, hold, map_file, map_huge, map_private, map_shared, touch_all,
+    Appetite, Arguments, EXIT_REFUSED, End, Ledger, alarm, consume, continue_in_child, end_of,
+    end_without_waiting, fork_job, hold, map_file, map_huge, map_private, map_shared, touch_all,
 };
 use memcap_linux::ByteSize;
 
@@ -76,6 +77,7 @@ fn main() {
         "rewrite" => Family::rewrite,
         "shared" => Family::shared,
         "outlive" => Family::outlive,
+        "orphans" => Family::orphans,
         "mapped-file" => Family::mapped_file,
         "written-file" => Family::written_file,
         "threads" => Family::threads,
@@ -143,6 +145,23 @@ impl Family {
         }
         end_of(children[0])?;
         self.touch(map_private(self.bytes).ok_or(Failure::Refused)?, 0);
+        Ok(())
+    }
+
+    fn orphans(&self) -> Result<(), Failure> {
+        let memory = map_private(self.bytes).ok_or(Failure::Refused)?;
+        touch_all(memory, None, self.ledger.as_ref(), 0);
+        for _ in 0..self.count {
+            let child = fork_job(|| match continue_in_child() {
+                Ok(()) => {
+                    hold(self.holding);
+                    0
+                }
+                Err(_) => 1,
+            })?;
+            end_of(child)?;
+        }
+        hold(self.holding + self.holding);
         Ok(())
     }
 

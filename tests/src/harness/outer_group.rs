@@ -50,6 +50,18 @@ impl OuterGroup {
         Some(OuterGroup::below(home))
     }
 
+    /// Makes one in the v2 hierarchy, whatever controllers that has; `None` (and
+    /// `skipped: reason`) as with [`OuterGroup::make`].
+    ///
+    /// # Panics
+    /// As [`Requirement::is_met`].
+    pub fn make_v2_directory() -> Option<OuterGroup> {
+        if !Requirement::Root.is_met() || !Requirement::CgroupV2Dir.is_met() {
+            return None;
+        }
+        Some(OuterGroup::below(v2_mount()?))
+    }
+
     fn below(home: PathBuf) -> OuterGroup {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);

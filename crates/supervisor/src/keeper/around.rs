@@ -98,6 +98,13 @@ impl Around {
         Some(format!("{} has been at its limit", dir.display()))
     }
 
+    /// How often v1 groups around were told of an OOM since, at their own limit or at one
+    /// around them; `None` where nobody is told. Asked once, after [`Around::limit_hit`].
+    pub(super) fn told(&self) -> Option<u64> {
+        let notifiers = self.v1.iter().filter_map(|(_, notifier)| notifier.as_ref());
+        notifiers.map(count_of).max()
+    }
+
     /// What must stay open until the end.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         let notifiers = self.v1.iter().filter_map(|(_, notifier)| notifier.as_ref());
@@ -108,6 +115,16 @@ impl Around {
     pub(super) fn kills(&self) -> Option<u64> {
         let (counter, before) = self.kills.as_ref()?;
         Some(counter.read()?.saturating_sub(*before))
+    }
+}
+
+/// How often it was written to; nothing is left to be read.
+pub(super) fn count_of(notifier: &OwnedFd) -> u64 {
+    let mut count = [0; 8];
+    match nix::unistd::read(notifier, &mut count) {
+        Ok(8) => u64::from_ne_bytes(count),
+        // Nobody has since.
+        _ => 0,
     }
 }
 

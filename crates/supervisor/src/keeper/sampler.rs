@@ -26,6 +26,13 @@ const SMALL: ByteSize = ByteSize::from_mib(1);
 /// File-backed memory may be shared memory: when it has changed by this much,
 /// the dearer status file tells which.
 const BACKED_STEP: ByteSize = ByteSize::from_mib(1);
+/// Where a process has so much of it, that file is read once in so long all the same:
+/// as much of one may have been exchanged for the other.
+const MUCH_BACKED: ByteSize = ByteSize::from_mib(64);
+const BACKED_STANDS_FOR: Duration = Duration::from_secs(1);
+/// Beside a directory that follows the tree, all processes are listed this often, and
+/// only where somebody was born.
+const BETWEEN_LISTINGS: Duration = Duration::from_millis(250);
 /// Mapping or touching this much between two looks is growing.
 const GROWTH: ByteSize = ByteSize::from_kib(256);
 /// For how long after that a member counts as growing.
@@ -43,6 +50,8 @@ pub(super) struct Sampler {
     /// Opened at the first look: what is open when the job starts is closed then.
     births: Option<NewestPid>,
     listed: Option<MemberList>,
+    /// When all processes were last listed beside a directory.
+    listed_all: Option<Instant>,
     /// Kept between looks for their memory.
     pids: Vec<i32>,
     large: Vec<(ByteSize, i32)>,
@@ -61,10 +70,14 @@ struct Member {
     id: ProcessId,
     counts: Option<PageCounts>,
     handle: Option<PidFd>,
-    inherited: Inherited,
+    /// What it may share with whoever it was forked by: what it held when it was
+    /// first seen, or nothing once measured. (Its parent tells nothing: that may be
+    /// who adopted it.)
+    inherited: Option<ByteSize>,
     resident: Resident,
     /// File-backed and shared memory when the status file was read last.
     backed: ByteSize,
+    backed_at: Option<Instant>,
     /// Minor faults at the last measurement; none for who was born since.
     faults: u64,
     /// The same at the last look that asked.
@@ -96,6 +109,7 @@ impl Sampler {
             newest_pid: None,
             births: None,
             listed: None,
+            listed_all: None,
             pids: Vec::new(),
             large: Vec::new(),
             swap_exists: true,
@@ -131,6 +145,7 @@ impl Sampler {
         };
         Sampler {
             strangers,
+            listed_all: Some(Instant::now()),
             swap_allowed,
             swap_exists: memory.map_or(true, |memory| memory.swap_total > ByteSize::ZERO),
             ..Sampler::unused()
@@ -175,17 +190,17 @@ impl Sampler {
         sum
     }
 
-    /// Shared pages counted once. A member that may not be looked into counts
+    /// What the tree of the last look, and of the last [`Sampler::written`], holds,
+    /// shared pages counted once. A member that may not be looked into counts
     /// with its whole resident memory, so the result is never too small.
     /// Afterwards no member has inherited anything that is not known.
-    pub(super) fn exact(&mut self, directory: Option<&V2Group>) -> ByteSize {
-        self.find_members(directory);
+    pub(super) fn exact(&mut self) -> ByteSize {
         let (mut total, mut swapped) = (ByteSize::ZERO, ByteSize::ZERO);
         let doubles = self.doubles();
         for (pid, member) in &mut self.members {
-            member.inherited = Inherited::Known(ByteSize::ZERO);
-            member.faults = proc::minor_faults(*pid, &mut self.text).unwrap_or(0);
-            member.faults_seen = member.faults;
+            member.inherited = Some(ByteSize::ZERO);
+            // What is written while others are measured may have been theirs too.
+            member.faults = member.faults_seen;
             if doubles.contains(pid) {
                 continue;
             }
@@ -214,7 +229,7 @@ impl Sampler {
         let mut walk = Walk::default();
         for (pid, member) in &mut self.members {
             let written = member.faults_seen.saturating_sub(member.faults);
-            member.inherited = Inherited::Known(ByteSize::ZERO);
+            member.inherited = Some(ByteSize::ZERO);
             member.faults = member.faults_seen;
             if !doubles.contains(pid) {
                 let written = ByteSize::from_bytes(written.saturating_mul(proc::page_size()));
@@ -386,8 +401,22 @@ impl Sampler {
                 .filter_map(|pid| Stat::read(*pid).ok())
                 .collect();
             self.admit(&joined);
-            return self.members.len() > known;
+            let joined = self.members.len() > known;
+            // Whoever leaves the directory stays a member, and so are its children.
+            let is_due = self
+                .listed_all
+                .is_none_or(|at| at.elapsed() >= BETWEEN_LISTINGS);
+            if !is_due {
+                return joined;
+            }
+            self.listed_all = Some(Instant::now());
+            return self.find_newborn() || joined;
         }
+        self.find_newborn()
+    }
+
+    /// Looks for processes below members, where anybody was born since the last time.
+    fn find_newborn(&mut self) -> bool {
         if self.births.is_none() {
             self.births = NewestPid::open().ok();
         }
@@ -439,19 +468,9 @@ impl Sampler {
         self.members.len() > known
     }
 
-    /// Takes newcomers in. Each can have inherited no more than its parent
-    /// ever held; the parent of an orphan is unknown by now.
+    /// Takes newcomers in.
     fn admit(&mut self, newcomers: &[Stat]) {
-        let mut parents: BTreeMap<i32, ByteSize> = BTreeMap::new();
         for stat in newcomers {
-            let parent_held = match self.members.contains_key(&stat.ppid) {
-                true => *parents.entry(stat.ppid).or_insert_with(|| {
-                    Resident::read(stat.ppid, &mut self.text)
-                        .unwrap_or_default()
-                        .high_water
-                }),
-                false => ByteSize::MAX,
-            };
             // The handle is taken while the counts are open: as long as those
             // can be read, it is a handle on the process they are about.
             let counts = PageCounts::open(stat.pid).ok();
@@ -459,9 +478,10 @@ impl Sampler {
                 id: stat.id(),
                 handle: PidFd::open(stat.pid).ok(),
                 counts,
-                inherited: Inherited::AtMost(parent_held),
+                inherited: None,
                 resident: Resident::default(),
                 backed: ByteSize::MAX,
+                backed_at: None,
                 faults: 0,
                 faults_seen: 0,
                 grew: None,
@@ -490,15 +510,6 @@ impl Pages for MembersPages<'_> {
     }
 }
 
-/// What a member may share with its parent.
-#[derive(Debug, Clone, Copy)]
-enum Inherited {
-    /// Not looked at yet: no more than the parent held.
-    AtMost(ByteSize),
-    /// What it held when first seen, or nothing once measured.
-    Known(ByteSize),
-}
-
 /// What a member could still map.
 struct LeftOfLease {
     before: ByteSize,
@@ -518,9 +529,7 @@ impl Member {
         {
             self.grew = Some(Instant::now());
         }
-        if let Inherited::AtMost(parent_held) = self.inherited {
-            self.inherited = Inherited::Known(self.private().min(parent_held));
-        }
+        self.inherited.get_or_insert(self.private());
         there
     }
 
@@ -529,27 +538,32 @@ impl Member {
             let Ok(pages) = counts.read() else {
                 return false;
             };
-            if pages.backed.bytes().abs_diff(self.backed.bytes()) < BACKED_STEP.bytes() {
+            let stands = pages.backed < MUCH_BACKED
+                || self
+                    .backed_at
+                    .is_some_and(|at| at.elapsed() < BACKED_STANDS_FOR);
+            if stands && pages.backed.bytes().abs_diff(self.backed.bytes()) < BACKED_STEP.bytes() {
                 self.resident.anonymous = pages.anonymous;
                 self.resident.data = pages.data;
                 return true;
             }
             self.backed = pages.backed;
+            self.backed_at = Some(Instant::now());
         }
         match Resident::read(pid, text) {
             Ok(resident) => {
                 self.resident = resident;
                 true
             }
-            Err(_) => false,
+            // Out of descriptors, say, it is there and holds what it held.
+            Err(error) => !error.is_absent() && !error.is_of_a_lost_process(),
         }
     }
 
     /// Inherited pages only become fewer.
     fn still_inherited(&self) -> ByteSize {
-        match self.inherited {
-            Inherited::AtMost(bytes) | Inherited::Known(bytes) => bytes.min(self.private()),
-        }
+        let private = self.private();
+        self.inherited.unwrap_or(private).min(private)
     }
 
     fn slack(&self) -> ByteSize {

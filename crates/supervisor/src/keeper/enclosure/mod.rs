@@ -321,6 +321,16 @@ impl Enclosure {
         }
     }
 
+    /// Takes back that our limit was hit where all that was told here was told around
+    /// as well, so often.
+    pub(crate) fn tell_own_from_outer(&self, counters: &mut GroupCounters, around: Option<u64>) {
+        if let (Enforcement::V1(held), Some(around)) = (&self.enforcement, around)
+            && !held.is_told_more_than(around)
+        {
+            counters.own_limit_hit = counters.own_limit_hit.map(|_| false);
+        }
+    }
+
     /// What is to be said beside the counters.
     pub(crate) fn notes(&self, counters: Option<GroupCounters>) -> Vec<String> {
         let Enforcement::V1(held) = &self.enforcement else {

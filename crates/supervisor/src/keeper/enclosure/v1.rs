@@ -9,6 +9,7 @@ use memcap_linux::{ByteSize, FileError};
 
 use super::below::KillsBelow;
 use crate::evidence::GroupCounters;
+use crate::keeper::around::count_of;
 
 /// How far below its limit a group's peak may stay when the limit was what was hit:
 /// charges come in batches of 64 pages per CPU.
@@ -22,6 +23,8 @@ pub(super) struct HeldByV1 {
     /// What may be in swap beside the limit.
     swap: ByteSize,
     notifier: Option<OwnedFd>,
+    /// How often we were told that memory ran out here, or around.
+    told: Cell<u64>,
     below: RefCell<KillsBelow>,
     /// Whether somebody had switched the OOM killer off when memory ran out.
     made_to_wait: Cell<bool>,
@@ -35,6 +38,7 @@ impl HeldByV1 {
             limit,
             swap,
             notifier: None,
+            told: Cell::default(),
             below: RefCell::default(),
             made_to_wait: Cell::default(),
         }
@@ -63,8 +67,8 @@ impl HeldByV1 {
         let Some(notifier) = &self.notifier else {
             return;
         };
-        // An unread signal only wakes us again.
-        let _ = nix::unistd::read(notifier, &mut [0; 8]);
+        self.told
+            .set(self.told.get().saturating_add(count_of(notifier)));
         if self.group.waits_at_limit().is_ok_and(|waits| waits) {
             self.made_to_wait.set(true);
             // Else the job waits until its time is over.
@@ -91,6 +95,15 @@ impl HeldByV1 {
             oom_kills: kills.saturating_add(self.below.borrow().kills()),
             own_limit_hit: peak.map(|peak| peak.saturating_add(BATCH) >= self.limit),
         })
+    }
+
+    /// Whether it was this limit that was hit where a group around was told of so many
+    /// OOMs: each of those was told here too, and at the limit is also who has read
+    /// files.
+    pub(super) fn is_told_more_than(&self, around: u64) -> bool {
+        let unread = self.notifier.as_ref().map_or(0, count_of);
+        self.told.set(self.told.get().saturating_add(unread));
+        self.told.get() > around
     }
 
     /// The largest of what counts against the limit.

@@ -201,7 +201,7 @@ impl<'a> Watch<'a> {
         self.looked_at = self.now();
         let mut sum = self.sampler.look(self.enclosure.directory());
         sum.written = self.sampler.written();
-        let bytes = self.sampler.exact(self.enclosure.directory());
+        let bytes = self.sampler.exact();
         let (took, cost) = clock.stop(frozen);
         // Growing meanwhile, the parts are of different moments.
         let bytes = bytes.min(sum.total().max(self.spec.limit));
@@ -234,7 +234,7 @@ impl<'a> Watch<'a> {
         let size = if sum.members <= 1 && sum.shared == ByteSize::ZERO {
             sum.total()
         } else {
-            self.sampler.exact(self.enclosure.directory())
+            self.sampler.exact()
         };
         self.note(size);
     }

@@ -22,6 +22,7 @@ use memcap_linux::{
     signals,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::{TimeSpec, TimeValLike};
@@ -213,6 +214,10 @@ impl Keeper {
                 return Ok(not_started(&error, spec));
             }
         };
+        if let Role::Process(_) = self.role {
+            // The job has its own limit by now, and we hold two for each of its processes.
+            allow_many_descriptors();
+        }
         if self.role.family() == Family::OfMain && job.pidfd.is_some() {
             sampler.follow(job.pid);
         }
@@ -251,6 +256,12 @@ impl Keeper {
         // The counters are read while the groups are still there.
         evidence.outer = around.limit_hit();
         evidence.oom_kills_around = around.kills();
+        let told_around = around
+            .told()
+            .max(around_home.as_ref().and_then(Around::told));
+        if let Some(group) = &mut evidence.group {
+            enclosure.tell_own_from_outer(group, told_around);
+        }
         evidence.notes.extend(enclosure.notes(evidence.group));
         if let (Some(budget), Some(around)) = (&mut evidence.budget, &around_home) {
             budget.hit = around.limit_hit();
@@ -454,6 +465,14 @@ impl Keeper {
         // Woken early or by a signal: the caller looks again anyway.
         let _ = ppoll(&mut fds, Some(timespec(longest)), None);
         self.role.acknowledge();
+    }
+}
+
+/// As many as we may have without asking anybody (RLIMIT_NOFILE).
+fn allow_many_descriptors() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // It cannot fail, and all that were there are left.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 
