@@ -22,6 +22,10 @@ const PATIENCE_NEAR: u32 = 4;
 /// Where the last measurement found what was suspected, the next suspicion is
 /// as good: half of a processor, while the tree grows towards its limit.
 const PATIENCE_CONFIRMED: u32 = 1;
+/// What was found to be counted twice is believed for so long, where it could hide a
+/// breach: not everything that ends it is seen (a huge page touched in place of one
+/// that was shared is one page fault, a page that is swapped out is shared no more).
+const STANDS_FOR: Duration = Duration::from_secs(1);
 /// After a measurement that found the tree below its limit, growth of this much
 /// brings the next one.
 const RECHECK_STEP: ByteSize = ByteSize::from_mib(4);
@@ -110,7 +114,7 @@ impl Measuring {
         if at_most < limit {
             // What was written is believed until it matters.
             let unknown = learned.doubt(sum.unwritten());
-            if unknown <= negligible {
+            if unknown <= negligible && !(sum.total() >= limit && self.is_old(now)) {
                 return None;
             }
             // Bounds of one process are exact, and cheaper.
@@ -171,6 +175,13 @@ impl Measuring {
         let learned = measured.teaches();
         (self.open && depth == Depth::Bounds && self.exact_is_due(&learned, sum, limit, now))
             .then_some(Depth::Exact)
+    }
+
+    /// Whether the last measurement is no longer believed.
+    fn is_old(&self, now: Duration) -> bool {
+        let measured = [self.bounds, self.exact].into_iter().flatten();
+        let last = measured.map(|last| last.ended).max();
+        last.is_some_and(|ended| now >= ended + STANDS_FOR)
     }
 
     fn patience(&self) -> u32 {

@@ -152,6 +152,24 @@ fn shared_pages_that_are_written_count_though_the_sum_stays() {
 }
 
 #[test]
+fn what_could_hide_a_breach_is_measured_again_after_a_while() {
+    let mut governor = watchdog();
+    governor.on(exact(300, look(900, 3)), at(0));
+    let same = look(900, 3);
+    assert_eq!(governor.on(Input::Sum(same), at(999)), Action::Wait);
+    assert_eq!(
+        governor.on(Input::Sum(same), at(1000)),
+        Action::MeasureExactly
+    );
+    assert_eq!(governor.on(exact(300, same), at(1001)), Action::Wait);
+    assert_eq!(governor.on(Input::Sum(same), at(1002)), Action::Wait);
+    // A tree that could not breach if every page were its own costs nothing.
+    let mut small = watchdog();
+    small.on(exact(100, look(300, 3)), at(0));
+    assert_eq!(small.on(Input::Sum(look(300, 3)), at(5000)), Action::Wait);
+}
+
+#[test]
 fn who_leaves_takes_along_what_was_counted_twice() {
     let mut governor = known_to_share();
     // One of the children has ended: 300 MiB are held, not none.
