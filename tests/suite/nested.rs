@@ -310,9 +310,7 @@ impl LimitedGroup {
         let text = fs::read_to_string(self.path.join("memory.usage_in_bytes")).unwrap();
         text.trim().parse().unwrap()
     }
-}
 
-impl LimitedGroup {
     /// What is in it and no file, in bytes.
     fn anonymous(&self) -> u64 {
         let text = fs::read_to_string(self.path.join("memory.stat")).unwrap();
