@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use integration_tests::each_setting;
 use integration_tests::harness::{
-    Account, Mechanism, Process, Report, Running, Scene, memcap_groups, poll_until, wait_until,
+    Account, Mechanism, MemcapGroup, Process, Report, Running, Scene, memcap_groups, poll_until,
+    wait_until,
 };
 use nix::sys::signal::Signal;
 
@@ -35,6 +36,7 @@ macro_rules! each_setting_with_a_total {
 each_setting_with_a_total!(
     of_two_that_do_not_fit_together_the_youngest_is_ended,
     at_full_speed_the_total_holds_and_one_comes_to_its_end,
+    whom_the_kernel_chose_is_to_be_started_again,
     a_limit_of_its_own_is_told_apart,
     members_go_on_when_the_keeper_of_one_is_killed,
     nothing_is_left_of_a_host_that_is_killed,
@@ -236,6 +238,61 @@ fn at_full_speed_the_total_holds_and_one_comes_to_its_end(scene: &Scene) {
         assert_eq!(requeue, report.verdict() != "finished", "{report}");
     }
     host.finish();
+}
+
+fn whom_the_kernel_chose_is_to_be_started_again(scene: &Scene) {
+    if !scene.setting().mechanism.is_exact() {
+        // Nobody but the keepers chooses.
+        return;
+    }
+    let go = scene.word("go");
+    let waiting = format!(
+        "until [ -e {go} ]; do sleep 0.05; done; {}",
+        hog(scene, "180M --hold 1")
+    );
+    let host = Host::start(scene, TOTAL_WORD, &["200M", &waiting, "200M", &waiting]);
+    let keepers = [0, 1].map(|member| host.keeper(member));
+    // Stopped itself, it cannot continue its keepers.
+    let all = [host.pid(), keepers[0], keepers[1]];
+    let stopped = all.map(|pid| Process::of(pid).unwrap());
+    for process in &stopped {
+        process.signal(Signal::SIGSTOP);
+        wait_until("it is stopped", || {
+            Process::of(process.pid).is_some_and(|process| process.is_stopped())
+        });
+    }
+    fs::write(scene.path("go"), "").unwrap();
+    wait_until("the kernel has killed at the total", || {
+        let homes = memcap_groups();
+        let members = homes.iter().filter(|group| keepers.contains(&group.owner));
+        members.map(kills_in).sum::<u64>() > 0
+    });
+    for process in stopped.iter().rev() {
+        process.signal(Signal::SIGCONT);
+    }
+    host.watch_total();
+    let killed = host.lines();
+    let killed: Vec<_> = killed.iter().filter(|l| l.ends_with(" true")).collect();
+    assert!(!killed.is_empty(), "{:#?}", host.lines());
+    for member in [0, 1] {
+        let report = host.report(member);
+        let verdict = report.verdict();
+        let requeue = report.get("/budget/requeue").unwrap() == true;
+        match requeue {
+            true => assert_eq!(verdict, "memory-limit by budget", "{report}"),
+            false => assert_eq!(verdict, "finished", "{report}"),
+        }
+    }
+    host.finish();
+}
+
+/// Members of a group that an OOM killer has taken.
+fn kills_in(group: &MemcapGroup) -> u64 {
+    let read = |file: &str| fs::read_to_string(group.path.join(file)).ok();
+    let text = read("memory.events").or_else(|| read("memory.oom_control"));
+    let text = text.unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.map_or(0, |count| count.parse().unwrap())
 }
 
 fn a_limit_of_its_own_is_told_apart(scene: &Scene) {

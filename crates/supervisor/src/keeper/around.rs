@@ -1,12 +1,11 @@
 //! The limits and OOM killers around the job, before and after: whose kill was
 //! it?
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use memcap_linux::ByteSize;
 use memcap_linux::cgroup::{FlatKeyed, Limit, V1Memory, V2Group};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::wire::Surroundings;
 
@@ -20,6 +19,16 @@ pub(super) struct Around {
     v1: Vec<(PathBuf, Option<OwnedFd>)>,
     /// Where OOM kills near the job are counted, and how many there were.
     kills: Option<(Counter, u64)>,
+}
+
+/// What has happened around since they were read.
+#[derive(Debug, Default)]
+pub(super) struct Since {
+    /// An enclosing group whose own limit was hit, in words.
+    pub(super) limit_hit: Option<String>,
+    /// How often v1 groups were told of an OOM, at their own limit or at one around
+    /// them; `None` where nobody is told.
+    pub(super) told: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -66,43 +75,25 @@ impl Around {
         }
     }
 
-    /// An enclosing group whose own limit was hit since, in words.
-    pub(super) fn limit_hit(&self) -> Option<String> {
+    /// What has happened since. Asked once: what is told of an OOM is read by this.
+    pub(super) fn since(&self) -> Since {
+        let told: Vec<_> = self
+            .v1
+            .iter()
+            .map(|(dir, notifier)| (dir.as_path(), notifier.as_ref().map(count_of)))
+            .collect();
         let v2 = self
             .v2
             .iter()
             .find(|(dir, before)| ooms(dir).is_some_and(|now| now > *before));
-        if let Some((dir, _)) = v2 {
-            return Some(format!("the limit of {} was hit", dir.display()));
-        }
-        self.v1_limit_hit()
-    }
-
-    /// v1 tells a group and all below it of an OOM, so it was the outermost
-    /// that was told. Where nobody can be told, a group that has been at its
-    /// limit is the best that can be said.
-    fn v1_limit_hit(&self) -> Option<String> {
-        let told = |notifier: &Option<OwnedFd>| notifier.as_ref().is_some_and(is_readable);
-        if let Some((dir, _)) = self.v1.iter().rfind(|(_, notifier)| told(notifier)) {
-            return Some(format!("the limit of {} was hit", dir.display()));
-        }
-        let at_limit = |dir: &Path| {
-            let peak = V1Memory::at(dir).peak().ok();
-            peak.zip(v1_limit(dir))
-                .is_some_and(|(peak, limit)| peak >= limit)
+        let limit_hit = match v2 {
+            Some((dir, _)) => Some(format!("the limit of {} was hit", dir.display())),
+            None => v1_limit_hit(&told),
         };
-        let (dir, _) = self
-            .v1
-            .iter()
-            .find(|(dir, notifier)| notifier.is_none() && at_limit(dir))?;
-        Some(format!("{} has been at its limit", dir.display()))
-    }
-
-    /// How often v1 groups around were told of an OOM since, at their own limit or at one
-    /// around them; `None` where nobody is told. Asked once, after [`Around::limit_hit`].
-    pub(super) fn told(&self) -> Option<u64> {
-        let notifiers = self.v1.iter().filter_map(|(_, notifier)| notifier.as_ref());
-        notifiers.map(count_of).max()
+        Since {
+            limit_hit,
+            told: told.iter().filter_map(|(_, count)| *count).max(),
+        }
     }
 
     /// What must stay open until the end.
@@ -128,9 +119,23 @@ pub(super) fn count_of(notifier: &OwnedFd) -> u64 {
     }
 }
 
-fn is_readable(notifier: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(notifier.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+/// v1 tells a group and all below it of an OOM, so it was the outermost that was told.
+/// Where nobody can be told, a group that has been at its limit is the best that can be
+/// said.
+fn v1_limit_hit(told: &[(&Path, Option<u64>)]) -> Option<String> {
+    let was_told = |count: &Option<u64>| count.is_some_and(|count| count > 0);
+    if let Some((dir, _)) = told.iter().rfind(|(_, count)| was_told(count)) {
+        return Some(format!("the limit of {} was hit", dir.display()));
+    }
+    let at_limit = |dir: &Path| {
+        let peak = V1Memory::at(dir).peak().ok();
+        peak.zip(v1_limit(dir))
+            .is_some_and(|(peak, limit)| peak >= limit)
+    };
+    let (dir, _) = told
+        .iter()
+        .find(|(dir, count)| count.is_none() && at_limit(dir))?;
+    Some(format!("{} has been at its limit", dir.display()))
 }
 
 /// How often this group's own limit led to an OOM.

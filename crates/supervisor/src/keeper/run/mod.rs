@@ -254,17 +254,16 @@ impl Keeper {
         let mut evidence = self.end(watch);
         watched?;
         // The counters are read while the groups are still there.
-        evidence.outer = around.limit_hit();
-        evidence.oom_kills_around = around.kills();
-        let told_around = around
-            .told()
-            .max(around_home.as_ref().and_then(Around::told));
+        let since = around.since();
+        let at_home = around_home.as_ref().map(Around::since).unwrap_or_default();
         if let Some(group) = &mut evidence.group {
-            enclosure.tell_own_from_outer(group, told_around);
+            enclosure.tell_own_from_outer(group, since.told.max(at_home.told));
         }
+        evidence.outer = since.limit_hit;
+        evidence.oom_kills_around = around.kills();
         evidence.notes.extend(enclosure.notes(evidence.group));
-        if let (Some(budget), Some(around)) = (&mut evidence.budget, &around_home) {
-            budget.hit = around.limit_hit();
+        if let Some(budget) = &mut evidence.budget {
+            budget.hit = at_home.limit_hit;
         }
         evidence.notes.extend(self.dispose(spec, enclosure));
         Ok(FromKeeper::Ended(Box::new(evidence)))
