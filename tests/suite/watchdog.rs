@@ -227,12 +227,26 @@ fn many_mappings_touched_in_part(scene: &Scene, leases: Leases) {
 
 fn nobody_comes_farther_than_the_trace_explains(scene: &Scene, leases: Leases) {
     // Leases do not bind copies nor shared memory.
-    for way in [["rewrite", "300M"], ["shared", "1G"]] {
+    let ways: [&[&str]; 3] = [
+        &["rewrite", "300M"],
+        &["shared", "1G"],
+        &[
+            "rewrite",
+            "200M",
+            "--count",
+            "40",
+            "--writers",
+            "6",
+            "--reserve",
+            "64G",
+        ],
+    ];
+    for way in ways {
         let ledger = scene.ledger("ledger");
         let (trace, progress) = (scene.word("trace"), scene.word("ledger"));
         let invocation = scene.memcap().memory(LIMIT_WORD).option(leases.word());
         let invocation = invocation.option("--trace").option(&trace);
-        let words = [way[0], way[1], "--hold", "20", "--progress", &progress];
+        let words = [way, &["--hold", "20", "--progress", &progress]].concat();
         let finished = invocation.job("families", words).run();
         let slots = ledger.read().unwrap();
         let touched = match way[0] {

@@ -18,7 +18,7 @@ const FILE_OR_SHARED: u64 = 1 << 61;
 /// Mapped by this process alone (Linux 4.2).
 const EXCLUSIVE: u64 = 1 << 56;
 
-/// The resident anonymous pages of a process.
+/// Resident anonymous pages of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AnonymousPages {
     /// Mapped by nobody else.
@@ -30,8 +30,8 @@ pub struct AnonymousPages {
 /// How much of the pages to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Nothing where mappings span more than this, so that a huge reservation
-    /// costs nothing.
+    /// Mappings that span no more than this together, the small ones first: a huge
+    /// reservation costs nothing, and what is in it is not looked at.
     pub span: ByteSize,
     /// No more once this much was found to be exclusive.
     pub enough: ByteSize,
@@ -44,6 +44,8 @@ pub struct MappingReader {
     entries: Vec<u8>,
     /// Parts of files, by device and inode: start and end offset.
     parts: Vec<Part>,
+    /// Addresses that are looked at: start and end.
+    ranges: Vec<(u64, u64)>,
 }
 
 /// A file's device, as its number is written, and inode.
@@ -53,31 +55,22 @@ type FileKey = (u64, u64);
 type Part = (FileKey, u64, u64);
 
 impl MappingReader {
-    /// Looks at the pages of the private mappings. `None` where those span
-    /// more than `extent` allows.
+    /// Looks at the pages of private mappings, as many as `extent` allows.
     ///
     /// # Errors
     /// When the process is gone or may not be looked into.
-    pub fn anonymous(
-        &mut self,
-        pid: i32,
-        extent: Extent,
-    ) -> Result<Option<AnonymousPages>, FileError> {
+    pub fn anonymous(&mut self, pid: i32, extent: Extent) -> Result<AnonymousPages, FileError> {
         let text = file::read_into(pid_file(pid, "maps").as_ref(), &mut self.text)?;
-        let private = || mappings(text).filter(|mapping| mapping.private);
-        let span: u64 = private().map(|mapping| mapping.end - mapping.start).sum();
-        if span > extent.span.bytes() {
-            return Ok(None);
-        }
+        private_ranges(text, extent.span.bytes(), &mut self.ranges);
         let path = pid_file(pid, "pagemap");
         let failed = |error| FileError::new(Operation::Read, path.as_ref(), error);
         let pagemap = File::open(path).map_err(failed)?;
         self.entries.resize(ENTRIES * ENTRY_BYTES, 0);
         let mut pages = (0, 0);
         let enough = extent.enough.bytes().div_ceil(page_size());
-        for mapping in private() {
-            let mut page = mapping.start / page_size();
-            let end = mapping.end / page_size();
+        for (start, end) in &self.ranges {
+            let mut page = start / page_size();
+            let end = end / page_size();
             while page < end && pages.0 < enough {
                 let wanted = usize::try_from(end - page).unwrap_or(ENTRIES).min(ENTRIES);
                 let buffer = &mut self.entries[..wanted * ENTRY_BYTES];
@@ -94,10 +87,10 @@ impl MappingReader {
             }
         }
         let bytes = |pages: u64| ByteSize::from_bytes(pages * page_size());
-        Ok(Some(AnonymousPages {
+        Ok(AnonymousPages {
             exclusive: bytes(pages.0),
             common: bytes(pages.1),
-        }))
+        })
     }
 
     /// How much of files, shared memory among them, is mapped in more than one
@@ -110,6 +103,28 @@ impl MappingReader {
         let text = file::read_into(pid_file(pid, "maps").as_ref(), &mut self.text)?;
         Ok(overlap_in(text, &mut self.parts))
     }
+}
+
+/// The private mappings in a text of maps that span no more than `span` together: as many
+/// as possible, in the order of their addresses.
+fn private_ranges(text: &[u8], span: u64, ranges: &mut Vec<(u64, u64)>) {
+    ranges.clear();
+    let private = mappings(text).filter(|mapping| mapping.private);
+    ranges.extend(private.map(|mapping| (mapping.start, mapping.end)));
+    let length = |(start, end): &(u64, u64)| end - start;
+    if ranges.iter().map(length).sum::<u64>() <= span {
+        return;
+    }
+    ranges.sort_unstable_by_key(length);
+    let mut left = span;
+    let fitting = ranges.iter().take_while(|range| {
+        let fits = left >= length(range);
+        left = left.saturating_sub(length(range));
+        fits
+    });
+    let count = fitting.count();
+    ranges.truncate(count);
+    ranges.sort_unstable();
 }
 
 /// Exclusive and common anonymous pages, added to what was there.
@@ -221,6 +236,22 @@ mod tests {
     }
 
     #[test]
+    fn of_mappings_that_span_too_much_the_small_ones_are_looked_at() {
+        let text = b"1000-3000 rw-p 0 0:0 0\n4000-9000 ---p 0 0:0 0\n\
+            a000-b000 rw-s 0 0:0 0\nc000-d000 r--p 0 0:0 0\n";
+        let ranges = |span| {
+            let mut ranges = Vec::new();
+            private_ranges(text, span, &mut ranges);
+            ranges
+        };
+        let all = [(0x1000, 0x3000), (0x4000, 0x9000), (0xc000, 0xd000)];
+        assert_eq!(ranges(0x8000), all);
+        assert_eq!(ranges(0x7fff), [all[0], all[2]]);
+        assert_eq!(ranges(0x2fff), [all[2]]);
+        assert_eq!(ranges(0xfff), []);
+    }
+
+    #[test]
     fn what_is_mapped_again_is_found_per_file() {
         let (one, other) = ((1, 1), (1, 2));
         let cases: [(&[Part], u64); 5] = [
@@ -278,12 +309,12 @@ mod tests {
             reader.anonymous(pid, extent).expect("readable")
         };
         let all = ByteSize::MAX;
-        let pages = look(all, all).expect("not too large");
+        let pages = look(all, all);
         assert!(touched.iter().all(|byte| *byte == 1));
         assert!(pages.exclusive >= ByteSize::from_mib(8), "{pages:?}");
-        assert_eq!(look(ByteSize::from_mib(1), all), None);
-        let none = look(all, ByteSize::ZERO).expect("not too large");
-        assert_eq!(none, AnonymousPages::default());
+        let part = look(ByteSize::from_mib(1), all);
+        assert!(part.exclusive <= ByteSize::from_mib(1), "{part:?}");
+        assert_eq!(look(all, ByteSize::ZERO), AnonymousPages::default());
         let twice = reader.mapped_twice(pid).expect("readable");
         assert!(twice < ByteSize::from_mib(8), "{twice}");
     }

@@ -1,11 +1,11 @@
-//! `families WAY BYTES [--count N] [--rate BYTES_PER_S] [--hold SECONDS]
-//! [--folder DIR] [--progress FILE]`: comes to hold memory in one of the ways
+//! `families WAY BYTES [--count N] [--writers N] [--reserve BYTES]
+//! [--rate BYTES_PER_S] [--hold SECONDS] [--folder DIR] [--progress FILE]`: comes to hold memory in one of the ways
 //! that a watcher of processes finds hard, and holds it.
 //!
 //! WAY is:
 //! - `inherit`: touches BYTES and forks N children, which only hold;
-//! - `rewrite`: the same, and each child then writes all of it, so that
-//!   (N + 1) x BYTES are there in the end;
+//! - `rewrite`: the same, and each child (or as many as there are writers) then
+//!   writes all of it, so that (N + 1) x BYTES are there in the end;
 //! - `shared`: maps BYTES shared; N children touch all of it, and one byte in
 //!   memory is one byte in all of them;
 //! - `outlive`: touches BYTES mapped shared, as N children do, which hold for
@@ -18,7 +18,8 @@
 //! - `huge`: touches BYTES in huge pages, mapped first;
 //! - `maps`: maps BYTES in N parts, then touches one after the other.
 //!
-//! N is 2. RATE is each process's. Slot 0 of the ledger is the first
+//! N is 2. Where something is to be reserved, so much is mapped and can never be
+//! touched. RATE is each process's. Slot 0 of the ledger is the first
 //! process's, child or thread number i has slot i, counted from 1 (of `outlive`, slot 1
 //! is the first process's shared memory). Exits 7
 //! where the kernel refuses memory, 4 where a child did not exit 0.
@@ -31,7 +32,8 @@ use std::time::Duration;
 
 use integration_tests::job::{
     Appetite, Arguments, EXIT_REFUSED, End, Ledger, alarm, consume, continue_in_child, end_of,
-    end_without_waiting, fork_job, hold, map_file, map_huge, map_private, map_shared, touch_all,
+    end_without_waiting, fork_job, hold, map_file, map_huge, map_private, map_shared, reserve,
+    touch_all,
 };
 use memcap_linux::ByteSize;
 
@@ -57,6 +59,7 @@ impl From<io::Error> for Failure {
 struct Family {
     bytes: ByteSize,
     count: usize,
+    writers: usize,
     rate: Option<ByteSize>,
     holding: Duration,
     folder: PathBuf,
@@ -67,6 +70,8 @@ fn main() {
     alarm();
     let mut arguments = Arguments::of_process();
     let count = arguments.option("--count").unwrap_or(2);
+    let writers = arguments.option("--writers").unwrap_or(count);
+    let reserved: ByteSize = arguments.option("--reserve").unwrap_or_default();
     let rate = arguments.option("--rate");
     let holding = Duration::from_secs_f64(arguments.option("--hold").unwrap_or(0.0));
     let folder = arguments.option("--folder").unwrap_or_default();
@@ -92,9 +97,13 @@ fn main() {
     });
     arguments.finish();
 
+    if reserved > ByteSize::ZERO && reserve(reserved).is_none() {
+        std::process::exit(EXIT_REFUSED);
+    }
     let family = Family {
         bytes,
         count,
+        writers,
         rate,
         holding,
         folder,
@@ -121,7 +130,10 @@ impl Family {
     fn rewrite(&self) -> Result<(), Failure> {
         let memory = map_private(self.bytes).ok_or(Failure::Refused)?;
         touch_all(memory, None, self.ledger.as_ref(), 0);
-        self.children(|slot| self.touch(memory, slot))
+        self.children(|slot| match slot <= self.writers {
+            true => self.touch(memory, slot),
+            false => hold(self.holding),
+        })
     }
 
     fn shared(&self) -> Result<(), Failure> {

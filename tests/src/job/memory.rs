@@ -97,6 +97,17 @@ pub fn map_private(bytes: ByteSize) -> Option<&'static mut [u8]> {
     map(bytes.bytes())
 }
 
+/// Addresses for so much memory that nobody can touch, never unmapped; `None` where the
+/// kernel refuses.
+pub fn reserve(bytes: ByteSize) -> Option<()> {
+    let length = NonZeroUsize::new(to_usize(bytes.bytes()))?;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+    // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing
+    // that exists.
+    unsafe { mmap_anonymous(None, length, ProtFlags::PROT_NONE, flags) }.ok()?;
+    Some(())
+}
+
 /// As [`map_private`], in huge pages where the kernel has them.
 pub fn map_huge(bytes: ByteSize) -> Option<&'static mut [u8]> {
     let memory = map_private(bytes)?;

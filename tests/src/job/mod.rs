@@ -8,7 +8,7 @@ mod process;
 pub use arguments::{Arguments, EXIT_USAGE};
 pub use ledger::Ledger;
 pub use memory::{
-    Appetite, EXIT_REFUSED, Refused, consume, map_file, map_huge, map_private, map_shared,
+    Appetite, EXIT_REFUSED, Refused, consume, map_file, map_huge, map_private, map_shared, reserve,
     touch_all,
 };
 pub use process::{

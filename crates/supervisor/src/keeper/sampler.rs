@@ -250,13 +250,11 @@ impl Sampler {
             members: &self.members,
             mappings: &mut self.mappings,
         };
-        match walk.bounds(&mut pages, limit.saturating_sub(shared)) {
-            Some((private_least, private_most)) => (
-                shared.saturating_add(private_least),
-                sum.shared.saturating_add(private_most),
-            ),
-            None => (least, sum.total()),
-        }
+        let (private_least, private_most) = walk.bounds(&mut pages, limit.saturating_sub(shared));
+        (
+            shared.saturating_add(private_least),
+            sum.shared.saturating_add(private_most),
+        )
     }
 
     /// A process has each page of shared memory once, unless it has mapped it
@@ -499,8 +497,9 @@ struct MembersPages<'a> {
 }
 
 impl Pages for MembersPages<'_> {
-    fn of(&mut self, pid: i32, extent: Extent) -> Option<AnonymousPages> {
-        self.mappings.anonymous(pid, extent).ok().flatten()
+    fn of(&mut self, pid: i32, extent: Extent) -> AnonymousPages {
+        // Gone, or not ours to look into.
+        self.mappings.anonymous(pid, extent).unwrap_or_default()
     }
 
     fn held(&mut self, pid: i32) -> ByteSize {

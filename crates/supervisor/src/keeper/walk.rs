@@ -7,15 +7,16 @@
 
 use memcap_linux::{AnonymousPages, ByteSize, Extent};
 
-/// A process that has mapped more than this many times what it holds, and more
-/// than this many bytes beside, is not looked at page by page.
+/// Of a process that has mapped more than this many times what it holds, and more than
+/// this many bytes beside, the largest mappings are not looked at: what is in them may be
+/// its own, or not.
 const SPARSE: u64 = 4;
 const SMALL_SPAN: u64 = 64 << 20;
 
 /// What can be asked for the pages of a process.
 pub(super) trait Pages {
-    /// `None` where they are too many, or not to be seen.
-    fn of(&mut self, pid: i32, extent: Extent) -> Option<AnonymousPages>;
+    /// As many as can be seen.
+    fn of(&mut self, pid: i32, extent: Extent) -> AnonymousPages;
 
     /// What it holds now; nothing when it is gone.
     fn held(&mut self, pid: i32) -> ByteSize;
@@ -60,49 +61,50 @@ impl Walk {
 
     /// The least and the most that they hold, pages that several have counted once
     /// at the least, and once for every two at the most. Stops where `limit` is
-    /// proven; the most is what it was without the walk then. `None` where it is
-    /// not to be had quickly.
+    /// proven; the most is what it was without the walk then.
     pub(super) fn bounds(
         mut self,
         pages: &mut impl Pages,
         limit: ByteSize,
-    ) -> Option<(ByteSize, ByteSize)> {
+    ) -> (ByteSize, ByteSize) {
         let all = self.all();
         self.members
             .sort_by_key(|member| member.anonymous.saturating_sub(member.written));
-        let rest = self.members.pop()?;
+        let Some(rest) = self.members.pop() else {
+            return (ByteSize::ZERO, all);
+        };
         self.members
             .sort_by_key(|member| std::cmp::Reverse(member.written));
-        let mut found = AnonymousPages::default();
+        let mut found = Found::default();
         for member in &self.members {
             let so_far = found.exclusive.saturating_add(rest.anonymous);
             let enough = limit.saturating_sub(so_far);
             if enough == ByteSize::ZERO {
                 break;
             }
-            add(&mut found, pages.of(member.pid, member.extent(enough))?);
+            found.add(*member, pages.of(member.pid, member.extent(enough)));
         }
         // What it has let go of meanwhile may be another's alone by now.
         let held = rest.anonymous.min(pages.held(rest.pid));
         let least = found.exclusive.saturating_add(held);
         if least >= limit {
-            return Some((least, all.max(least)));
+            return (least, all.max(least));
         }
         // It may have none of what the others have in common.
         let elsewhere = match self.members.len() {
             0 | 1 => ByteSize::ZERO,
             _ => half(found.common),
         };
-        let most = found.exclusive.saturating_add(rest.anonymous);
-        let most = most.saturating_add(elsewhere);
+        let own = found.exclusive.saturating_add(found.unseen);
+        let most = own.saturating_add(rest.anonymous).saturating_add(elsewhere);
         // Its own pages tell more: at best that it has them all.
         let at_best = half(found.common.saturating_add(rest.anonymous));
-        if most < limit || found.exclusive.saturating_add(at_best) >= limit {
-            return Some((least, most));
+        if most < limit || own.saturating_add(at_best) >= limit {
+            return (least, most);
         }
-        add(&mut found, pages.of(rest.pid, rest.extent(ByteSize::MAX))?);
-        let most = found.exclusive.saturating_add(half(found.common));
-        Some((least, most.max(least)))
+        found.add(rest, pages.of(rest.pid, rest.extent(ByteSize::MAX)));
+        let own = found.exclusive.saturating_add(found.unseen);
+        (least, own.saturating_add(half(found.common)).max(least))
     }
 }
 
@@ -117,9 +119,23 @@ impl Member {
     }
 }
 
-fn add(sum: &mut AnonymousPages, pages: AnonymousPages) {
-    sum.exclusive = sum.exclusive.saturating_add(pages.exclusive);
-    sum.common = sum.common.saturating_add(pages.common);
+/// What was found in members' pages.
+#[derive(Debug, Default)]
+struct Found {
+    exclusive: ByteSize,
+    common: ByteSize,
+    /// What they hold beside: one or the other.
+    unseen: ByteSize,
+}
+
+impl Found {
+    fn add(&mut self, member: Member, pages: AnonymousPages) {
+        let AnonymousPages { exclusive, common } = pages;
+        let unseen = member.anonymous.saturating_sub(exclusive);
+        self.unseen = self.unseen.saturating_add(unseen.saturating_sub(common));
+        self.exclusive = self.exclusive.saturating_add(exclusive);
+        self.common = self.common.saturating_add(common);
+    }
 }
 
 fn half(bytes: ByteSize) -> ByteSize {
@@ -134,14 +150,14 @@ mod tests {
     struct Given(Vec<(u64, u64)>, Vec<usize>);
 
     impl Pages for Given {
-        fn of(&mut self, pid: i32, extent: Extent) -> Option<AnonymousPages> {
+        fn of(&mut self, pid: i32, extent: Extent) -> AnonymousPages {
             let index = usize::try_from(pid).expect("an index");
             self.1.push(index);
             let (exclusive, common) = self.0[index];
-            Some(AnonymousPages {
+            AnonymousPages {
                 exclusive: ByteSize::from_mib(exclusive).min(extent.enough),
                 common: ByteSize::from_mib(common),
-            })
+            }
         }
 
         fn held(&mut self, pid: i32) -> ByteSize {
@@ -159,8 +175,7 @@ mod tests {
             walk.add(pid, held, ByteSize::from_mib(*exclusive));
         }
         let mut given = Given(members.to_vec(), Vec::new());
-        let found = walk.bounds(&mut given, ByteSize::from_mib(limit));
-        let (least, most) = found.expect("to be had");
+        let (least, most) = walk.bounds(&mut given, ByteSize::from_mib(limit));
         ((least.mib(), most.mib()), given.1)
     }
 
@@ -183,6 +198,22 @@ mod tests {
     fn no_more_is_walked_than_proves_the_limit() {
         let over = bounds(&[(250, 50), (150, 150), (0, 301)], 512);
         assert_eq!(over, ((551 - 39, 901), vec![0]));
+    }
+
+    #[test]
+    fn what_is_not_seen_may_be_their_own() {
+        // Each holds 200 MiB beside, in a reservation that is too large to be looked at.
+        let seen = [(10, 90), (0, 100), (0, 101)];
+        let mut walk = Walk::default();
+        for (pid, (exclusive, common)) in (0..).zip(seen) {
+            let held = ByteSize::from_mib(exclusive + common + 200);
+            walk.add(pid, held, ByteSize::ZERO);
+        }
+        let mut given = Given(seen.to_vec(), Vec::new());
+        let (least, most) = walk.bounds(&mut given, ByteSize::from_mib(800));
+        // At the least all of it is in common, at the most nothing is.
+        assert!(least <= ByteSize::from_mib(311), "{least}");
+        assert!(most >= ByteSize::from_mib(711), "{most}");
     }
 
     #[test]
