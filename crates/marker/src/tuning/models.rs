@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::lever::{Lever, LeverKind, PassedAs, SetBy, no};
+use super::lever::{Effect, Lever, LeverKind, PassedAs, SetBy, no};
 use super::{Target, TuningRequest};
 use crate::device::Device;
 use crate::version::{Family, Version};
@@ -67,17 +67,26 @@ const BACKEND: &str = "SURYA_INFERENCE_BACKEND";
 pub(super) fn levers(request: &TuningRequest, target: &Target<'_>) -> Vec<Lever> {
     let mut levers: Vec<Lever> = font(target).into_iter().collect();
     match target.version.family() {
-        Family::BeforePageRanges | Family::ConfigFile | Family::Flags => {}
+        Family::BeforePageRanges | Family::ConfigFile | Family::Flags => {
+            levers.extend(request.ocr_backend.map(unread_backend));
+        }
         Family::Servers => levers.extend(servers(request, target)),
     }
     levers
+}
+
+/// What was asked for of a marker that has no choice.
+fn unread_backend(backend: OcrBackend) -> Lever {
+    let (name, value) = ("text recognition", backend.word());
+    Lever::variable(LeverKind::Models, name, BACKEND, value, SetBy::Memcap)
+        .with(no("before 2.0 marker recognises text within itself"))
 }
 
 /// The backend that the text recognition will use; `None` before marker 2.
 pub(super) fn backend(levers: &[Lever]) -> Option<OcrBackend> {
     let lever = levers
         .iter()
-        .find(|lever| lever.passed_as.word() == BACKEND)?;
+        .find(|lever| lever.effect == Effect::Yes && lever.passed_as.word() == BACKEND)?;
     lever.value.parse().ok()
 }
 

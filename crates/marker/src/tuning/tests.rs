@@ -284,6 +284,11 @@ fn marker_2_says_where_its_text_recognition_runs() {
         ocr_backend: Some(OcrBackend::LlamaCpp),
         ..TuningRequest::default()
     };
+    let old = USUAL.tune(&asked);
+    assert_eq!(old.ocr_backend(), None);
+    assert!(!is_set(&old, "SURYA_INFERENCE_BACKEND"));
+    let told = old.levers.iter().find(|lever| lever.value == "llamacpp");
+    assert!(matches!(told.unwrap().effect, Effect::No { .. }));
     let tuning = bench(true, hidden).tune(&asked);
     assert_eq!(tuning.ocr_backend(), Some(OcrBackend::LlamaCpp));
     assert!(is_set(&tuning, "SURYA_INFERENCE_BACKEND") && is_set(&tuning, "FAST_DETECTOR_DEVICE"));
