@@ -106,7 +106,7 @@ fn a_mistake_is_told_with_what_to_write() {
             "`--page_range`",
             "--pages 1-20",
         ),
-        ("marker_server", "`marker_server`", "usage:"),
+        ("marker_server", "`marker_server`", "--help` lists"),
         ("marker_single a.pdf out --batch-multiplier 0", "`0`", "0.5"),
     ] {
         let finished = typed(&scene, line).run();

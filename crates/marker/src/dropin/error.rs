@@ -56,11 +56,38 @@ pub enum DropInError {
     Memory(#[from] ParseSizeError),
 }
 
-/// One line on how the form is used.
-pub const USAGE: &str = "marker-pdf-optimized {marker_single INPUT.pdf | marker FOLDER} OUTPUT \
-    [--batch-multiplier X | --preset NAME] [--chunk-size N] [--auto-chunk | --no-auto-chunk] \
-    [--pytorch-config TEXT] [--no-cuda-cache] [--precision NAME] [--threads N] [--workers N] \
-    [--memory SIZE] [--pages LIST] [--format NAME] [--python PATH] [--force] [-- MARKER OPTIONS]";
+/// How the form is used, for a terminal of 80 columns.
+pub const USAGE: &str = "\
+The command lines of marker-pdf-optimized, carried out by memcap within a memory limit.
+
+Usage: marker-pdf-optimized marker_single INPUT.pdf OUTPUT [OPTIONS] [-- MARKER OPTIONS]
+       marker-pdf-optimized marker FOLDER OUTPUT [OPTIONS] [-- MARKER OPTIONS]
+
+Options:
+  --batch-multiplier X   Factor for marker's batch sizes, such as 0.5, the default
+  --preset NAME          default, optimized (half), conservative (a quarter) or
+                         minimal (a tenth), in place of --batch-multiplier
+  --chunk-size N         Pages in a chunk; without it as many as fit
+  --auto-chunk           Chunks of that size for documents above 10 MB only
+  --no-auto-chunk        One piece, unless --chunk-size is given
+  --workers N            Documents of a folder at the same time
+  --memory SIZE          Limit for all of it: 2G, 8G, 50%; without it 75 % of the
+                         memory that is free
+  --pages LIST           Pages to convert, counted from 1: 1-20,25,30-
+  --format NAME          markdown, html, json or chunks
+  --threads N            Threads of the numerical libraries; 4 without it
+  --precision NAME       Number format for the models, such as float16
+  --pytorch-config TEXT  Settings for PyTorch's CUDA allocator
+  --no-cuda-cache        Have PyTorch give GPU memory back at once
+  --python PATH          The Python in which marker-pdf is installed
+  --force                Overwrite files in a result's folder that memcap did not write
+
+MARKER_BATCH_MULTIPLIER, MARKER_CHUNK_SIZE and MARKER_AUTO_CHUNK in the environment
+mean the same. `memcap marker --help` tells of more.";
+
+/// What is right, where a word is missing or one too many.
+const FORM: &str = "write marker-pdf-optimized marker_single INPUT.pdf OUTPUT; \
+    `marker-pdf-optimized --help` lists the options";
 
 impl DropInError {
     /// What to write instead.
@@ -82,7 +109,7 @@ impl DropInError {
             | DropInError::Missing(_)
             | DropInError::TooMany(_)
             | DropInError::NeedsValue(_)
-            | DropInError::TakesNoValue(_) => format!("usage: {USAGE}"),
+            | DropInError::TakesNoValue(_) => FORM.to_owned(),
         }
     }
 }
