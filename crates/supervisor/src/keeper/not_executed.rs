@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,7 +21,13 @@ pub(super) fn why(program: &OsStr, directory: Option<&Path>, errno: i32) -> Opti
         return None;
     }
     let path = &directory.unwrap_or(Path::new("")).join(program);
-    let found = fs::metadata(path).ok()?;
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Some("a folder on the way to it may not be entered".to_owned());
+        }
+        Err(_) => return None,
+    };
     match Errno::from_raw(errno) {
         Errno::EACCES if found.is_dir() => Some("it is a directory".to_owned()),
         Errno::EACCES if found.permissions().mode() & 0o111 == 0 => {
