@@ -1,6 +1,8 @@
 //! The examination for people: the host, a table of mechanisms, findings in the
 //! order of their weight, remedies to copy, and what a run will use.
 
+use std::path::Path;
+
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use memcap_probe::diagnosis::{Finding, Weight};
 use memcap_probe::facts::{ContainerKind, MemoryController};
@@ -112,6 +114,17 @@ fn machine(report: &DoctorReport, width: usize) -> String {
     wrap("", &format!("{kernel}, {memory}"), width)
 }
 
+/// Our group where memory is controlled: beside v1, that on v2 says nothing of it.
+fn own_group(report: &DoctorReport) -> Option<String> {
+    let facts = &report.facts;
+    let Some(MemoryController::V1 { .. }) = facts.memory_controller.value() else {
+        return facts.own_group.value().cloned();
+    };
+    let place = report.host.cgroup_v1.value()?;
+    let below = place.own.strip_prefix(&place.mount_point).ok()?;
+    Some(Path::new("/").join(below).display().to_string())
+}
+
 /// The layout of control groups and our place in it.
 fn groups(report: &DoctorReport, width: usize) -> String {
     let facts = &report.facts;
@@ -128,8 +141,8 @@ fn groups(report: &DoctorReport, width: usize) -> String {
         Fact::Absent { .. } => ", no memory controller".to_owned(),
         Fact::Unknown { .. } => String::new(),
     };
-    let own = match facts.own_group.value() {
-        Some(own) => format!("; we are in {own}"),
+    let own = match own_group(report) {
+        Some(own) => format!("; we are in {}", printable(&own)),
         None => String::new(),
     };
     let ceiling = match report.host.ceilings.lowest() {
@@ -329,6 +342,29 @@ mod tests {
             text.ends_with("as far as can be told without a trial"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn our_group_is_the_one_that_memory_is_controlled_in() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mounted = folder.path().join("mounted");
+        std::fs::create_dir_all(mounted.join("job")).expect("made");
+        let proc = folder.path().join("proc/self");
+        std::fs::create_dir_all(&proc).expect("made");
+        std::fs::write(proc.join("cgroup"), "4:memory:/job\n0::/beside\n").expect("written");
+        std::fs::write(
+            proc.join("mountinfo"),
+            "30 1 0:26 / /mounted rw - cgroup cgroup rw,memory\n\
+             31 1 0:27 / /unified rw - cgroup2 cgroup2 rw\n",
+        )
+        .expect("written");
+        let roots = Roots::below(folder.path());
+        let host = Host::observe(&roots);
+        let facts = Facts::observe(&roots, &host);
+        let trials = trial::facts_only(&host, "no trials were asked for");
+        let report = DoctorReport::new(host, facts, trials);
+        let text = groups(&report, 80);
+        assert!(text.contains("memory on v1; we are in /job"), "{text}");
     }
 
     #[test]
