@@ -20,9 +20,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a command and everything it starts under one memory limit.
     Run(Box<RunArgs>),
-    /// Find out by experiment which memory limits hold on this host.
     Doctor(DoctorArgs),
     Marker(Box<MarkerArgs>),
 }

@@ -43,7 +43,7 @@ impl CliError {
 }
 
 /// A handful more than any command needs.
-const MORE_DESCRIPTORS: &str = "allow more open files: ulimit -n 256";
+pub(crate) const MORE_DESCRIPTORS: &str = "allow more open files: ulimit -n 256";
 
 /// What helps whatever was tried, where its causes tell.
 pub(crate) fn usual_advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use std::io::Write;
 use memcap_linux::one_line;
 use memcap_supervisor::{JobEnd, Outcome, PeakSource, Plan, SizeSpec, VerdictKind};
 
-use crate::error::CliError;
+use crate::error::{CliError, MORE_DESCRIPTORS};
 
 /// An error with its causes in one line, and a hint.
 pub(crate) fn error(error: &CliError) {
@@ -52,10 +52,13 @@ pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
             "memcap: error: `{program}` was not started: {}",
             printable(&evidence)
         ));
-        say(match outcome.exit_code() {
-            127 => "  hint: check its name, and that PATH or its path leads to it",
-            _ => "  hint: name a program, or a script behind its interpreter: sh SCRIPT",
-        });
+        say(&format!(
+            "  hint: {}",
+            match outcome.exit_code() {
+                127 => absent_hint(&program),
+                _ => "name a program, or a script behind its interpreter: sh SCRIPT".to_owned(),
+            }
+        ));
         return;
     }
     let peak = match (outcome.peak, outcome.peak_source) {
@@ -70,6 +73,9 @@ pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
         plan.limit,
         verdict(outcome)
     ));
+    if let Some(hint) = failure_hint(outcome) {
+        say(&format!("  hint: {hint}"));
+    }
     for note in &outcome.notes {
         warning(note);
     }
@@ -81,6 +87,35 @@ pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
             printable(command)
         ));
     }
+}
+
+/// Words that only a shell understands, as far as people write them in front.
+const OF_THE_SHELL: [&str; 9] = [
+    "alias", "cd", "eval", "exec", "export", "set", "source", "ulimit", "umask",
+];
+
+/// What to do about a program that was not found.
+fn absent_hint(program: &str) -> String {
+    if program.is_empty() {
+        return "an empty word stands where the command should; is a variable unset?".to_owned();
+    }
+    if program.contains(char::is_whitespace) {
+        return format!(
+            "that is one word; write it without quotes, or have a shell read it: sh -c '{program}'"
+        );
+    }
+    if OF_THE_SHELL.contains(&program) {
+        return format!("only a shell knows it: sh -c '{program} …'");
+    }
+    "check its name, and that PATH or its path leads to it".to_owned()
+}
+
+/// What helps against a failure of memcap, where what was seen tells.
+fn failure_hint(outcome: &Outcome) -> Option<&'static str> {
+    let failed = outcome.verdict.kind == VerdictKind::InternalError;
+    let cause = std::io::Error::from_raw_os_error(nix::libc::EMFILE).to_string();
+    let mut seen = outcome.verdict.evidence.iter();
+    (failed && seen.any(|text| text.contains(&cause))).then_some(MORE_DESCRIPTORS)
 }
 
 fn verdict(outcome: &Outcome) -> String {
@@ -167,4 +202,22 @@ pub(crate) fn written(result: std::io::Result<()>) -> Result<(), CliError> {
 pub(crate) fn say(line: &str) {
     // Nobody reads it: nobody is told.
     let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_found_is_told_by_what_it_looks_like() {
+        for (program, hint) in [
+            ("", "a variable unset"),
+            ("ls -l", "sh -c 'ls -l'"),
+            ("cd", "sh -c 'cd …'"),
+            ("./cd", "check its name"),
+            ("nothing", "check its name"),
+        ] {
+            assert!(absent_hint(program).contains(hint), "{program}");
+        }
+    }
 }

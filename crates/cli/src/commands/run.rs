@@ -19,12 +19,25 @@ use crate::report_file::ReportFile;
 use crate::terminal::Terminal;
 use crate::{explain, plot, proof_folder, render};
 
+const MORE: &str = "\
+Sizes: 512M, 8G and 1.5GiB are powers of 1024, 500MB of 1000, a number alone is in
+bytes; 75% is a share of what is effectively there, max is what fits.
+
+Exit code: the command's own; 137 after a kill for memory or for too many processes,
+124 when the time or the CPU time was over or nothing moved above --soft, 125 for a
+failure of memcap, 126 and 127 when the command could not be executed or was not found.
+
+Examples:
+  memcap run -m 8G -- make -j8
+  memcap run -m 75% --time 2h --report report.json -- python3 train.py
+  memcap run -m 2G -- sh -c 'gzip -dc data.gz | sort'
+  memcap run -m 2G --explain -- true
+
+More is in docs/mechanisms.md and docs/exit-codes.md.";
+
 /// Run a command and everything it starts under one memory limit.
-///
-/// The exit code is the command's own; 137 after a kill for memory or for too
-/// many processes, 124 when the time or the CPU time was over or it made no progress, 125 for a failure of memcap, 126 and 127 when the command
-/// could not be executed or was not found.
 #[derive(Debug, Args)]
+#[command(after_help = MORE)]
 pub(crate) struct RunArgs {
     /// Memory limit for the whole process tree, swap included: 512M, 8G,
     /// 1.5GiB, 75% or max.
@@ -84,7 +97,8 @@ pub(crate) struct RunArgs {
     /// Print what would be done, and why, and stop; nothing is started.
     #[arg(long)]
     explain: bool,
-    /// Write what happened as JSON to this file; with --explain the plan.
+    /// Write what happened as JSON to this file, or to standard output by -; with
+    /// --explain the plan.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Draw memory over time, with the limit and what happened, to this SVG
@@ -379,9 +393,9 @@ fn size<T: FromStr<Err = ParseSizeError>>(option: &str, text: &str) -> Result<T,
 }
 
 fn count(option: &str, text: &str) -> Result<u64, CliError> {
-    text.parse().map_err(|error| {
+    text.parse().map_err(|_| {
         refuse(
-            format!("{option}: `{text}` is no number of processes: {error}"),
+            format!("{option}: `{text}` is no number of processes"),
             "write a number of processes and threads such as 64".to_owned(),
         )
     })
@@ -391,9 +405,9 @@ fn refusal_exit(text: Option<&str>, lease: LeasePolicy) -> Result<Option<NonZero
     let Some(text) = text else {
         return Ok(None);
     };
-    let code = text.parse().map_err(|error| {
+    let code = text.parse().map_err(|_| {
         refuse(
-            format!("--refusal-exit: `{text}` is no exit code: {error}"),
+            format!("--refusal-exit: `{text}` is no exit code of a failure"),
             "write a code from 1 to 255 that the command does not use".to_owned(),
         )
     })?;

@@ -131,7 +131,12 @@ fn conservative_limit() -> ByteSize {
 }
 
 fn world() -> Result<World, CliError> {
-    let current_dir = std::env::current_dir().map_err(internal)?;
+    let current_dir = std::env::current_dir().map_err(|error| {
+        refuse(
+            format!("cannot tell the current folder: {error}"),
+            "it may have been removed; go to another one",
+        )
+    })?;
     Ok(World::new(std::env::vars_os(), current_dir))
 }
 

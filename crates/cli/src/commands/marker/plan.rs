@@ -196,7 +196,8 @@ fn settings(plan: &Plan) -> String {
                 ]);
             }
             Effect::No { because } => {
-                let told = format!("{} {}: {because}", lever.name, lever.value);
+                let setting = format!("{} {}", lever.name, printable(&lever.value));
+                let told = format!("{}: {because}", setting.trim_end());
                 let _ = writeln!(without, "{}", wrap("  ", &told, width()));
             }
         }
