@@ -228,6 +228,50 @@ fn a_plan_of_one_document_and_of_many() {
     scene.assert_nothing_left();
 }
 
+/// What a plan says of freed memory, in one line.
+fn told_of_freed_memory(scene: &Scene, settings: &[&str]) -> String {
+    let words = [&["plan", "in/a.pdf", "-o", "out"], settings].concat();
+    let finished = marker(scene, &words).run();
+    finished.expect_code(0);
+    let told = String::from_utf8_lossy(&finished.stdout).into_owned();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let told = words.join(" ");
+    let (_, from) = told.split_once("freed memory: ").expect("a choice");
+    let (sentence, _) = from.split_once(" at once: ").expect("another choice");
+    sentence.to_owned()
+}
+
+#[test]
+fn a_plan_says_what_becomes_of_freed_memory_and_why() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 20)]);
+    let cases: [(&[&str], &str, &str); 4] = [
+        (&["-m", "8G"], "kept for later", "of 8 GiB, at most half"),
+        (
+            &["-m", "1536M"],
+            "given back at once",
+            "of 1.5 GiB, more than half",
+        ),
+        (
+            &["-m", "8G", "--preset", "conservative"],
+            "given back at once",
+            "smaller batches than marker's own were asked for",
+        ),
+        (
+            &["-m", "8G", "--preset", "default"],
+            "kept for later",
+            "at most half",
+        ),
+    ];
+    for (settings, value, because) in cases {
+        let told = told_of_freed_memory(&scene, settings);
+        assert!(told.starts_with(value), "{settings:?}: {told}");
+        let (_, reason) = told.split_once(", because ").expect("a reason");
+        assert!(reason.contains(because), "{settings:?}: {told}");
+    }
+    scene.assert_nothing_left();
+}
+
 #[test]
 fn pages_of_what_has_none_are_refused_by_name() {
     let scene = scene();

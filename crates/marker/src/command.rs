@@ -11,7 +11,7 @@ use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::recovery::Effort;
 use crate::runner::Step;
-use crate::tuning::Tuning;
+use crate::tuning::{Heap, Tuning};
 use crate::version::{Family, PageChoice, Version};
 
 /// What `marker_single` is started as where its script is missing: the same
@@ -56,12 +56,18 @@ pub struct Orders<'a> {
     pub marker_args: &'a [OsString],
 }
 
-/// The step that converts `pages` with this effort.
+/// The step that converts `pages` with this effort and this done to freed memory.
 ///
 /// # Errors
 /// When the configuration file cannot be written.
-pub fn step(plan: &Plan, pages: &PageSet, effort: Effort, paths: Paths) -> io::Result<Step> {
-    let settings = plan.settings.at(effort);
+pub fn step(
+    plan: &Plan,
+    pages: &PageSet,
+    effort: Effort,
+    heap: Heap,
+    paths: Paths,
+) -> io::Result<Step> {
+    let settings = plan.settings_at(effort, heap);
     if let Some(config) = settings.config() {
         std::fs::write(&paths.config, config.to_string())?;
     }

@@ -15,13 +15,13 @@ use crate::estimate::MemoryModel;
 use crate::page_count::Pages;
 use crate::pages::PageSet;
 use crate::recovery::Effort;
-use crate::tuning::{Multiplier, TuningRequest};
+use crate::tuning::{Multiplier, TuningRequest, choose_heap};
 use crate::workers::PROCESSORS_A_WORKER;
 
 /// Something that memcap has chosen, for the plan that a user reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Choice {
-    /// What was chosen: `batches`, `text extraction`, `at once`.
+    /// What was chosen: `batches`, `text extraction`, `freed memory`, `at once`.
     pub what: &'static str,
     /// The choice.
     pub value: String,
@@ -87,7 +87,18 @@ pub(crate) fn fit<E>(
             (tuning, chosen) = (several, reckoned);
         }
     }
-    let (jobs, at_once) = wanted.jobs(&chunks, &chosen);
+    if asked.heap.is_none() {
+        let largest = wanted.largest(&wanted.cut(&chosen));
+        let (heap, because) = choose_heap(asked.multiplier, largest, wanted.limit);
+        tuning.heap = Some(heap);
+        chosen = model(&tuning)?;
+        choices.push(Choice {
+            what: "freed memory",
+            value: heap.to_string(),
+            because,
+        });
+    }
+    let (jobs, at_once) = wanted.jobs(&wanted.cut(&chosen), &chosen);
     Ok(Fit {
         tuning,
         model: chosen,
@@ -160,6 +171,13 @@ impl Wanted<'_> {
             at_least: 1,
         };
         cutting.cut(self.pages, &[])
+    }
+
+    /// What the largest of these chunks takes; `None` where the document has no
+    /// pages that are known, so that its one chunk is estimated as if it were a page.
+    fn largest(&self, chunks: &[Chunk]) -> Option<ByteSize> {
+        let estimates = chunks.iter().map(|chunk| chunk.estimate);
+        estimates.max().filter(|_| !self.sizes.sizes.is_empty())
     }
 
     /// Whether the text of these chunks is to be extracted in processes of its

@@ -88,7 +88,7 @@ pub use recovery::{Action, Effort};
 pub use secrets::redacted;
 pub use text::path_text;
 pub use tuning::{
-    ByHandError, Effect, Lever, LeverKind, Multiplier, MultiplierError, OcrBackend,
+    ByHandError, Effect, Heap, Lever, LeverKind, Multiplier, MultiplierError, OcrBackend,
     OcrBackendError, PassedAs, Preset, PresetError, SetBy, Target, Tuning, TuningRequest, tune,
 };
 pub use version::{Capabilities, Family, PageChoice, Version};

@@ -16,6 +16,10 @@
 //!                 +-- refused --------> abort: every chunk would end like this
 //! ```
 //!
+//! Where freed memory was left to the C library because there was room by far
+//! ([`Heap::Kept`](crate::tuning::Heap::Kept)), it is given back from the first
+//! chunk on that runs out of memory.
+//!
 //! Before anything has been converted, two failures that have no page in
 //! common are taken for the same cause, and the conversion is aborted: single
 //! pages that run out of memory, or chunks that crashed twice with the same

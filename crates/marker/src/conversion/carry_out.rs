@@ -18,10 +18,13 @@ use crate::progress::DoneChunk;
 use crate::recovery::{Action, Failure, Judgement, judge};
 use crate::runner::{Runner, StepReport};
 use crate::text::last_line;
+use crate::tuning::Heap;
 
 /// An attempt that was begun and has not come to its end.
 pub(super) struct Underway {
     pub(super) attempt: Attempt,
+    /// What becomes of memory that it frees.
+    pub(super) heap: Heap,
     seat: Seat,
     /// Where its result is made.
     output: PathBuf,
@@ -90,12 +93,14 @@ impl<'a> Conversion<'a> {
             plan: self.plan,
             pages: attempt.pages.clone(),
             effort: attempt.effort,
+            heap: self.model.heap,
             paths: self.paths(&attempt.pages, output.clone()),
             estimate,
             more_follow,
         };
         let underway = Underway {
             attempt,
+            heap: self.model.heap,
             seat,
             output,
         };
@@ -125,7 +130,7 @@ impl<'a> Conversion<'a> {
                         report: &ran.report,
                     });
                 }
-                self.learn_from_success(attempt, &ran.report, recognition, tell);
+                self.learn_from_success(&underway, &ran.report, recognition, tell);
                 Ok(After::GoOn)
             }
             Judgement::Stopped => {
@@ -150,7 +155,7 @@ impl<'a> Conversion<'a> {
                 log: ran.log,
             }),
             Judgement::Failed(failure) => {
-                self.recover(attempt, failure, ran, tell)?;
+                self.recover(&underway, failure, ran, tell)?;
                 Ok(After::GoOn)
             }
         }
@@ -196,11 +201,12 @@ impl<'a> Conversion<'a> {
 
     fn recover(
         &mut self,
-        attempt: &Attempt,
+        underway: &Underway,
         failure: Failure,
         ran: Ran,
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), ConversionError> {
+        let Underway { attempt, .. } = underway;
         let Ran {
             report,
             errors,
@@ -235,7 +241,10 @@ impl<'a> Conversion<'a> {
             action: &action,
         });
         self.queue.follow(attempt, &action);
-        self.learn_from_failure(attempt, &report, tell);
+        if failure == Failure::Memory {
+            self.model.heap = Heap::GivenBack;
+        }
+        self.learn_from_failure(underway, &report, tell);
         match action {
             Action::Retry | Action::Less(_) | Action::HalvesNext(..) | Action::HalvesLast(..) => {}
             Action::GiveUp => self.give_up(Placeholder::new(

@@ -2,7 +2,7 @@
 //! it.
 
 use super::Conversion;
-use super::attempt::Attempt;
+use super::carry_out::Underway;
 use crate::chunks::Chunking;
 use crate::estimate::Load;
 use crate::events::Event;
@@ -15,7 +15,7 @@ impl Conversion<'_> {
     /// Corrects the estimate by what a chunk took.
     pub(super) fn learn_from_success(
         &mut self,
-        attempt: &Attempt,
+        underway: &Underway,
         report: &StepReport,
         recognition: bool,
         tell: &mut dyn FnMut(Event<'_>),
@@ -23,7 +23,7 @@ impl Conversion<'_> {
         self.recognition = self.recognition.max(Some(recognition));
         if let Some(peak) = report.peak {
             let seen = Seen::in_success(peak, self.plan.run_limit(), report.accounting);
-            self.learn(attempt, seen, recognition, tell);
+            self.learn(underway, seen, recognition, tell);
         }
     }
 
@@ -31,14 +31,14 @@ impl Conversion<'_> {
     /// come long before the peak.
     pub(super) fn learn_from_failure(
         &mut self,
-        attempt: &Attempt,
+        underway: &Underway,
         report: &StepReport,
         tell: &mut dyn FnMut(Event<'_>),
     ) {
         match report.ending {
             Ending::MemoryLimit | Ending::PartialKill => {
                 let seen = Seen::MoreThan(self.plan.run_limit());
-                self.learn(attempt, seen, self.model.recognition, tell);
+                self.learn(underway, seen, self.model.recognition, tell);
             }
             _ => {}
         }
@@ -48,20 +48,22 @@ impl Conversion<'_> {
     /// keeps one from running out of memory.
     fn learn(
         &mut self,
-        attempt: &Attempt,
+        underway: &Underway,
         seen: Seen,
         recognition: bool,
         tell: &mut dyn FnMut(Event<'_>),
     ) {
+        let Underway { attempt, heap, .. } = underway;
         let size = |page| self.plan.sizes.size(page);
         let load = Load {
             recognition,
             ..self.model.load(&attempt.pages, attempt.effort, size)
-        };
+        }
+        .with_heap(*heap);
         self.lessons.add(Sample { load, seen });
-        let planned = &self.plan.memory_model;
-        let recognition = self.recognition.unwrap_or(planned.recognition);
-        self.model = planned.relearned(self.lessons.samples(), recognition);
+        let planned = self.plan.memory_model.recognition;
+        let recognition = self.recognition.unwrap_or(planned);
+        self.model = self.model.relearned(self.lessons.samples(), recognition);
         self.recut(tell);
     }
 

@@ -11,6 +11,7 @@ use crate::pages::PageSet;
 use crate::plan::Plan;
 use crate::progress::{DoneChunk, Progress};
 use crate::recovery::Recovery;
+use crate::tuning::Heap;
 use crate::version::PageChoice;
 use crate::work_folder::WorkFolder;
 
@@ -61,6 +62,7 @@ impl<'a> Conversion<'a> {
                 conversion
                     .recovery
                     .note_out_of_memory(&failed.pages, failed.effort);
+                conversion.model.heap = Heap::GivenBack;
             }
         }
         conversion.take_up(choice);

@@ -21,6 +21,7 @@ use crate::plan::Plan;
 use crate::recovery::Effort;
 use crate::runner::{Runner, Step, StepReport, Watch};
 use crate::servers;
+use crate::tuning::Heap;
 use crate::version::{Capabilities, Version};
 
 /// How marker is run for the chunks of a document. The result is the same.
@@ -69,6 +70,8 @@ pub(crate) struct Assignment<'a> {
     pub(crate) pages: PageSet,
     /// What the attempt may cost.
     pub(crate) effort: Effort,
+    /// What becomes of memory that it frees.
+    pub(crate) heap: Heap,
     pub(crate) paths: Paths,
     /// What it is expected to take at its peak.
     pub(crate) estimate: ByteSize,
@@ -99,7 +102,7 @@ impl Assignment<'_> {
     /// As a run of `marker_single`.
     fn step(self, places: &Places) -> Result<Step, ConversionError> {
         let config = self.paths.config.clone();
-        let mut step = command::step(self.plan, &self.pages, self.effort, self.paths)
+        let mut step = command::step(self.plan, &self.pages, self.effort, self.heap, self.paths)
             .map_err(wrap("write", &config))?;
         // Who is known to fit may wait, frozen, until there is room; where a worker
         // is to answer within a time, that would be its chunk's fault.

@@ -6,7 +6,7 @@ use super::layout::{Batches, LayoutStage};
 use crate::install::PageSize;
 use crate::pages::PageSet;
 use crate::recovery::Effort;
-use crate::tuning::{LeverKind, Tuning};
+use crate::tuning::{Heap, LeverKind, Tuning};
 use crate::version::Family;
 
 /// What a run has to hold, as far as it is known before it starts.
@@ -28,6 +28,9 @@ pub struct Load {
     /// tells: pages without a text layer, or with one that is no good.
     #[serde(default)]
     pub recognition: bool,
+    /// Whether memory that is freed is kept by the C library ([`Heap::Kept`]).
+    #[serde(default)]
+    pub kept_heap: bool,
 }
 
 /// How pages are made pictures, and how many the layout stage takes at once.
@@ -134,7 +137,8 @@ fn usual_dpi(lever: &str) -> f64 {
 }
 
 impl Load {
-    /// The load of a run over `pages` with this effort.
+    /// The load of a run over `pages` with this effort, by which freed memory is
+    /// given back.
     pub fn of(
         pages: &PageSet,
         effort: Effort,
@@ -153,7 +157,18 @@ impl Load {
             layout: stage.mib,
             images: stage.images,
             recognition,
+            kept_heap: false,
         }
+    }
+
+    /// The same with this done to freed memory.
+    #[must_use]
+    pub fn with_heap(self, heap: Heap) -> Load {
+        let kept_heap = match heap {
+            Heap::Kept => true,
+            Heap::GivenBack => false,
+        };
+        Load { kept_heap, ..self }
     }
 
     /// What runs over parts of `pages` have to hold beside their pages, at most.
@@ -171,6 +186,7 @@ impl Load {
             layout: stage.mib,
             images: stage.images,
             recognition,
+            kept_heap: false,
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::learned::{Coefficients, Prior, Sample, fit};
 use crate::pages::PageSet;
 use crate::recovery::Effort;
 use crate::runner::Accounting;
-use crate::tuning::Tuning;
+use crate::tuning::{Heap, Tuning};
 use crate::version::Version;
 use crate::weights::Weights;
 
@@ -60,6 +60,8 @@ pub struct Conditions {
     pub pixels: PixelShare,
     /// Processes that extract text beside marker, at most.
     pub text_workers: u32,
+    /// What becomes of freed memory.
+    pub heap: Heap,
     /// What marker takes without weights and pages, where the user says so.
     pub baseline: Option<ByteSize>,
 }
@@ -83,6 +85,9 @@ pub struct MemoryModel {
     pub text_workers: u32,
     /// Whether runs are expected to recognise text.
     pub recognition: bool,
+    /// What becomes of memory that the runs free.
+    #[serde(skip)]
+    pub heap: Heap,
     /// The models' part of the constants, in MiB.
     #[serde(skip)]
     models: f64,
@@ -105,6 +110,7 @@ impl Conditions {
             layout_batch: settings.layout_batch(),
             pixels: PixelShare::of(settings),
             text_workers: settings.text_workers(),
+            heap: settings.heap(),
             baseline: None,
         }
     }
@@ -119,6 +125,7 @@ impl Conditions {
             layout_batch: 1,
             pixels: PixelShare::USUAL,
             text_workers: 1,
+            heap: Heap::GivenBack,
             baseline: None,
         }
     }
@@ -135,6 +142,7 @@ impl MemoryModel {
             layout_batch,
             pixels,
             text_workers,
+            heap,
             baseline,
         } = conditions;
         let models = models(version, &weights, accounting);
@@ -155,6 +163,7 @@ impl MemoryModel {
             },
             text_workers,
             recognition: mostly(samples, |sample| sample.load.recognition),
+            heap,
             models,
             prior,
         }
@@ -175,7 +184,7 @@ impl MemoryModel {
 
     /// What a run over `pages` with this effort has to hold.
     pub fn load(&self, pages: &PageSet, effort: Effort, size: impl Fn(u32) -> PageSize) -> Load {
-        Load::of(pages, effort, self.rendering, self.recognition, size)
+        Load::of(pages, effort, self.rendering, self.recognition, size).with_heap(self.heap)
     }
 
     /// The peak of a run that converts `pages` with this effort.
@@ -195,7 +204,7 @@ impl MemoryModel {
         size: impl Fn(u32) -> PageSize,
     ) -> ByteSize {
         let load = Load::beside_the_pages(pages, effort, self.rendering, self.recognition, size);
-        from_mib(self.coefficients.peak(&load))
+        from_mib(self.coefficients.peak(&load.with_heap(self.heap)))
     }
 
     /// What one page adds to a run.

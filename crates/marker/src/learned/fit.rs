@@ -4,9 +4,10 @@
 //! peak = base + area * letter pages + page * pages
 //!        + layout * patches and masks + image * layout images
 //!        + recognition, where text is recognised
+//!        + heap, where freed memory is kept
 //! ```
 //!
-//! Six unknowns and, at first, very few samples: so each part starts from a
+//! Seven unknowns and, at first, very few samples: so each part starts from a
 //! constant with a deviation, and the samples pull it from there, in the
 //! directions that they tell about. That is least squares with one more row for
 //! each constant. A sample that is far off pulls no harder than one that is
@@ -18,7 +19,7 @@ use super::sample::{Sample, Seen};
 use crate::estimate::Load;
 
 /// How many parts a peak has.
-const PARTS: usize = 6;
+const PARTS: usize = 7;
 
 /// The parts of a peak, in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -35,6 +36,8 @@ pub struct Coefficients {
     pub image: f64,
     /// Once, where text is recognised.
     pub recognition: f64,
+    /// Once, where freed memory is kept.
+    pub heap: f64,
 }
 
 /// What is expected without samples.
@@ -70,10 +73,11 @@ impl Coefficients {
             self.layout,
             self.image,
             self.recognition,
+            self.heap,
         ]
     }
 
-    fn of([base, area, page, layout, image, recognition]: [f64; PARTS]) -> Coefficients {
+    fn of([base, area, page, layout, image, recognition, heap]: [f64; PARTS]) -> Coefficients {
         Coefficients {
             base,
             area,
@@ -81,6 +85,7 @@ impl Coefficients {
             layout,
             image,
             recognition,
+            heap,
         }
     }
 }
@@ -133,8 +138,8 @@ fn bounded_least_squares(prior: &Prior, samples: &[Sample], last: &Coefficients)
 
 /// What no samples can make of a part, whatever they say: more than four times
 /// the constant, or less than a third of it, unless its deviation says that it
-/// may well be less. What a page costs beside its area, and what recognition
-/// does, are hardly known.
+/// may well be less. What a page costs beside its area, what recognition does and
+/// what is kept are hardly known.
 fn bounds(prior: &Prior) -> [(f64, f64); PARTS] {
     let Prior {
         expected,
@@ -151,6 +156,7 @@ fn bounds(prior: &Prior) -> [(f64, f64); PARTS] {
         usual(expected.layout, deviation.layout),
         usual(expected.image, deviation.image),
         (0.0, expected.recognition + deviation.recognition * 10.0),
+        (0.0, expected.heap + deviation.heap * 10.0),
     ]
 }
 
@@ -230,6 +236,7 @@ fn row(load: &Load) -> [f64; PARTS] {
         load.layout,
         load.images,
         f64::from(u8::from(load.recognition)),
+        f64::from(u8::from(load.kept_heap)),
     ]
 }
 
@@ -273,6 +280,7 @@ mod tests {
             layout: 1.0,
             image: 25.0,
             recognition: 390.0,
+            heap: 120.0,
         },
         deviation: Coefficients {
             base: 200.0,
@@ -281,6 +289,7 @@ mod tests {
             layout: 0.1,
             image: 12.0,
             recognition: 200.0,
+            heap: 60.0,
         },
     };
 
@@ -291,6 +300,7 @@ mod tests {
             layout: 25.0 * f64::from(pages.min(6)),
             images: f64::from(pages.min(6)),
             recognition: false,
+            kept_heap: false,
         }
     }
 
@@ -333,6 +343,7 @@ mod tests {
             layout: 1.0,
             image: 60.0,
             recognition: 0.0,
+            heap: 0.0,
         };
         let seen = runs(truth, &[load(10.0, 10), load(24.0, 12), load(5.0, 16)]);
         let fitted = fit(&PRIOR, &seen);

@@ -99,6 +99,7 @@ mod tests {
                 layout: 0.0,
                 images,
                 recognition: false,
+                kept_heap: false,
             },
             seen: Seen::Peak(ByteSize::from_mib(mib)),
         };

@@ -235,6 +235,7 @@ mod tests {
                 layout: 100.0,
                 images: 1.0,
                 recognition: false,
+                kept_heap: false,
             },
             seen: Seen::Peak(ByteSize::from_mib(900)),
         }

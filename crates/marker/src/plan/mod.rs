@@ -38,7 +38,7 @@ use crate::recovery::Effort;
 use crate::runner::Runner;
 use crate::secrets::{Secrets, redacted};
 use crate::servers;
-use crate::tuning::{self, Target, Tuning, TuningRequest};
+use crate::tuning::{self, Heap, Target, Tuning, TuningRequest};
 use crate::version::PageChoice;
 use crate::weights;
 use crate::work_folder::{WorkFolder, check_output};
@@ -370,9 +370,9 @@ impl Plan {
         self.document_kind == DocumentKind::Pdf
     }
 
-    /// The settings for an attempt of this effort.
-    pub fn settings_at(&self, effort: Effort) -> Tuning {
-        self.settings.at(effort)
+    /// The settings for an attempt of this effort that does this with freed memory.
+    pub fn settings_at(&self, effort: Effort, heap: Heap) -> Tuning {
+        self.settings.at(effort).with_heap(heap)
     }
 
     /// What a run of marker may take.

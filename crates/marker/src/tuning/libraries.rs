@@ -1,7 +1,7 @@
-//! Settings of the libraries below marker: threads, number formats, memory
-//! allocators.
+//! Settings of the libraries below marker: threads, number formats, PyTorch's
+//! allocator.
 
-use super::lever::{Effect, Lever, LeverKind, PassedAs, SetBy, no};
+use super::lever::{Effect, Lever, LeverKind, SetBy, no};
 use super::{Target, TuningRequest};
 use crate::device::Device;
 use crate::version::{Family, Version};
@@ -11,7 +11,6 @@ pub(super) fn levers(request: &TuningRequest, target: &Target<'_>) -> Vec<Lever>
     let mut levers = threads(request, target);
     levers.extend(precision(request, target.version));
     levers.extend(cuda(request, target));
-    levers.extend(heap(target));
     levers
 }
 
@@ -85,37 +84,6 @@ fn allocator_variable(torch: Option<Version>) -> &'static str {
         Some(torch) if torch >= Version::new(2, 11, 0) => "PYTORCH_ALLOC_CONF",
         Some(_) | None => "PYTORCH_CUDA_ALLOC_CONF",
     }
-}
-
-/// glibc keeps freed memory for later; with these it gives more of it back
-/// between the stages. A user's own values stay.
-fn heap(target: &Target<'_>) -> Vec<Lever> {
-    [
-        ("heap: arenas", "MALLOC_ARENA_MAX", "2"),
-        ("heap: free bytes kept", "MALLOC_TRIM_THRESHOLD_", "131072"),
-        (
-            "heap: bytes mapped apart",
-            "MALLOC_MMAP_THRESHOLD_",
-            "131072",
-        ),
-    ]
-    .into_iter()
-    .map(
-        |(told, name, value)| match target.world.raw_variable(name) {
-            Some(theirs) => Lever {
-                value: theirs.to_string_lossy().into_owned(),
-                set_by: SetBy::Environment,
-                ..Lever::of_marker(
-                    LeverKind::Heap,
-                    told,
-                    "",
-                    PassedAs::Environment(name.to_owned()),
-                )
-            },
-            None => ours(LeverKind::Heap, told, name, value),
-        },
-    )
-    .collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod batch;
 mod by_hand;
 mod effort;
+mod heap;
 mod inherited;
 mod lever;
 mod libraries;
@@ -27,8 +28,10 @@ use serde::Serialize;
 
 pub use batch::{Multiplier, MultiplierError};
 pub use by_hand::ByHandError;
+pub use heap::Heap;
 pub use lever::{Effect, Lever, LeverKind, PassedAs, SetBy};
 
+pub(crate) use heap::choose as choose_heap;
 use lever::ON;
 pub use models::{OcrBackend, OcrBackendError};
 pub use preset::{Preset, PresetError};
@@ -56,6 +59,9 @@ pub struct TuningRequest {
     pub text_workers: Option<NonZeroU32>,
     /// What runs the text recognition of marker 2; `None` leaves it to marker.
     pub ocr_backend: Option<OcrBackend>,
+    /// What becomes of freed memory; `None` has it given back, unless a plan finds
+    /// that there is room by far.
+    pub heap: Option<Heap>,
 }
 
 /// What the settings are for.
@@ -184,6 +190,7 @@ pub fn tune(request: &TuningRequest, target: &Target<'_>) -> Tuning {
     levers.extend(sizes::levers(request, target));
     levers.extend(models::levers(request, target));
     levers.extend(libraries::levers(request, target));
+    levers.extend(heap::levers(request, target));
     levers.extend(inherited::levers(target, &levers));
     Tuning { levers }
 }

@@ -56,6 +56,7 @@ fn everything() -> TuningRequest {
         no_cuda_cache: false,
         text_workers: None,
         ocr_backend: None,
+        heap: None,
     }
 }
 
@@ -177,6 +178,39 @@ fn sizes_in_the_environment_win_where_they_are_read() {
     );
     assert_eq!(found, ("2", SetBy::Environment, &Effect::Yes));
     assert!(!is_set(&tuning, "RECOGNITION_BATCH_SIZE") && is_set(&tuning, "LAYOUT_BATCH_SIZE"));
+}
+
+#[test]
+fn freed_memory_is_left_to_the_c_library_and_given_back_again() {
+    let kept = TuningRequest {
+        heap: Some(Heap::Kept),
+        ..everything()
+    };
+    let heap = [
+        "MALLOC_ARENA_MAX",
+        "MALLOC_TRIM_THRESHOLD_",
+        "MALLOC_MMAP_THRESHOLD_",
+    ];
+    let left = USUAL.tune(&kept);
+    assert_eq!(left.heap(), Heap::Kept);
+    for name in heap {
+        assert!(!is_set(&left, name), "{name}");
+        let lever = named(&left, name).unwrap();
+        let expected = ("the C library's own", SetBy::Marker);
+        assert_eq!((lever.value.as_str(), lever.set_by), expected);
+    }
+    assert_eq!(left.clone().with_heap(Heap::Kept), left);
+    // As if it had never been left.
+    let usual = USUAL.tune(&everything());
+    assert_eq!(usual.heap(), Heap::GivenBack);
+    assert_eq!(left.with_heap(Heap::GivenBack), usual);
+    // What the user has set stays in any case.
+    let theirs = Bench {
+        variables: &[("MALLOC_ARENA_MAX", "8")],
+        ..USUAL
+    };
+    let given_back = theirs.tune(&kept).with_heap(Heap::GivenBack);
+    assert!(!is_set(&given_back, heap[0]) && is_set(&given_back, heap[1]));
 }
 
 fn by_hand(bench: Bench, line: &str) -> Result<(Tuning, Vec<OsString>), ByHandError> {

@@ -84,6 +84,7 @@ impl Wish {
                 precision: args.precision,
                 allocator: args.pytorch_config,
                 no_cuda_cache: args.no_cuda_cache,
+                heap: None,
             },
             python: args.python,
             password: args.password.read()?,

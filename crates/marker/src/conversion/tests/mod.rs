@@ -1,6 +1,7 @@
 //! Conversions with a scripted marker.
 
 mod failures;
+mod heap;
 mod kinds;
 mod resumption;
 mod secrets;
