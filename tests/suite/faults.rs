@@ -85,7 +85,7 @@ fn two_megabytes_of_arguments_arrive(scene: &Scene) {
 }
 
 fn few_descriptors_are_enough_or_refused(scene: &Scene) {
-    for limit in [4, 6, 8, 12, 20] {
+    for limit in [4, 6, 7, 8, 9, 10, 12, 14, 17, 20] {
         let run = scene.memcap().memory("64M").job("hog", ["1G"]);
         let finished = through(
             scene,
@@ -93,6 +93,10 @@ fn few_descriptors_are_enough_or_refused(scene: &Scene) {
             &run.words(),
         );
         assert_held_or_refused(scene, &finished);
+        let text = finished.stderr_text();
+        let is_lacking = text.contains("Too many open files");
+        let is_told = text.contains("hint: allow more open files: ulimit -n");
+        assert_eq!(is_lacking, is_told, "{limit}: {finished}");
     }
 }
 

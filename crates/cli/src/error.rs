@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use memcap_linux::one_line;
 use memcap_supervisor::SupervisorError;
 
 use crate::render;
@@ -28,33 +29,30 @@ impl CliError {
         hint: Option<String>,
         code: u8,
     ) -> CliError {
+        let source = source.into();
+        let usual = usual_advice(&one_line(source.as_ref()));
         CliError {
-            source: source.into(),
-            hint,
-            code,
+            // Whatever failed, nobody has made a mistake on the command line.
+            code: if usual.is_some() { INTERNAL } else { code },
+            hint: usual.map(str::to_owned).or(hint),
+            source,
         }
-    }
-
-    /// What the user can do about it.
-    pub(crate) fn advice(&self) -> Option<&str> {
-        let own = self.hint.as_deref();
-        own.or_else(|| usual_advice(self.source.as_ref()))
     }
 }
 
 /// A handful more than any command needs.
-pub(crate) const MORE_DESCRIPTORS: &str = "allow more open files: ulimit -n 256";
+const MORE_DESCRIPTORS: &str = "allow more open files: ulimit -n 256";
 
-/// What helps whatever was tried, where its causes tell.
-pub(crate) fn usual_advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    lacks_descriptors(error).then_some(MORE_DESCRIPTORS)
+/// What helps whatever was tried, where the words for it tell. Some causes are known by
+/// their words alone: a keeper's come from another process.
+pub(crate) fn usual_advice(told: &str) -> Option<&'static str> {
+    lacks_descriptors(told).then_some(MORE_DESCRIPTORS)
 }
 
-/// Whether the limit of open files is behind it.
-fn lacks_descriptors(error: &(dyn std::error::Error + 'static)) -> bool {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    let mut causes = chain.filter_map(|error| error.downcast_ref::<std::io::Error>());
-    causes.any(|cause| cause.raw_os_error() == Some(nix::libc::EMFILE))
+/// Whether the limit of open files is behind it, in the C library's words for EMFILE:
+/// memcap leaves the locale as it is at a start, and Python's errors have them too.
+fn lacks_descriptors(told: &str) -> bool {
+    told.contains("Too many open files")
 }
 
 impl From<SupervisorError> for CliError {
@@ -151,6 +149,17 @@ mod tests {
         for (word, exists, expected) in cases {
             assert_eq!(is_meant_as_file(word, exists), expected, "{word}");
         }
+    }
+
+    #[test]
+    fn a_lack_of_open_files_is_no_mistake_and_comes_before_other_advice() {
+        let error = |told: &str| CliError::new(told, Some("name another".to_owned()), USAGE);
+        let lacking = error("`python` could not be started: Too many open files (os error 24)");
+        assert_eq!(lacking.hint.as_deref(), Some(MORE_DESCRIPTORS));
+        assert_eq!(lacking.code, INTERNAL);
+        let other = error("`python` could not be started: No such file (os error 2)");
+        assert_eq!(other.hint.as_deref(), Some("name another"));
+        assert_eq!(other.code, USAGE);
     }
 
     #[test]

@@ -6,15 +6,19 @@ use std::io::Write;
 use memcap_linux::one_line;
 use memcap_supervisor::{JobEnd, Outcome, PeakSource, Plan, SizeSpec, VerdictKind};
 
-use crate::error::{CliError, MORE_DESCRIPTORS};
+use crate::error::{CliError, usual_advice};
 
 /// An error with its causes in one line, and a hint.
 pub(crate) fn error(error: &CliError) {
     let message = one_line(error.source.as_ref());
     say(&format!("memcap: error: {}", printable(&message)));
-    if let Some(hint) = error.advice() {
-        say(&format!("  hint: {}", printable(hint)));
+    if let Some(text) = &error.hint {
+        hint(text);
     }
+}
+
+fn hint(text: &str) {
+    say(&format!("  hint: {}", printable(text)));
 }
 
 /// Something the user should know before the job starts.
@@ -73,8 +77,8 @@ pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
         plan.limit,
         verdict(outcome)
     ));
-    if let Some(hint) = failure_hint(outcome) {
-        say(&format!("  hint: {hint}"));
+    if let Some(advice) = failure_hint(outcome) {
+        hint(advice);
     }
     for note in &outcome.notes {
         warning(note);
@@ -113,9 +117,8 @@ fn absent_hint(program: &str) -> String {
 /// What helps against a failure of memcap, where what was seen tells.
 fn failure_hint(outcome: &Outcome) -> Option<&'static str> {
     let failed = outcome.verdict.kind == VerdictKind::InternalError;
-    let cause = std::io::Error::from_raw_os_error(nix::libc::EMFILE).to_string();
     let mut seen = outcome.verdict.evidence.iter();
-    (failed && seen.any(|text| text.contains(&cause))).then_some(MORE_DESCRIPTORS)
+    seen.find_map(|text| usual_advice(text)).filter(|_| failed)
 }
 
 fn verdict(outcome: &Outcome) -> String {

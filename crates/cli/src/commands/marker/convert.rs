@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use memcap_linux::{ByteSize, SizeSpec};
+use memcap_linux::{ByteSize, SizeSpec, one_line};
 use memcap_marker::many::{
     self, AtOnce, DocumentEvent, DocumentResult, End, Failure, Inputs, Jobs, JobsDecision, Pool,
     Tally, Verdict, convert_all, expected_pages,
@@ -331,9 +331,7 @@ fn tell_the_end(
             },
         ] if inputs.skipped.is_empty() => Err(CliError::new(
             display::words::failure(failure),
-            failure
-                .hint()
-                .or_else(|| usual_advice(failure).map(str::to_owned)),
+            failure.hint(),
             exit_code,
         )),
         _ if telling.quiet => Ok(()),
@@ -404,6 +402,9 @@ fn common_failure(results: &[DocumentResult]) -> Option<&Failure> {
 }
 
 fn failure_code(failure: &Failure) -> u8 {
+    if usual_advice(&one_line(failure)).is_some() {
+        return INTERNAL;
+    }
     match failure {
         Failure::Plan(PlanError::Install(InstallError::Runner(_))) => INTERNAL,
         Failure::Plan(_)
