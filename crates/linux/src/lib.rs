@@ -37,6 +37,6 @@ pub use heap::share_one_heap;
 pub use mappings::{AnonymousPages, Extent, MappingReader};
 pub use one_line::one_line;
 pub use pidfd::{ChildEnd, ChildState, ChildStatus, PidFd};
-pub use process::{ProcessId, share_memory};
+pub use process::{ProcessId, memory_order, share_memory};
 pub use shared_words::SharedWords;
 pub use wait::{ChildChange, next_child_change};

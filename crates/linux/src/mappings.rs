@@ -49,7 +49,7 @@ pub struct MappingReader {
 }
 
 /// A file's device, as its number is written, and inode.
-type FileKey = (u64, u64);
+pub(crate) type FileKey = (u64, u64);
 
 /// A part of a file: start and end offset.
 type Part = (FileKey, u64, u64);
@@ -160,22 +160,33 @@ const WITHOUT_RAM: [&[u8]; 2] = [b"/dev/nvidia", b"/dev/dri/"];
 
 /// One line of /proc/PID/maps (proc_pid_maps(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mapping {
-    start: u64,
-    end: u64,
+pub(crate) struct Mapping<'text> {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
     private: bool,
-    offset: u64,
-    file: FileKey,
-    of_device: bool,
+    pub(crate) offset: u64,
+    pub(crate) file: FileKey,
+    pub(crate) name: &'text [u8],
+}
+
+impl Mapping<'_> {
+    fn is_of_device(&self) -> bool {
+        WITHOUT_RAM.iter().any(|node| self.name.starts_with(node))
+    }
+}
+
+/// The mappings in a text of maps that are shared with whoever maps the same file.
+pub(crate) fn shared_mappings(text: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
+    mappings(text).filter(|mapping| !mapping.private)
 }
 
 /// The lines that can be understood.
-fn mappings(text: &[u8]) -> impl Iterator<Item = Mapping> {
+fn mappings(text: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(parse)
 }
 
 /// `start-end perms offset major:minor inode …`.
-fn parse(line: &[u8]) -> Option<Mapping> {
+fn parse(line: &[u8]) -> Option<Mapping<'_>> {
     // A file's name need not be UTF-8.
     let mut words = line.splitn(6, |byte| *byte == b' ');
     let mut word = || std::str::from_utf8(words.next()?).ok();
@@ -193,7 +204,7 @@ fn parse(line: &[u8]) -> Option<Mapping> {
         private,
         offset,
         file: (hex(major)? << 32 | hex(minor)?, inode),
-        of_device: WITHOUT_RAM.iter().any(|node| name.starts_with(node)),
+        name,
     })
 }
 
@@ -202,7 +213,7 @@ fn overlap_in(text: &[u8], parts: &mut Vec<Part>) -> ByteSize {
     parts.clear();
     parts.extend(
         mappings(text)
-            .filter(|mapping| mapping.file.1 != 0 && !mapping.of_device)
+            .filter(|mapping| mapping.file.1 != 0 && !mapping.is_of_device())
             .map(|mapping| {
                 let length = mapping.end - mapping.start;
                 let end = mapping.offset.saturating_add(length);
@@ -220,14 +231,14 @@ mod tests {
 
     #[test]
     fn a_line_is_understood_whatever_the_name() {
-        let line = b"7f00-7f10 rw-s 00001000 fd:01 42     /a name \xff";
+        let line = b"7f00-7f10 rw-s 00001000 fd:01 42     a name \xff";
         let mapping = Mapping {
             start: 0x7f00,
             end: 0x7f10,
             private: false,
             offset: 0x1000,
             file: (0xfd << 32 | 1, 42),
-            of_device: false,
+            name: b"a name \xff",
         };
         assert_eq!(parse(line), Some(mapping));
         let heap = parse(b"10-20 rw-p 00000000 00:00 0 [heap]").expect("parses");

@@ -46,27 +46,25 @@ pub fn parse(text: &[u8]) -> Option<MachineMemory> {
 /// When `meminfo` below the proc root cannot be read, or does not tell (before
 /// Linux 3.14).
 pub fn available(proc_root: &Path) -> io::Result<ByteSize> {
+    const NAME: &[u8] = b"MemAvailable:";
     // It is the third line of some fifty.
-    alone::<512>(proc_root, b"MemAvailable:")
-}
-
-/// Shmem alone, in one read: what the machine holds in files in memory (tmpfs, memfd)
-/// and in shared mappings that no file is behind.
-///
-/// # Errors
-/// When `meminfo` below the proc root cannot be read, or does not tell.
-pub fn shared(proc_root: &Path) -> io::Result<ByteSize> {
-    // It is about the twentieth line.
-    alone::<4096>(proc_root, b"Shmem:")
-}
-
-/// One field from so many bytes at the beginning.
-fn alone<const LENGTH: usize>(proc_root: &Path, name: &[u8]) -> io::Result<ByteSize> {
-    let mut head = [0; LENGTH];
+    let mut head = [0; 512];
     let length = File::open(proc_root.join("meminfo"))?.read(&mut head)?;
-    let missing = || format!("no {} in meminfo", String::from_utf8_lossy(name));
-    field(&head[..length], name)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, missing()))
+    let missing = || io::Error::new(io::ErrorKind::InvalidData, "no MemAvailable in meminfo");
+    field(&head[..length], NAME).ok_or_else(missing)
+}
+
+/// What the machine holds in files in memory (tmpfs, memfd) and in shared mappings that
+/// no file is behind: Shmem, by sysinfo(2), in less than a microsecond.
+pub fn shared() -> ByteSize {
+    let mut info = std::mem::MaybeUninit::<libc::sysinfo>::zeroed();
+    // SAFETY: it is filled by the kernel, and zero bytes are a valid value. It cannot fail
+    // with a valid address.
+    let info = unsafe {
+        libc::sysinfo(info.as_mut_ptr());
+        info.assume_init()
+    };
+    ByteSize::from_bytes(info.sharedram.saturating_mul(u64::from(info.mem_unit)))
 }
 
 /// One field, in kB by its name; `None` without a whole line of it.
@@ -139,6 +137,9 @@ mod tests {
         assert_eq!(ours.total.bytes(), theirs.mem_total);
         assert_eq!(ours.swap_total.bytes(), theirs.swap_total);
         assert_eq!(ours.available.is_some(), theirs.mem_available.is_some());
+        // Not of the same moment.
+        let shared = shared().bytes().abs_diff(theirs.shmem.expect("told"));
+        assert!(shared < theirs.mem_total / 8, "{shared}");
     }
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
         let proc_root = Path::new("/proc");
         let available = available(proc_root).expect("readable");
         let total = read(proc_root).expect("readable").total;
-        assert!(shared(proc_root).expect("readable") <= total);
+        assert!(shared() <= total);
         assert!(
             ByteSize::ZERO < available && available <= total,
             "{available}"

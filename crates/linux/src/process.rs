@@ -1,5 +1,6 @@
 //! Which process is meant: a pid alone is not enough, since pids come back.
 
+use std::cmp::Ordering;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -88,18 +89,31 @@ impl ProcessId {
 }
 
 /// Whether two processes are one address space (CLONE_VM), so that every page
-/// of one is a page of the other (kcmp(2), Linux 3.5).
+/// of one is a page of the other.
+///
+/// # Errors
+/// As [`memory_order`].
+pub fn share_memory(one: i32, other: i32) -> io::Result<bool> {
+    memory_order(one, other).map(Ordering::is_eq)
+}
+
+/// The order of two processes' address spaces, equal for those that are one: as good as
+/// any, and the same as long as they live (kcmp(2), Linux 3.5).
 ///
 /// # Errors
 /// EPERM for processes that may not be looked into, ENOSYS on a kernel built
 /// without it, ESRCH when one is gone.
-pub fn share_memory(one: i32, other: i32) -> io::Result<bool> {
+pub fn memory_order(one: i32, other: i32) -> io::Result<Ordering> {
     /// KCMP_VM of linux/kcmp.h.
     const VM: libc::c_long = 1;
     // SAFETY: plain numbers.
     match unsafe { libc::syscall(libc::SYS_kcmp, one, other, VM, 0, 0) } {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
         -1 => Err(io::Error::last_os_error()),
-        order => Ok(order == 0),
+        // Not equal, and no order.
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -119,9 +133,12 @@ mod tests {
             share_memory(ourselves, ourselves),
             share_memory(ourselves, other),
         );
+        let orders = [(ourselves, other), (other, ourselves)];
+        let orders = orders.map(|(one, other)| memory_order(one, other).ok());
         drop(child.stdin.take());
         child.wait().expect("ends");
         assert_eq!(same.ok(), Some(true));
         assert_eq!(different.ok(), Some(false));
+        assert_eq!(orders[0], orders[1].map(Ordering::reverse));
     }
 }

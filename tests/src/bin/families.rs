@@ -1,4 +1,4 @@
-//! `families WAY BYTES [--count N] [--writers N] [--reserve BYTES]
+//! `families WAY BYTES [--count N] [--writers N] [--reserve BYTES] [--opaque]
 //! [--rate BYTES_PER_S] [--hold SECONDS] [--folder DIR] [--progress FILE]`: comes to hold memory in one of the ways
 //! that a watcher of processes finds hard, and holds it.
 //!
@@ -11,6 +11,10 @@
 //! - `outlive`: touches BYTES mapped shared, as N children do, which hold for
 //!   the given time; when they have ended, of which only the first is waited for,
 //!   touches BYTES of its own, so that 2 x BYTES are there in the end;
+//! - `filled`: maps BYTES shared and touches nothing; N children touch a part each, one
+//!   after the other, and end;
+//! - `one-memory`: touches three quarters of BYTES; a child with the same memory, for
+//!   which it waits, touches the rest;
 //! - `orphans`: touches BYTES; N children each fork one that holds, and end;
 //! - `mapped-file`: touches BYTES of an unnamed file in DIR through a mapping;
 //! - `written-file`: writes BYTES to an unnamed file in DIR, and maps nothing;
@@ -19,21 +23,21 @@
 //! - `maps`: maps BYTES in N parts, then touches one after the other.
 //!
 //! N is 2. Where something is to be reserved, so much is mapped and can never be
-//! touched. RATE is each process's. Slot 0 of the ledger is the first
+//! touched. Who is opaque may not be looked into by its own user. RATE is each process's. Slot 0 of the ledger is the first
 //! process's, child or thread number i has slot i, counted from 1 (of `outlive`, slot 1
 //! is the first process's shared memory). Exits 7
 //! where the kernel refuses memory, 4 where a child did not exit 0.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use integration_tests::job::{
     Appetite, Arguments, EXIT_REFUSED, End, Ledger, alarm, consume, continue_in_child, end_of,
-    end_without_waiting, fork_job, hold, map_file, map_huge, map_private, map_shared, reserve,
-    touch_all,
+    end_without_waiting, fork_job, hold, keep_pace, map_file, map_huge, map_private, map_shared,
+    reserve, share_memory_with_child, touch_all,
 };
 use memcap_linux::ByteSize;
 
@@ -72,6 +76,7 @@ fn main() {
     let count = arguments.option("--count").unwrap_or(2);
     let writers = arguments.option("--writers").unwrap_or(count);
     let reserved: ByteSize = arguments.option("--reserve").unwrap_or_default();
+    let is_opaque = arguments.flag("--opaque");
     let rate = arguments.option("--rate");
     let holding = Duration::from_secs_f64(arguments.option("--hold").unwrap_or(0.0));
     let folder = arguments.option("--folder").unwrap_or_default();
@@ -82,6 +87,8 @@ fn main() {
         "rewrite" => Family::rewrite,
         "shared" => Family::shared,
         "outlive" => Family::outlive,
+        "filled" => Family::filled,
+        "one-memory" => Family::one_memory,
         "orphans" => Family::orphans,
         "mapped-file" => Family::mapped_file,
         "written-file" => Family::written_file,
@@ -99,6 +106,10 @@ fn main() {
 
     if reserved > ByteSize::ZERO && reserve(reserved).is_none() {
         std::process::exit(EXIT_REFUSED);
+    }
+    if is_opaque && let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("families: prctl: {error}");
+        std::process::exit(1);
     }
     let family = Family {
         bytes,
@@ -130,10 +141,21 @@ impl Family {
     fn rewrite(&self) -> Result<(), Failure> {
         let memory = map_private(self.bytes).ok_or(Failure::Refused)?;
         touch_all(memory, None, self.ledger.as_ref(), 0);
-        self.children(|slot| match slot <= self.writers {
-            true => self.touch(memory, slot),
-            false => hold(self.holding),
-        })
+        // Of a process that is being forked, nobody sees yet what it shares: none writes
+        // before all are there.
+        let (all_are_there, writer) = io::pipe()?;
+        let writer = std::cell::Cell::new(Some(writer));
+        self.children_then(
+            |slot| {
+                drop(writer.take());
+                let _ = (&all_are_there).read(&mut [0]);
+                match slot <= self.writers {
+                    true => self.touch(memory, slot),
+                    false => hold(self.holding),
+                }
+            },
+            || drop(writer.take()),
+        )
     }
 
     fn shared(&self) -> Result<(), Failure> {
@@ -157,6 +179,34 @@ impl Family {
         }
         end_of(children[0])?;
         self.touch(map_private(self.bytes).ok_or(Failure::Refused)?, 0);
+        Ok(())
+    }
+
+    fn filled(&self) -> Result<(), Failure> {
+        let shared = map_shared(self.bytes).ok_or(Failure::Refused)?;
+        let part = shared.len() / self.count.max(1);
+        for (slot, part) in (1..=self.count).zip(shared.chunks_mut(part)) {
+            let filler = fork_job(|| {
+                touch_all(part, self.rate, self.ledger.as_ref(), slot);
+                0
+            })?;
+            if end_of(filler)? != End::Exited(0) {
+                return Err(Failure::Child);
+            }
+        }
+        hold(self.holding);
+        Ok(())
+    }
+
+    fn one_memory(&self) -> Result<(), Failure> {
+        let memory = map_private(self.bytes).ok_or(Failure::Refused)?;
+        let (first, rest) = memory.split_at_mut(memory.len() / 4 * 3);
+        touch_all(first, None, self.ledger.as_ref(), 0);
+        let rest = std::cell::RefCell::new(rest);
+        share_memory_with_child(|| {
+            self.touch(&mut rest.borrow_mut(), 1);
+            0
+        })?;
         Ok(())
     }
 
@@ -185,8 +235,10 @@ impl Family {
     fn written_file(&self) -> Result<(), Failure> {
         let mut file = self.unnamed_file()?;
         let block = vec![1; 1 << 20];
+        let begin = std::time::Instant::now();
         for written in 1..=self.bytes.bytes() >> 20 {
             file.write_all(&block)?;
+            keep_pace(begin, written << 20, self.rate);
             if let Some(ledger) = &self.ledger {
                 ledger.write(0, written << 20)?;
             }
@@ -246,7 +298,16 @@ impl Family {
     }
 
     /// Forks the children, each with its slot, and waits for all.
-    fn children(&self, mut body: impl FnMut(usize)) -> Result<(), Failure> {
+    fn children(&self, body: impl FnMut(usize)) -> Result<(), Failure> {
+        self.children_then(body, || ())
+    }
+
+    /// The same; `then` is called once all are there.
+    fn children_then(
+        &self,
+        mut body: impl FnMut(usize),
+        then: impl FnOnce(),
+    ) -> Result<(), Failure> {
         let mut started = Vec::new();
         for slot in 1..=self.count {
             started.push(fork_job(|| {
@@ -254,6 +315,7 @@ impl Family {
                 0
             })?);
         }
+        then();
         let mut ended_well = true;
         for child in started {
             ended_well &= end_of(child)? == End::Exited(0);

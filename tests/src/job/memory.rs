@@ -179,7 +179,7 @@ fn touch(memory: &mut [u8]) {
 }
 
 /// Waits until `touched` bytes are due at `rate`.
-fn keep_pace(begin: Instant, touched: u64, rate: Option<ByteSize>) {
+pub fn keep_pace(begin: Instant, touched: u64, rate: Option<ByteSize>) {
     let Some(rate) = rate.filter(|rate| rate.bytes() > 0) else {
         return;
     };

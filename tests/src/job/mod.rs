@@ -8,8 +8,8 @@ mod process;
 pub use arguments::{Arguments, EXIT_USAGE};
 pub use ledger::Ledger;
 pub use memory::{
-    Appetite, EXIT_REFUSED, Refused, consume, map_file, map_huge, map_private, map_shared, reserve,
-    touch_all,
+    Appetite, EXIT_REFUSED, Refused, consume, keep_pace, map_file, map_huge, map_private,
+    map_shared, reserve, touch_all,
 };
 pub use process::{
     End, alarm, continue_in_child, detach, end_first_thread, end_of, end_of_any,

@@ -9,8 +9,10 @@ use crate::file::{self, FileError};
 /// count for an n-th part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Share {
-    /// Anonymous and shared memory.
-    pub resident: ByteSize,
+    /// Anonymous memory.
+    pub anonymous: ByteSize,
+    /// Shared memory.
+    pub shared: ByteSize,
     /// In swap.
     pub swapped: ByteSize,
 }
@@ -35,12 +37,12 @@ impl Share {
             if let Some(rest) = line.strip_prefix(b"Pss_Anon:") {
                 anonymous = Some(kib(rest));
             } else if let Some(rest) = line.strip_prefix(b"Pss_Shmem:") {
-                share.resident = kib(rest);
+                share.shared = kib(rest);
             } else if let Some(rest) = line.strip_prefix(b"SwapPss:") {
                 share.swapped = kib(rest);
             }
         }
-        share.resident = share.resident.saturating_add(anonymous?);
+        share.anonymous = anonymous?;
         Some(share)
     }
 }
@@ -53,7 +55,8 @@ mod tests {
     fn rollup_leaves_file_pages_out() {
         let text = b"Rss: 10 kB\nPss: 9 kB\nPss_Anon:  5 kB\nPss_File: 3 kB\nPss_Shmem: 1 kB\nSwap: 8 kB\nSwapPss: 4 kB\n";
         let share = Share {
-            resident: ByteSize::from_kib(6),
+            anonymous: ByteSize::from_kib(5),
+            shared: ByteSize::from_kib(1),
             swapped: ByteSize::from_kib(4),
         };
         assert_eq!(Share::parse(text), Some(share));

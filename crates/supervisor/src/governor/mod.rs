@@ -54,7 +54,8 @@ pub(crate) enum Input {
     Sum(Sum),
     /// Bounds of the tree's memory, shared pages counted once.
     Bounds(Measured),
-    /// The tree's memory with shared pages counted once: both bounds are equal.
+    /// The tree's memory with shared pages counted once: both bounds are equal, unless a
+    /// member may not be looked into.
     Exact(Measured),
     /// The kernel killed a member of the group.
     KernelOom,

@@ -12,9 +12,13 @@ use crate::evidence::Reached;
 pub(crate) struct Sum {
     /// Anonymous and swapped memory.
     pub(crate) private: ByteSize,
-    /// Shared memory.
+    /// Shared memory, files in memory that nobody has mapped among it.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) shared: ByteSize,
+    /// What of it is there for certain, whoever has touched it: files in memory were
+    /// asked.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) held: ByteSize,
     /// Processes that hold memory; one cannot count a page twice.
     pub(crate) members: usize,
     /// The resident anonymous memory of the one that has the most of it, which is
@@ -141,19 +145,21 @@ impl Learned {
     /// certain, but it may map shared memory in two places.
     pub(super) fn at_least(&self, sum: Sum) -> ByteSize {
         let shared_since = sum.shared.saturating_sub(self.shared);
+        let certain = sum.largest.saturating_add(sum.held);
         match sum.members {
             0 | 1 => sum.private.saturating_add(
                 sum.shared
                     .saturating_sub(self.perhaps)
-                    .saturating_sub(shared_since),
+                    .saturating_sub(shared_since)
+                    .max(sum.held),
             ),
-            _ if sum.twins => sum.largest,
+            _ if sum.twins => certain,
             _ => sum
                 .total()
                 .saturating_sub(self.perhaps)
                 .saturating_sub(sum.inherited)
                 .saturating_sub(shared_since)
-                .max(sum.largest),
+                .max(certain),
         }
     }
 

@@ -6,35 +6,28 @@
 //! once, and the costly measurement with shared pages counted once is made only
 //! when the governor asks.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use memcap_linux::cgroup::{MemberList, V2Group};
-use memcap_linux::proc::{self, NewestPid, PageCounts, Resident, Stat};
+use memcap_linux::proc::{self, NewestPid, Resident, Stat};
 use memcap_linux::{
-    AnonymousPages, ByteSize, Extent, FileError, MappingReader, PidFd, ProcessId, data_limit,
-    share_memory,
+    AnonymousPages, ByteSize, Extent, MappingReader, ProcessId, memory_order, share_memory,
 };
 use nix::sys::signal::Signal;
 
+use super::held_files::{Held, HeldFiles, Touched};
+use super::member::Member;
 use super::walk::{Pages, Walk};
 use crate::governor::{Leases, Sum};
 use crate::lease::{self, Terms};
 
 /// Members whose memory is too small to make twins of them.
 const SMALL: ByteSize = ByteSize::from_mib(1);
-/// File-backed memory may be shared memory: when it has changed by this much,
-/// the dearer status file tells which.
-const BACKED_STEP: ByteSize = ByteSize::from_mib(1);
-/// Where a process has so much of it, that file is read once in so long all the same:
-/// as much of one may have been exchanged for the other.
-const MUCH_BACKED: ByteSize = ByteSize::from_mib(64);
-const BACKED_STANDS_FOR: Duration = Duration::from_secs(1);
 /// Beside a directory that follows the tree, all processes are listed this often, and
 /// only where somebody was born.
 const BETWEEN_LISTINGS: Duration = Duration::from_millis(250);
-/// Mapping or touching this much between two looks is growing.
-const GROWTH: ByteSize = ByteSize::from_kib(256);
 /// For how long after that a member counts as growing.
 const GROWING: Duration = Duration::from_millis(100);
 
@@ -61,41 +54,10 @@ pub(super) struct Sampler {
     /// What members have given back since the last measurement, those that have ended
     /// all they held.
     given_back: ByteSize,
+    /// `None` in one that will not be asked.
+    files: Option<HeldFiles>,
     /// Whose children are members; this process's own unless told otherwise.
     root: i32,
-}
-
-#[derive(Debug)]
-struct Member {
-    id: ProcessId,
-    counts: Option<PageCounts>,
-    handle: Option<PidFd>,
-    /// What it may share with whoever it was forked by: what it held when it was
-    /// first seen, or nothing once measured. (Its parent tells nothing: that may be
-    /// who adopted it.)
-    inherited: Option<ByteSize>,
-    resident: Resident,
-    /// File-backed and shared memory when the status file was read last.
-    backed: ByteSize,
-    backed_at: Option<Instant>,
-    /// Minor faults at the last measurement; none for who was born since.
-    faults: u64,
-    /// The same at the last look that asked.
-    faults_seen: u64,
-    /// When its lease, its mappings or its memory were last seen to grow.
-    grew: Option<Instant>,
-    lease: Lease,
-}
-
-/// What is known of a member's lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lease {
-    /// It has its parent's.
-    Inherited,
-    /// We have set this soft limit, in bytes.
-    Given(u64),
-    /// It has a limit of its own, or is not ours to limit.
-    LeftAlone,
 }
 
 impl Sampler {
@@ -115,6 +77,7 @@ impl Sampler {
             swap_exists: true,
             swap_allowed: ByteSize::ZERO,
             given_back: ByteSize::ZERO,
+            files: None,
             root: i32::try_from(std::process::id()).unwrap_or(0),
         }
     }
@@ -147,6 +110,7 @@ impl Sampler {
             strangers,
             listed_all: Some(Instant::now()),
             swap_allowed,
+            files: Some(HeldFiles::begin()),
             swap_exists: memory.map_or(true, |memory| memory.swap_total > ByteSize::ZERO),
             ..Sampler::unused()
         }
@@ -159,44 +123,70 @@ impl Sampler {
             newcomers,
             ..Sum::default()
         };
-        let (text, swap_exists) = (&mut self.text, self.swap_exists);
+        let mut touched = self.look_at_members();
+        sum.given_back = self.given_back;
         let mut swapped = ByteSize::ZERO;
-        let given_back = &mut self.given_back;
-        self.members.retain(|pid, member| {
-            let held = member.resident.total();
-            let stays = member.look(*pid, swap_exists, text);
-            // Who has ended and was not waited for is still there.
-            let holds = if stays {
-                member.resident.total()
-            } else {
-                ByteSize::ZERO
-            };
-            *given_back = given_back.saturating_add(held.saturating_sub(holds));
-            stays
-        });
-        sum.given_back = *given_back;
         for member in self.members.values() {
             let private = member.private();
             swapped = swapped.saturating_add(member.resident.swapped);
             sum.private = sum.private.saturating_add(private);
-            sum.shared = sum.shared.saturating_add(member.resident.shared);
+            touched.all = touched.all.saturating_add(member.resident.shared);
+            touched.largest = touched.largest.max(member.resident.shared);
             sum.inherited = sum.inherited.saturating_add(member.still_inherited());
             sum.slack = sum.slack.saturating_add(member.slack());
             sum.largest = sum.largest.max(member.resident.anonymous);
             sum.members += usize::from(member.resident.total() > ByteSize::ZERO);
         }
         sum.private = sum.private.saturating_sub(swapped.min(self.swap_allowed));
+        let held = self.held_in_files(touched);
+        sum.held = held.certain;
+        sum.shared = touched.all.max(held.possible);
         sum.twins = self.has_twins();
         sum
     }
 
-    /// What the tree of the last look, and of the last [`Sampler::written`], holds,
-    /// shared pages counted once. A member that may not be looked into counts
-    /// with its whole resident memory, so the result is never too small.
-    /// Afterwards no member has inherited anything that is not known.
-    pub(super) fn exact(&mut self) -> ByteSize {
-        let (mut total, mut swapped) = (ByteSize::ZERO, ByteSize::ZERO);
+    /// Looks at each member again, and forgets those that are gone. What of their shared
+    /// memory has changed.
+    fn look_at_members(&mut self) -> Touched {
+        let (text, swap_exists) = (&mut self.text, self.swap_exists);
+        let given_back = &mut self.given_back;
+        let mut touched = Touched::default();
+        self.members.retain(|pid, member| {
+            let before = member.resident;
+            let stays = member.look(*pid, swap_exists, text);
+            // Who has ended and was not waited for is still there.
+            let now = match stays {
+                true => member.resident,
+                false => Resident::default(),
+            };
+            *given_back = given_back.saturating_add(before.total().saturating_sub(now.total()));
+            let less = before.shared.saturating_sub(now.shared);
+            touched.given_back = touched.given_back.saturating_add(less);
+            stays
+        });
+        touched
+    }
+
+    fn held_in_files(&mut self, touched: Touched) -> Held {
+        let members = self.members.keys().copied();
+        let files = self.files.as_mut();
+        files.map_or_else(Held::default, |files| files.look(members, touched))
+    }
+
+    /// What of memory was held in files that no process showed, in words.
+    pub(super) fn note(&self) -> Option<String> {
+        self.files.as_ref()?.note_in_words()
+    }
+
+    /// What the tree of the last look, and of the last [`Sampler::written`], holds at the
+    /// least and at the most, shared pages counted once. Both are the same where all
+    /// members may be looked into. Afterwards no member has inherited anything that is not
+    /// known.
+    pub(super) fn exact(&mut self) -> (ByteSize, ByteSize) {
+        let held = self.measure_files();
         let doubles = self.doubles();
+        let mut least = proc::Share::default();
+        let mut uncertain = ByteSize::ZERO;
         for (pid, member) in &mut self.members {
             member.inherited = Some(ByteSize::ZERO);
             // What is written while others are measured may have been theirs too.
@@ -204,19 +194,32 @@ impl Sampler {
             if doubles.contains(pid) {
                 continue;
             }
-            let share = proc::Share::read(*pid, &mut self.text).or_else(|_| {
-                let resident = Resident::read(*pid, &mut self.text)?;
-                Ok::<_, FileError>(proc::Share {
-                    resident: resident.anonymous.saturating_add(resident.shared),
-                    swapped: resident.swapped,
-                })
+            let share = proc::Share::read(*pid, &mut self.text).unwrap_or_else(|_| {
+                let all = member.resident;
+                let own = member.own_at_least();
+                uncertain = uncertain.saturating_add(member.private().saturating_sub(own));
+                proc::Share {
+                    anonymous: own.saturating_sub(all.swapped),
+                    shared: all.shared,
+                    swapped: all.swapped,
+                }
             });
-            let share = share.unwrap_or_default();
-            total = total.saturating_add(share.resident);
-            swapped = swapped.saturating_add(share.swapped);
+            least.anonymous = least.anonymous.saturating_add(share.anonymous);
+            least.shared = least.shared.saturating_add(share.shared);
+            least.swapped = least.swapped.saturating_add(share.swapped);
         }
         self.given_back = ByteSize::ZERO;
-        total.saturating_add(swapped.saturating_sub(self.swap_allowed))
+        let least = least
+            .anonymous
+            .saturating_add(least.shared.max(held))
+            .saturating_add(least.swapped.saturating_sub(self.swap_allowed));
+        (least, least.saturating_add(uncertain))
+    }
+
+    fn measure_files(&mut self) -> ByteSize {
+        let members = self.members.keys().copied();
+        let files = self.files.as_mut();
+        files.map_or(ByteSize::ZERO, |files| files.measure(members))
     }
 
     /// What the tree of the last look, and of the last [`Sampler::written`],
@@ -224,7 +227,7 @@ impl Sampler {
     /// it as is found out quickly, and no more than proves `limit` reached.
     /// Afterwards no member has inherited anything that is not known.
     pub(super) fn bounds(&mut self, sum: Sum, limit: ByteSize) -> (ByteSize, ByteSize) {
-        let shared = self.shared_at_least();
+        let shared = self.shared_at_least().max(self.measure_files());
         let doubles = self.doubles();
         let mut walk = Walk::default();
         for (pid, member) in &mut self.members {
@@ -303,11 +306,7 @@ impl Sampler {
         least: &mut Option<ByteSize>,
     ) -> Leases {
         let now = Instant::now();
-        let grows = |member: &Member| {
-            member
-                .grew
-                .is_some_and(|grew| now.saturating_duration_since(grew) < GROWING)
-        };
+        let grows = |member: &Member| member.has_grown_within(GROWING, now);
         let growing = self.members.values().filter(|member| grows(member)).count();
         let mut given = ByteSize::ZERO;
         let mut tightest = allowance;
@@ -356,20 +355,49 @@ impl Sampler {
         }
     }
 
-    /// Members of the same size are asked for; where the kernel does not
-    /// answer they may be one.
+    /// Members of the same size are asked for, and those that were born by another or are
+    /// known to have been one with it, which may grow between two reads; where the kernel
+    /// does not answer, those of the same size may be one.
     fn has_twins(&mut self) -> bool {
-        self.pairs()
-            .any(|(one, other)| share_memory(one, other).unwrap_or(true))
+        let mut found = false;
+        for (pid, member) in &mut self.members {
+            match member.partner.map(|partner| share_memory(*pid, partner)) {
+                Some(Ok(true)) => found |= member.private() > SMALL,
+                // It has other memory by now, and will not have that again; or nobody
+                // tells.
+                Some(Ok(false) | Err(_)) | None => member.partner = None,
+            }
+        }
+        let mut pairs = self.pairs();
+        found || pairs.any(|(one, other)| share_memory(one, other).unwrap_or(true))
     }
 
     /// Members whose address space is another's too, as that of a parent and
     /// its child after `vfork`: each shows the whole as its own share.
     fn doubles(&mut self) -> BTreeSet<i32> {
-        self.pairs()
-            .filter(|(one, other)| share_memory(*one, *other).unwrap_or(false))
-            .map(|(one, _)| one)
-            .collect()
+        let mut doubles = BTreeSet::new();
+        let mut known: Vec<i32> = Vec::new();
+        for (pid, member) in &mut self.members {
+            if member.private() <= SMALL {
+                continue;
+            }
+            let mut is_comparable = true;
+            let place = known.binary_search_by(|other| {
+                memory_order(*other, *pid).unwrap_or_else(|_| {
+                    is_comparable = false;
+                    Ordering::Less
+                })
+            });
+            match place {
+                _ if !is_comparable => {}
+                Ok(index) => {
+                    member.partner = Some(known[index]);
+                    doubles.insert(*pid);
+                }
+                Err(index) => known.insert(index, *pid),
+            }
+        }
+        doubles
     }
 
     /// Neighbours in size that hold the same amount, and not a small one.
@@ -468,25 +496,8 @@ impl Sampler {
 
     /// Takes newcomers in.
     fn admit(&mut self, newcomers: &[Stat]) {
-        for stat in newcomers {
-            // The handle is taken while the counts are open: as long as those
-            // can be read, it is a handle on the process they are about.
-            let counts = PageCounts::open(stat.pid).ok();
-            let member = Member {
-                id: stat.id(),
-                handle: PidFd::open(stat.pid).ok(),
-                counts,
-                inherited: None,
-                resident: Resident::default(),
-                backed: ByteSize::MAX,
-                backed_at: None,
-                faults: 0,
-                faults_seen: 0,
-                grew: None,
-                lease: Lease::Inherited,
-            };
-            self.members.insert(stat.pid, member);
-        }
+        let newcomers = newcomers.iter().map(|stat| (stat.pid, Member::new(stat)));
+        self.members.extend(newcomers);
     }
 }
 
@@ -506,105 +517,5 @@ impl Pages for MembersPages<'_> {
         let counts = self.members.get(&pid).and_then(|it| it.counts.as_ref());
         let pages = counts.and_then(|counts| counts.read().ok());
         pages.map_or(ByteSize::ZERO, |pages| pages.anonymous)
-    }
-}
-
-/// What a member could still map.
-struct LeftOfLease {
-    before: ByteSize,
-    after: ByteSize,
-}
-
-impl Member {
-    /// Looks again; false when it is gone.
-    fn look(&mut self, pid: i32, swap_exists: bool, text: &mut Vec<u8>) -> bool {
-        let before = self.resident;
-        let there = self.read(pid, swap_exists, text);
-        let after = self.resident;
-        let step = |now: ByteSize, then: ByteSize| now.saturating_sub(then) >= GROWTH;
-        // The first look tells where it starts, not how it grows.
-        let seen_before = before != Resident::default();
-        if seen_before && (step(after.data, before.data) || step(after.anonymous, before.anonymous))
-        {
-            self.grew = Some(Instant::now());
-        }
-        self.inherited.get_or_insert(self.private());
-        there
-    }
-
-    fn read(&mut self, pid: i32, swap_exists: bool, text: &mut Vec<u8>) -> bool {
-        if let (Some(counts), false) = (&self.counts, swap_exists) {
-            let Ok(pages) = counts.read() else {
-                return false;
-            };
-            let stands = pages.backed < MUCH_BACKED
-                || self
-                    .backed_at
-                    .is_some_and(|at| at.elapsed() < BACKED_STANDS_FOR);
-            if stands && pages.backed.bytes().abs_diff(self.backed.bytes()) < BACKED_STEP.bytes() {
-                self.resident.anonymous = pages.anonymous;
-                self.resident.data = pages.data;
-                return true;
-            }
-            self.backed = pages.backed;
-            self.backed_at = Some(Instant::now());
-        }
-        match Resident::read(pid, text) {
-            Ok(resident) => {
-                self.resident = resident;
-                true
-            }
-            // Out of descriptors, say, it is there and holds what it held.
-            Err(error) => !error.is_absent() && !error.is_of_a_lost_process(),
-        }
-    }
-
-    /// Inherited pages only become fewer.
-    fn still_inherited(&self) -> ByteSize {
-        let private = self.private();
-        self.inherited.unwrap_or(private).min(private)
-    }
-
-    fn slack(&self) -> ByteSize {
-        self.resident.data.saturating_sub(self.private())
-    }
-
-    /// Renews the lease so that `room` is left over what is mapped now. What is
-    /// left of the old lease and of the new; `None` for one that has none.
-    fn renew(&mut self, pid: i32, room: ByteSize, terms: Terms) -> Option<LeftOfLease> {
-        let mapped = self.resident.data;
-        let wanted = terms.lease(mapped, room);
-        let in_force = match self.lease {
-            Lease::Given(bytes) => Some(bytes),
-            Lease::Inherited => None,
-            Lease::LeftAlone => return None,
-        };
-        let left = |lease: u64| ByteSize::from_bytes(lease).saturating_sub(mapped);
-        let before = left(in_force.unwrap_or(wanted));
-        if lease::is_worth_setting(in_force, wanted, room) {
-            self.lease = self
-                .handle
-                .as_ref()
-                .and_then(|handle| {
-                    let may_replace = |limit| terms.may_replace(limit);
-                    data_limit::replace_soft(pid, handle, wanted, may_replace)
-                        .ok()
-                        .flatten()
-                })
-                .map_or(Lease::LeftAlone, Lease::Given);
-        }
-        match self.lease {
-            Lease::Given(bytes) => Some(LeftOfLease {
-                before,
-                after: left(bytes),
-            }),
-            Lease::Inherited | Lease::LeftAlone => None,
-        }
-    }
-
-    fn private(&self) -> ByteSize {
-        self.resident
-            .anonymous
-            .saturating_add(self.resident.swapped)
     }
 }

@@ -201,14 +201,15 @@ impl<'a> Watch<'a> {
         self.looked_at = self.now();
         let mut sum = self.sampler.look(self.enclosure.directory());
         sum.written = self.sampler.written();
-        let bytes = self.sampler.exact();
+        let (least, most) = self.sampler.exact();
         let (took, cost) = clock.stop(frozen);
         // Growing meanwhile, the parts are of different moments.
-        let bytes = bytes.min(sum.total().max(self.spec.limit));
-        self.note(bytes);
+        let at_most = sum.total().max(self.spec.limit);
+        let (least, most) = (least.min(at_most), most.min(at_most));
+        self.note(least);
         self.tell(Input::Exact(Measured {
-            least: bytes,
-            most: bytes,
+            least,
+            most,
             sum,
             took,
             cost,
@@ -234,7 +235,7 @@ impl<'a> Watch<'a> {
         let size = if sum.members <= 1 && sum.shared == ByteSize::ZERO {
             sum.total()
         } else {
-            self.sampler.exact()
+            self.sampler.exact().0
         };
         self.note(size);
     }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::leasing::Leasing;
 use crate::budget::rules::Turn;
-use crate::evidence::{Evidence, PeakSource};
+use crate::evidence::{Cause, Evidence, PeakSource};
 use crate::governor::{Action, Governor, Input, Rules};
 use crate::keeper::beside::{self, Beside};
 use crate::keeper::enclosure::Enclosure;
@@ -21,7 +21,6 @@ use crate::keeper::sampler::Sampler;
 use crate::keeper::seat::Seat;
 use crate::keeper::soft::SoftLimit;
 use crate::keeper::tree::{Family, Reaped};
-use crate::keeper::unmapped::Unmapped;
 use crate::plan::Placement;
 use crate::timeline::Happening;
 use crate::trace::Tracer;
@@ -37,7 +36,6 @@ pub(super) struct Watch<'a> {
     pub(super) roll_call: RollCall,
     /// A limit that somebody else has raised, in words.
     pub(super) raised: Option<String>,
-    pub(super) unmapped: Option<Unmapped>,
     pub(super) soft: Option<SoftLimit>,
     pub(super) leasing: Option<Leasing>,
     pub(super) main: &'a Spawned,
@@ -93,7 +91,6 @@ impl<'a> Watch<'a> {
             beside: Beside::new(spec, enclosure, family, job.pid),
             roll_call: RollCall::new(enclosure, family, job.pid),
             raised: None,
-            unmapped: sampled.then(Unmapped::begin).flatten(),
             soft: spec.soft.and_then(|rules| SoftLimit::new(rules, enclosure)),
             leasing: spec.leases().then(Leasing::begin).flatten(),
             main: job,
@@ -137,7 +134,6 @@ impl<'a> Watch<'a> {
             self.beside.next_look(),
             self.roll_call.next_look(),
             self.next_look_below(),
-            self.unmapped.as_ref().map(Unmapped::next_look),
             self.soft.as_ref().and_then(SoftLimit::next_look),
             recorder.map(|recorder| recorder.wake_at(samples_itself)),
             // Where the governor looks, it asks the others too.
@@ -228,18 +224,6 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Asks what the tree holds that no process maps.
-    pub(super) fn look_at_unmapped(&mut self) {
-        let now = self.now();
-        let (sampler, directory) = (&mut self.sampler, self.enclosure.directory());
-        if let Some(unmapped) = &mut self.unmapped {
-            unmapped.look(now, || {
-                let sum = sampler.look(directory);
-                (sampler.member_pids(), sum.shared)
-            });
-        }
-    }
-
     pub(super) fn evidence(mut self, left_running: Vec<crate::LeftRunning>) -> Evidence {
         // A short job may never have been looked at.
         if let Some(charged) = self.enclosure.charged() {
@@ -265,7 +249,9 @@ impl<'a> Watch<'a> {
         });
         let throttled = self.soft.as_ref().and_then(SoftLimit::held_back);
         let mut notes = self.soft.as_mut().map_or_else(Vec::new, SoftLimit::notes);
-        notes.extend(self.unmapped.as_ref().and_then(Unmapped::note));
+        if self.governor.cause() == Some(Cause::Watchdog) {
+            notes.extend(self.sampler.note());
+        }
         if let Some(Err(error)) = traced {
             notes.push(format!("failed to write the trace: {error}"));
         }

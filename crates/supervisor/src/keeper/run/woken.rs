@@ -159,7 +159,6 @@ impl Keeper {
                 inputs.push(Input::KernelOom);
             }
         }
-        watch.look_at_unmapped();
         inputs.extend(watch.throttle());
         watch.record_what_is_due();
         inputs.push(Input::Tick);

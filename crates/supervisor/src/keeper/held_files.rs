@@ -1,0 +1,322 @@
+//! Shared memory and files in memory that the tree holds, whoever of it has touched them.
+//! What a process has written to a file without mapping it, or has touched in shared
+//! memory and ended, shows in no process: the files themselves are asked, where the
+//! machine's figure says that there is more than the processes show.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use memcap_linux::proc::MemoryFiles;
+use memcap_linux::{ByteSize, meminfo};
+
+/// Less is not looked for: the machine's figure is rounded by some hundred pages for each
+/// processor.
+const STEP: ByteSize = ByteSize::from_mib(4);
+/// The files are not asked again before this many times what that cost has passed.
+const PATIENCE: u32 = 20;
+/// What they said is believed for so long where it counts.
+const STANDS_FOR: Duration = Duration::from_secs(1);
+/// Less is not worth a word.
+const NOTEWORTHY: ByteSize = ByteSize::from_mib(32);
+
+/// What the tree holds in such files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// At the least.
+    pub(super) certain: ByteSize,
+    /// At the most, so far as processes show what came since the files were asked.
+    pub(super) possible: ByteSize,
+}
+
+/// What the processes and the machine show at a look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Shown {
+    /// All files in memory of the machine.
+    machine: ByteSize,
+    /// Shared memory of the tree's processes, a page once for each.
+    touched: ByteSize,
+}
+
+/// What the tree's processes show at a look.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Touched {
+    /// Shared memory of all of them, a page once for each.
+    pub(super) all: ByteSize,
+    /// The most that one of them has.
+    pub(super) largest: ByteSize,
+    /// What they have given back since the last look, by ending or otherwise.
+    pub(super) given_back: ByteSize,
+}
+
+/// The last time the files were asked.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    ended: Duration,
+    cost: Duration,
+    shown: Shown,
+    held: ByteSize,
+}
+
+/// When the files are worth being asked, and what may be believed of what they said.
+#[derive(Debug, Default)]
+struct Ledger {
+    asked: Option<Asked>,
+    /// The least that the machine has had since, beyond what processes showed.
+    lowest: Option<i128>,
+}
+
+impl Ledger {
+    /// Takes note of a look; whether the files may say more, or less, than they did.
+    fn look(&mut self, shown: Shown) -> bool {
+        let beyond = difference(shown.machine, shown.touched);
+        let lowest = self.lowest.map_or(beyond, |lowest| lowest.min(beyond));
+        self.lowest = Some(lowest);
+        let step = i128::from(STEP.bytes());
+        let has_fallen = self.asked.is_some_and(|asked| {
+            asked.held > shown.touched && difference(asked.shown.machine, shown.machine) >= step
+        });
+        has_fallen || beyond - lowest >= step
+    }
+
+    fn is_due(&mut self, shown: Shown, now: Duration) -> bool {
+        let is_news = self.look(shown);
+        let Some(asked) = self.asked else {
+            return is_news;
+        };
+        let is_old = asked.held > shown.touched && now >= asked.ended + STANDS_FOR;
+        (is_news || is_old) && now >= asked.ended + asked.cost * PATIENCE
+    }
+
+    fn note(&mut self, asked: Asked) {
+        self.asked = Some(asked);
+        self.lowest = None;
+        self.look(asked.shown);
+    }
+
+    fn held(&self, shown: Shown) -> Held {
+        let Some(asked) = self.asked else {
+            return Held::default();
+        };
+        let freed = asked.shown.machine.saturating_sub(shown.machine);
+        let certain = asked.held.saturating_sub(freed);
+        let more = shown.machine.saturating_sub(asked.shown.machine);
+        let touched = shown.touched.saturating_sub(asked.shown.touched);
+        Held {
+            certain,
+            possible: certain.saturating_add(more.min(touched)),
+        }
+    }
+}
+
+fn difference(one: ByteSize, other: ByteSize) -> i128 {
+    i128::from(one.bytes()) - i128::from(other.bytes())
+}
+
+/// Looks at the machine's figure at each look, and asks the files now and then.
+#[derive(Debug)]
+pub(super) struct HeldFiles {
+    began: Instant,
+    since: SystemTime,
+    /// What the job was given.
+    before: MemoryFiles,
+    /// What others have at the most: as little as the machine ever had beside what was
+    /// the tree's for certain. They may have grown since.
+    others: ByteSize,
+    /// All shared memory that processes have given back, though others may have it.
+    given_back: ByteSize,
+    /// The most that a process had of it at the last look.
+    largest: ByteSize,
+    ledger: Ledger,
+    shown: Shown,
+    most_unseen: ByteSize,
+}
+
+impl HeldFiles {
+    /// Before the job starts.
+    pub(super) fn begin() -> HeldFiles {
+        let since = SystemTime::now();
+        let mut before = MemoryFiles::since(since);
+        if let Ok(ourselves) = i32::try_from(std::process::id()) {
+            // What is open here may be the job's too.
+            let _ = before.add_open(ourselves);
+        }
+        let shown = Shown {
+            machine: meminfo::shared(),
+            touched: ByteSize::ZERO,
+        };
+        let mut ledger = Ledger::default();
+        ledger.look(shown);
+        HeldFiles {
+            began: Instant::now(),
+            since,
+            before,
+            others: shown.machine,
+            given_back: ByteSize::ZERO,
+            largest: ByteSize::ZERO,
+            ledger,
+            shown,
+            most_unseen: ByteSize::ZERO,
+        }
+    }
+
+    /// What the tree holds.
+    pub(super) fn look(&mut self, members: impl Iterator<Item = i32>, touched: Touched) -> Held {
+        let machine = meminfo::shared();
+        if touched.given_back > ByteSize::ZERO {
+            // Who has ended since the last look may have touched more than it was seen to.
+            let more = machine.saturating_sub(self.shown.machine);
+            let given_back = touched.given_back.saturating_add(more);
+            self.given_back = self.given_back.saturating_add(given_back);
+        }
+        self.largest = touched.largest;
+        self.shown = Shown {
+            machine,
+            touched: touched.all,
+        };
+        let certain = self.ledger.held(self.shown).certain.max(touched.largest);
+        self.others = self.others.min(machine.saturating_sub(certain));
+        if self.ledger.is_due(self.shown, self.began.elapsed()) {
+            self.ask(members);
+        }
+        let held = self.ledger.held(self.shown);
+        let unseen = held.certain.saturating_sub(touched.all);
+        self.most_unseen = self.most_unseen.max(unseen);
+        held
+    }
+
+    /// What the files say now, where that may be other than they said.
+    pub(super) fn measure(&mut self, members: impl Iterator<Item = i32>) -> ByteSize {
+        let held = self.ledger.held(self.shown);
+        if self.ledger.look(self.shown) || held.possible > ByteSize::ZERO {
+            self.ask(members);
+        }
+        self.ledger.held(self.shown).certain
+    }
+
+    fn ask(&mut self, members: impl Iterator<Item = i32>) {
+        let begin = self.began.elapsed();
+        let mut files = MemoryFiles::since(self.since);
+        for member in members {
+            // Gone, or not ours to look into: what it holds is not known.
+            let _ = files.add_open(member);
+            let _ = files.add_mapped(member);
+        }
+        let told = files.held_beyond(&self.before);
+        let growth = self.shown.machine.saturating_sub(self.others);
+        // Touched by one that is there, or by some that were.
+        let touched = self.largest.saturating_add(self.given_back);
+        let untold = files.untold().min(touched);
+        let untold = untold.min(growth.saturating_sub(told));
+        let ended = self.began.elapsed();
+        self.ledger.note(Asked {
+            ended,
+            cost: ended.saturating_sub(begin),
+            shown: self.shown,
+            held: told.saturating_add(untold),
+        });
+    }
+
+    /// What there was at the most, in words.
+    pub(super) fn note_in_words(&self) -> Option<String> {
+        (self.most_unseen > NOTEWORTHY).then(|| {
+            format!(
+                "up to {} were held in shared memory or in open files in memory (memfd, /dev/shm) \
+                 that no process had touched through a mapping; they count",
+                self.most_unseen
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(machine: u64, touched: u64) -> Shown {
+        let [machine, touched] = [machine, touched].map(ByteSize::from_mib);
+        Shown { machine, touched }
+    }
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// A ledger that has seen nothing but what others have.
+    fn fresh() -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.look(shown(500, 0));
+        ledger
+    }
+
+    fn asked(ledger: &mut Ledger, shown: Shown, held: u64) {
+        ledger.note(Asked {
+            ended: at(100),
+            cost: at(1),
+            shown,
+            held: ByteSize::from_mib(held),
+        });
+    }
+
+    #[test]
+    fn the_files_are_asked_where_the_machine_has_more_than_processes_show() {
+        let cases = [
+            // Touched by one, by four, and not touched.
+            (vec![shown(800, 300)], false),
+            (vec![shown(800, 1200)], false),
+            (vec![shown(800, 0)], true),
+            // Touched by who has ended, and counted four times before that.
+            (vec![shown(800, 300), shown(800, 0)], true),
+            (vec![shown(800, 1200), shown(800, 600)], true),
+            // Freed with the last who had it.
+            (vec![shown(800, 300), shown(500, 0)], false),
+            // Too little.
+            (vec![shown(503, 0)], false),
+        ];
+        for (looks, expected) in cases {
+            let mut ledger = fresh();
+            let mut is_due = false;
+            for look in &looks {
+                is_due = ledger.is_due(*look, at(1));
+            }
+            assert_eq!(is_due, expected, "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn what_files_said_is_asked_again_where_it_may_have_changed() {
+        let cases = [
+            (shown(800, 0), at(110), false),
+            (shown(900, 0), at(110), false),
+            (shown(900, 0), at(121), true),
+            (shown(790, 0), at(121), true),
+            (shown(800, 0), at(1101), true),
+            // All of it shows in processes by now.
+            (shown(800, 300), at(1101), false),
+        ];
+        for (look, now, expected) in cases {
+            let mut ledger = fresh();
+            asked(&mut ledger, shown(800, 0), 300);
+            assert_eq!(ledger.is_due(look, now), expected, "{look:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_falls_with_the_machines_and_may_grow_with_the_processes() {
+        let mut ledger = fresh();
+        assert_eq!(ledger.held(shown(900, 400)), Held::default());
+        asked(&mut ledger, shown(800, 0), 300);
+        let cases = [
+            (shown(800, 0), (300, 300)),
+            // Touched, and nothing new.
+            (shown(800, 200), (300, 300)),
+            (shown(900, 100), (300, 400)),
+            // Somebody else's.
+            (shown(900, 0), (300, 300)),
+            (shown(700, 0), (200, 200)),
+            (shown(100, 0), (0, 0)),
+        ];
+        for (look, (certain, possible)) in cases {
+            let [certain, possible] = [certain, possible].map(ByteSize::from_mib);
+            assert_eq!(ledger.held(look), Held { certain, possible }, "{look:?}");
+        }
+    }
+}
