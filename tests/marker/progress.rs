@@ -7,7 +7,7 @@ use std::fs;
 use integration_tests::harness::Requirement;
 use serde_json::Value;
 
-use super::pretend::{check, folder, marker, scene};
+use super::pretend::{check, folder, marker, marker_through, scene};
 
 const EVENTS_SCHEMA: &str = include_str!("../../docs/marker-events.schema.json");
 
@@ -110,6 +110,64 @@ fn another_descriptor_leaves_standard_output_to_the_results() {
     let closed = marker(&scene, &words).run();
     closed.expect_code(2);
     assert!(closed.stderr_text().contains("3>events.jsonl"), "{closed}");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn events_go_to_a_socket_too() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 1)]);
+    let words = ["in/a.pdf", "-o", "out", "--memory", "2G"];
+    // What Node.js gives a child as a pipe is a pair of sockets.
+    let script = "import socket, subprocess, sys\n\
+                  ours, theirs = socket.socketpair()\n\
+                  number = theirs.fileno()\n\
+                  command = sys.argv[1:] + [f'--json-events={number}']\n\
+                  code = subprocess.run(command, pass_fds=[number]).returncode\n\
+                  theirs.close()\n\
+                  sys.stderr.write(ours.makefile().read())\n\
+                  sys.exit(code)";
+    let finished = marker_through(&scene, &["python3", "-c", script], &words).run();
+    finished.expect_code(0);
+    let stderr = finished.stderr_text();
+    let lines: Vec<&str> = stderr
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .collect();
+    assert_eq!(kinds(&events(&lines.join("\n"))).last(), Some(&"ended"));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_written_is_told_at_the_end() {
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 1)]);
+    let cases: [(&[&str], &str, &str); 3] = [
+        (&[], ">/dev/full", "failed to write to standard output"),
+        (
+            &["--json-events"],
+            ">/dev/full",
+            "failed to write the events",
+        ),
+        (&["--json-events"], ">&-", "descriptor 1 cannot be written"),
+    ];
+    for (number, (words, redirection, message)) in cases.into_iter().enumerate() {
+        let out = format!("out{number}");
+        let usual = ["in/a.pdf", "-o", &out, "--memory", "2G"];
+        let line = marker(&scene, &[&usual[..], words].concat()).line();
+        let shell = scene.plain().shell(&format!("{line} {redirection}"));
+        let finished = shell.directory(scene.path(".")).run();
+        finished.expect_code(if redirection == ">&-" { 2 } else { 125 });
+        let stderr = finished.stderr_text();
+        assert!(
+            stderr.contains(message) && stderr.contains("  hint: "),
+            "{finished}"
+        );
+        assert_eq!(
+            scene.path(&out).join("a/a.md").exists(),
+            redirection != ">&-"
+        );
+    }
     scene.assert_nothing_left();
 }
 

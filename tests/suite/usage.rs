@@ -30,7 +30,7 @@ fn through(scene: &Scene, script: &str, words: &[&str]) -> Finished {
 #[test]
 fn a_mistake_is_told_with_what_to_write_instead() {
     let Some(scene) = scene() else { return };
-    let cases: [(&[&str], i32, &str, &str); 25] = [
+    let cases: [(&[&str], i32, &str, &str); 27] = [
         (&["run"], 125, "--memory", "memcap run --help"),
         (&["run", "--bogus"], 125, "--bogus", "memcap run --help"),
         (&["run", "--memroy"], 125, "--memroy", "'--memory'"),
@@ -73,6 +73,13 @@ fn a_mistake_is_told_with_what_to_write_instead() {
             "PATH",
         ),
         (
+            &["run", "-m", "64M", "ls -l"],
+            127,
+            "`ls -l` was not started",
+            "one word",
+        ),
+        (&["run", "-m", "64M", "cd"], 127, "`cd`", "sh -c 'cd"),
+        (
             &["run", "-m", "64M", "--processes", "0", "true"],
             125,
             "zero processes",
@@ -105,7 +112,7 @@ fn a_mistake_is_told_with_what_to_write_instead() {
         (
             &["run", "-m", "64M", "--refusal-exit", "0", "true"],
             125,
-            "--refusal-exit: `0`",
+            "--refusal-exit: `0` is no exit code of a failure",
             "from 1 to 255",
         ),
         (
@@ -153,6 +160,66 @@ fn a_mistake_is_told_with_what_to_write_instead() {
         assert!(advice.starts_with("  hint: "), "{words:?}: {finished}");
         assert!(advice.contains(hint), "{words:?}: {finished}");
     }
+}
+
+#[test]
+fn help_says_what_sizes_and_exit_codes_mean() {
+    let Some(scene) = scene() else { return };
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["run", "--help"], &["powers of 1024", "137 ", "Examples:"]),
+        (&["run", "-h"], &["powers of 1024", "137 ", "Examples:"]),
+        (&["doctor", "--help"], &["exit code is 0 when"]),
+        (&["marker", "--help"], &["exit code is 0 when", "Examples:"]),
+    ];
+    for (words, told) in cases {
+        let finished = through(&scene, "exec \"$@\"", words);
+        finished.expect_code(0);
+        let text = String::from_utf8_lossy(&finished.stdout).replace('\n', " ");
+        for part in told {
+            assert!(text.contains(part), "{words:?}: {text}");
+        }
+        let widest = String::from_utf8_lossy(&finished.stdout);
+        let widest = widest.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(100), "{words:?}");
+    }
+}
+
+#[test]
+fn a_report_names_the_file_that_was_asked_for_alone() {
+    let Some(scene) = scene() else { return };
+    std::fs::create_dir(scene.path("closed-folder")).expect("made");
+    let mode = PermissionsExt::from_mode(0o555);
+    std::fs::set_permissions(scene.path("closed-folder"), mode).expect("changed");
+    let report = scene.word("closed-folder/report");
+    let words = ["run", "-m", "64M", "--report", &report, "true"];
+    let finished = through(&scene, "exec \"$@\"", &words);
+    finished.expect_code(EXIT_INTERNAL);
+    let text = finished.stderr_text();
+    assert!(text.contains("Permission denied (os error 13)\n"), "{text}");
+    for redirection in [">&-", "</dev/null 3</dev/null"] {
+        let place = if redirection == ">&-" {
+            "-"
+        } else {
+            "/dev/fd/3"
+        };
+        let words = ["run", "-m", "64M", "--report", place, "true"];
+        let finished = through(&scene, &format!("exec \"$@\" {redirection}"), &words);
+        finished.expect_code(EXIT_INTERNAL);
+        assert!(finished.stderr_text().contains("failed to write `"));
+    }
+}
+
+#[test]
+fn a_folder_that_may_not_be_entered_is_told() {
+    let Some(scene) = scene() else { return };
+    std::fs::create_dir(scene.path("locked")).expect("made");
+    let mode = PermissionsExt::from_mode(0o000);
+    std::fs::set_permissions(scene.path("locked"), mode).expect("changed");
+    let program = scene.word("locked/program");
+    let finished = through(&scene, "exec \"$@\"", &["run", "-m", "64M", &program]);
+    finished.expect_code(126);
+    let text = finished.stderr_text();
+    assert!(text.contains("may not be entered"), "{text}");
 }
 
 #[test]

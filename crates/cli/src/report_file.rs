@@ -4,10 +4,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use memcap_linux::{beneath, share_inherited};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
@@ -37,7 +38,7 @@ impl ReportFile {
     pub(crate) fn open(path: &Path) -> Result<ReportFile, ReportError> {
         let failed = |source| ReportError {
             path: path.to_owned(),
-            source,
+            source: beneath(source),
         };
         // As everywhere; whoever wants a file of that name writes `./-`.
         let path = if path == Path::new("-") {
@@ -152,16 +153,36 @@ fn names_a_descriptor(path: &Path) -> bool {
 /// What is already open is shared, so that a file that a stream goes to is written
 /// from where the job has come to, and not from its beginning.
 pub(crate) fn open_stream(path: &Path) -> io::Result<File> {
-    let stream = match std::path::absolute(path)?.to_str() {
-        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
-            io::stdout().as_fd().try_clone_to_owned()
+    match descriptor_of(&std::path::absolute(path)?) {
+        Some(number) => {
+            let file = File::from(share_inherited(number)?);
+            refuse_unwritable(&file)?;
+            Ok(file)
         }
-        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => {
-            io::stderr().as_fd().try_clone_to_owned()
-        }
-        _ => return OpenOptions::new().append(true).open(path),
-    };
-    stream.map(File::from)
+        None => OpenOptions::new().append(true).open(path),
+    }
+}
+
+/// The number of the descriptor of ours that is named so.
+fn descriptor_of(path: &Path) -> Option<RawFd> {
+    match path.to_str()? {
+        "/dev/stdin" => Some(0),
+        "/dev/stdout" => Some(1),
+        "/dev/stderr" => Some(2),
+        name => ["/dev/fd/", "/proc/self/fd/"]
+            .iter()
+            .find_map(|folder| name.strip_prefix(folder)?.parse().ok()),
+    }
+}
+
+/// A descriptor for reading alone fails now, and not at the end.
+fn refuse_unwritable(file: &File) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    match flags & OFlag::O_ACCMODE {
+        OFlag::O_RDONLY => Err(io::Error::other("it is open for reading alone")),
+        _ => Ok(()),
+    }
 }
 
 /// A device or a pipe. A pipe that nobody reads is an error, where a plain open would
@@ -270,9 +291,18 @@ mod tests {
 
     #[test]
     fn streams_are_told_by_their_names() {
-        for name in ["/dev/stdout", "/dev/fd/3", "/proc/self/fd/1"] {
-            assert!(names_a_descriptor(Path::new(name)), "{name}");
+        let cases = [
+            ("/dev/stdout", true, Some(1)),
+            ("/dev/fd/3", true, Some(3)),
+            ("/proc/self/fd/12", true, Some(12)),
+            ("/proc/self/fd/x", true, None),
+            ("/proc/1/fd/1", true, None),
+            ("report.json", false, None),
+        ];
+        for (name, is_one, number) in cases {
+            let path = Path::new(name);
+            assert_eq!(names_a_descriptor(path), is_one, "{name}");
+            assert_eq!(descriptor_of(path), number, "{name}");
         }
-        assert!(!names_a_descriptor(Path::new("report.json")));
     }
 }

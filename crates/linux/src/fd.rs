@@ -24,6 +24,35 @@ pub fn adopt_fd(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A descriptor of our own for what was inherited over `exec` under a number that
+/// the user named: a file, a pipe or a socket, which cannot be opened anew by its
+/// name in /proc. Position and flags stay shared.
+///
+/// # Errors
+/// When nothing was inherited under the number (EBADF): what this process has
+/// opened itself closes on `exec`, and is none of the user's, nor is what Rust's
+/// start-up code has put in the place of a closed stream.
+pub fn share_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    let stream = usize::try_from(number).unwrap_or(usize::MAX);
+    if closed_at_start().get(stream) == Some(&true) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: F_GETFD on any number is harmless; an unopened one fails.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: a duplicate takes nothing from whoever owns the original.
+    match unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel has just made it for us.
+        copy => Ok(unsafe { OwnedFd::from_raw_fd(copy) }),
+    }
+}
+
 /// Closes every descriptor above the standard streams except `keep`, so that
 /// pipes the job was given end when the job closes them.
 ///
@@ -122,4 +151,35 @@ pub fn keep_open(command: &mut std::process::Command, descriptor: RawFd) {
     // SAFETY: the closure runs between fork and exec and makes one
     // async-signal-safe call; it neither allocates nor takes a lock.
     unsafe { command.pre_exec(clear_close_on_exec) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn what_was_inherited_is_shared_and_what_is_ours_is_not() {
+        let (ours, mut other) = UnixStream::pair().expect("a pair");
+        let number = ours.as_raw_fd();
+        let refused = share_inherited(number).expect_err("it closes on exec");
+        assert_eq!(refused.raw_os_error(), Some(libc::EBADF));
+        // SAFETY: the descriptor is open, and its flag is nobody else's.
+        assert_eq!(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }, 0);
+        let shared = share_inherited(number).expect("a copy");
+        drop(ours);
+        UnixStream::from(shared).write_all(b"!").expect("written");
+        let mut word = String::new();
+        other.read_to_string(&mut word).expect("read to its end");
+        assert_eq!(word, "!");
+    }
+
+    #[test]
+    fn what_is_not_open_is_refused() {
+        for number in [-1, RawFd::MAX] {
+            let refused = share_inherited(number).expect_err("not open");
+            assert_eq!(refused.raw_os_error(), Some(libc::EBADF), "{number}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! other crates forbid it. Nothing here decides and nothing prints: parsers
 //! take text, openers are two lines, errors carry the operation and the path.
 
+mod beneath;
 mod bytes;
 pub mod cgroup;
 pub mod data_limit;
@@ -27,10 +28,14 @@ pub mod signals;
 pub mod spawn;
 mod wait;
 
+pub use beneath::beneath;
 pub use bytes::{ByteSize, ParseSizeError, SizeSpec};
 pub use directory_watch::DirectoryWatch;
 pub use discardable::{Discardable, touch_discardable};
-pub use fd::{adopt_fd, close_all_except, closed_at_start, detach_standard_streams, keep_open};
+pub use fd::{
+    adopt_fd, close_all_except, closed_at_start, detach_standard_streams, keep_open,
+    share_inherited,
+};
 pub use file::{FileError, Operation, read as read_text};
 pub use fork::fork_alone;
 pub use heap::share_one_heap;

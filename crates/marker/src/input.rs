@@ -14,7 +14,6 @@ use crate::document::Document;
 use crate::password::Password;
 use crate::plan::Plan;
 use crate::runner::Runner;
-use crate::text::path_text;
 use crate::unlock::{UnlockedCopy, unlock};
 use crate::version::Capabilities;
 use crate::work_folder::{WorkFolder, WorkFolderError};
@@ -84,12 +83,7 @@ impl Input {
             })?;
         }
         if path.to_str().is_none() {
-            // The output folder's own name is the problem.
-            return Err(WorkFolderError::Io {
-                operation: "name in UTF-8",
-                path: path_text(&path).into(),
-                source: std::io::ErrorKind::InvalidFilename.into(),
-            });
+            return Err(WorkFolderError::NotUtf8 { path });
         }
         Ok(Input {
             path,

@@ -30,6 +30,13 @@ pub enum WorkFolderError {
         #[source]
         source: io::Error,
     },
+    /// A document whose own name cannot be given to marker would be found by a name
+    /// in there, which cannot either.
+    #[error("marker cannot be told of `{}`: the output folder's name is not UTF-8", path_text(.path))]
+    NotUtf8 {
+        /// The document's place in the work folder.
+        path: PathBuf,
+    },
     /// Something in it failed.
     #[error("failed to {operation} `{}`", path_text(.path))]
     Io {
@@ -87,6 +94,9 @@ impl WorkFolderError {
         match self {
             WorkFolderError::Output { source, .. } | WorkFolderError::NoOutput { source, .. } => {
                 disk::hint(source).or(Some("choose another folder with -o".to_owned()))
+            }
+            WorkFolderError::NotUtf8 { .. } => {
+                Some("choose an output folder whose name is UTF-8 with -o".to_owned())
             }
             WorkFolderError::NotAFolder { path }
             | WorkFolderError::OtherConversion { path }

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::Path;
 
+use memcap_linux::beneath;
+
 use super::{PREFIX, WorkFolderError};
 
 /// Makes sure that the output folder, as an absolute path, can be written, or made
@@ -16,7 +18,7 @@ pub fn check_output(output: &Path) -> Result<(), WorkFolderError> {
         return Ok(());
     };
     let tried = match std::fs::metadata(place) {
-        Ok(found) if found.is_dir() => try_to_write(place),
+        Ok(found) if found.is_dir() => try_to_write(place).map_err(beneath),
         Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
         Err(error) => Err(error),
     };

@@ -178,11 +178,15 @@ impl Ready {
         });
         let told = tell_the_end(&results, &self.inputs, &self.telling, together, exit_code);
         // Also where nothing else is to be told: they are the result, for scripts.
-        if !json_events::is_stdout(self.telling.json_events.as_deref()) {
-            summary::print_results(&results);
-        }
+        let printed = match json_events::is_stdout(self.telling.json_events.as_deref()) {
+            true => Ok(()),
+            false => summary::print_results(&results),
+        };
+        told?;
         written.transpose()?;
-        told.map(|()| exit_code)
+        printed?;
+        self.events.take().map_or(Ok(()), JsonEvents::all_written)?;
+        Ok(exit_code)
     }
 
     /// What became of each, and how many chunks there were at the same time.
@@ -408,7 +412,9 @@ fn failure_code(failure: &Failure) -> u8 {
     match failure {
         Failure::Plan(PlanError::Install(InstallError::Runner(_))) => INTERNAL,
         Failure::Plan(_)
-        | Failure::Conversion(ConversionError::WorkFolder(WorkFolderError::Output { .. })) => USAGE,
+        | Failure::Conversion(ConversionError::WorkFolder(
+            WorkFolderError::Output { .. } | WorkFolderError::NotUtf8 { .. },
+        )) => USAGE,
         Failure::Conversion(
             ConversionError::DocumentChanged { .. }
             | ConversionError::Refused { .. }

@@ -2,11 +2,12 @@
 //! `docs/marker-events.schema.json`).
 //!
 //! A reader that is gone, or too slow for its pipe, never harms a conversion
-//! but by waiting: after the first line that cannot be written, no more is.
+//! but by waiting: after the first line that cannot be written, no more is, and a
+//! disk that was full is told at the end.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,7 @@ use memcap_marker::runner::StepReport;
 use memcap_marker::{Chunk, Effort, Event, PageSet, Placeholder, Status, path_text};
 use serde::Serialize;
 
-use crate::error::CliError;
+use crate::error::{CliError, INTERNAL};
 use crate::report_file::open_stream;
 
 /// The version of the lines. Fields may be added within it.
@@ -151,8 +152,8 @@ struct Pages<'a> {
 
 /// Where the lines go.
 pub(super) struct JsonEvents {
-    /// `None` once it could not be written.
-    to: Option<File>,
+    /// Why it could not be written once that has happened.
+    to: Result<File, io::Error>,
     documents: Vec<PathBuf>,
     /// By the document's index and the chunk's first page.
     looked_at: BTreeMap<(usize, Option<u32>), Instant>,
@@ -178,7 +179,7 @@ impl JsonEvents {
             )
         })?;
         Ok(JsonEvents {
-            to: Some(file),
+            to: Ok(file),
             documents: Vec::new(),
             looked_at: BTreeMap::new(),
         })
@@ -241,6 +242,22 @@ impl JsonEvents {
         );
     }
 
+    /// Whether every line reached its reader. A pipe that is closed is the reader's
+    /// choice.
+    ///
+    /// # Errors
+    /// When one did not, on a full disk for one.
+    pub(super) fn all_written(self) -> Result<(), CliError> {
+        match self.to {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::new(
+                format!("failed to write the events: {error}"),
+                Some("the conversion went on; what is there of its events is not all".to_owned()),
+                INTERNAL,
+            )),
+            Err(_) | Ok(_) => Ok(()),
+        }
+    }
+
     fn is_time_to_look(&mut self, which: (usize, Option<u32>)) -> bool {
         let last = self.looked_at.get(&which);
         if last.is_some_and(|last| last.elapsed() < LOOK_EVERY) {
@@ -251,7 +268,7 @@ impl JsonEvents {
     }
 
     fn write(&mut self, index: Option<usize>, what: What<'_>) {
-        let Some(to) = &mut self.to else {
+        let Ok(to) = &mut self.to else {
             return;
         };
         let line = Line {
@@ -261,13 +278,13 @@ impl JsonEvents {
             what,
         };
         let written = serde_json::to_vec(&line)
-            .map_err(std::io::Error::from)
+            .map_err(io::Error::from)
             .and_then(|mut line| {
                 line.push(b'\n');
                 to.write_all(&line)
             });
-        if written.is_err() {
-            self.to = None;
+        if let Err(error) = written {
+            self.to = Err(error);
         }
     }
 }

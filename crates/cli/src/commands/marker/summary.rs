@@ -11,7 +11,8 @@ use memcap_marker::{Outcome, Plan, Status};
 
 use super::display::words::{counted, duration, failure, of_pages};
 use super::table;
-use crate::render::{printable, say};
+use crate::error::CliError;
+use crate::render::{printable, say, written};
 
 /// What runs of marker at the same time held together.
 #[derive(Debug, Clone, Copy)]
@@ -142,23 +143,26 @@ fn sentence(tally: Tally, together: Option<Together>) -> String {
 }
 
 /// The results' folders, one a line.
-pub(super) fn print_results(results: &[DocumentResult]) {
+///
+/// # Errors
+/// As [`written`].
+pub(super) fn print_results(results: &[DocumentResult]) -> Result<(), CliError> {
     for result in results {
         if let End::Ran(Outcome {
             result: Some(folder),
             ..
         }) = &result.end
         {
-            print_path(folder);
+            print_path(folder)?;
         }
     }
+    Ok(())
 }
 
-fn print_path(path: &Path) {
+fn print_path(path: &Path) -> Result<(), CliError> {
     let mut line = path.as_os_str().as_bytes().to_vec();
     line.push(b'\n');
-    // Nobody reads it: nobody is told.
-    let _ = io::stdout().write_all(&line);
+    written(io::stdout().write_all(&line))
 }
 
 #[cfg(test)]
