@@ -11,6 +11,7 @@ mod bar;
 mod lines;
 mod screen;
 mod state;
+mod stops;
 pub(super) mod words;
 
 use std::io::{IsTerminal, Write};
@@ -24,6 +25,7 @@ use crate::render::printable;
 use lines::{Lines, Place};
 use screen::{EDGE, Screen};
 use state::{Document, State};
+use stops::Stops;
 
 /// Cells where the terminal does not tell.
 const USUAL_WIDTH: u16 = 80;
@@ -34,6 +36,7 @@ pub(super) struct Display {
     lines: Lines,
     /// Where there is a terminal to draw on.
     screen: Option<Screen>,
+    stops: Stops,
     quiet: bool,
     began: Instant,
 }
@@ -60,6 +63,7 @@ impl Display {
         Display {
             lines: Lines::new(place, documents.len()),
             state: State::new(documents, limit),
+            stops: Stops::noticed_where(screen.is_some()),
             screen,
             quiet,
             began: Instant::now(),
@@ -80,6 +84,9 @@ impl Display {
         }
         match &mut self.screen {
             Some(screen) => {
+                if self.stops.was_one() {
+                    screen.forget();
+                }
                 let width = width();
                 let lines = bar::lines(&self.state, now, width.saturating_sub(EDGE));
                 put(&screen.frame(&said, lines, width));

@@ -43,6 +43,11 @@ impl Screen {
         }
     }
 
+    /// Leaves the lines where they are: others have written below them.
+    pub(super) fn forget(&mut self) {
+        self.lines.clear();
+    }
+
     /// What is shown now.
     pub(super) fn lines(&self) -> Vec<String> {
         self.lines.clone()
@@ -71,6 +76,14 @@ mod tests {
         assert_eq!(screen.frame(&[], lines(&["new"]), 80), "\r\u{1b}[Jnew");
         assert_eq!(screen.erased(80), "\r\u{1b}[J");
         assert_eq!(screen.erased(80), "");
+    }
+
+    #[test]
+    fn forgotten_lines_stay() {
+        let mut screen = Screen::default();
+        screen.frame(&[], lines(&["bar", " step"]), 80);
+        screen.forget();
+        assert_eq!(screen.frame(&[], lines(&["bar"]), 80), "bar");
     }
 
     #[test]
