@@ -210,6 +210,25 @@ fn a_report_names_the_file_that_was_asked_for_alone() {
 }
 
 #[test]
+fn a_file_that_may_not_grow_ends_the_job_and_not_memcap() {
+    let Some(scene) = scene() else { return };
+    std::fs::write(scene.path("log"), "").expect("made");
+    std::fs::set_permissions(scene.path("log"), PermissionsExt::from_mode(0o666)).unwrap();
+    let here = |words: &[&str]| {
+        let script = format!(
+            "ulimit -f 0; exec \"$@\" 2>'{}'",
+            scene.path("log").display()
+        );
+        through(&scene, &script, words)
+    };
+    here(&["run", "-m", "64M", "sh", "-c", "exit 3"]).expect_code(3);
+    let report = scene.word("report");
+    here(&["run", "-m", "64M", "--report", &report, "true"]).expect_code(EXIT_INTERNAL);
+    let signal = 128 + nix::sys::signal::Signal::SIGXFSZ as i32;
+    here(&["run", "-m", "64M", "sh", "-c", "echo beyond >&2"]).expect_code(signal);
+}
+
+#[test]
 fn a_folder_that_may_not_be_entered_is_told() {
     let Some(scene) = scene() else { return };
     std::fs::create_dir(scene.path("locked")).expect("made");

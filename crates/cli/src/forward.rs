@@ -185,7 +185,7 @@ fn is_descendant(pid: i32) -> bool {
 }
 
 /// Bits of the signals this process ignores: signal n is bit n - 1.
-fn ignored_signals() -> u64 {
+pub(crate) fn ignored_signals() -> u64 {
     let status = read_text(Path::new("/proc/self/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())

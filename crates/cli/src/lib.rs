@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod error;
 mod explain;
+mod file_limit;
 mod forward;
 mod hidden;
 mod plot;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = hidden::dispatch(&arguments) {
         return code;
     }
+    file_limit::outlive();
     stack::with_room(|| {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         match args::parse(&arguments) {
@@ -52,6 +54,7 @@ pub fn drop_in_main() -> ExitCode {
     if let Some(code) = hidden::dispatch(&arguments) {
         return code;
     }
+    file_limit::outlive();
     stack::with_room(run_drop_in)
 }
 
