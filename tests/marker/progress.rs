@@ -219,6 +219,25 @@ fn a_terminal_shows_one_bar_and_an_interruption_is_answered() {
 }
 
 #[test]
+fn a_terminal_that_cannot_draw_has_plain_lines() {
+    if !Requirement::Terminal.is_met() {
+        return;
+    }
+    let scene = scene();
+    folder(&scene, &[("a.pdf", 2)]);
+    let words = ["in/a.pdf", "-o", "out", "--memory", "2G"];
+    let invocation = marker(&scene, &words).variable("TERM", "dumb");
+    let mut terminal = invocation.start_on_terminal();
+    let text = terminal.read_to_end();
+    assert_eq!(terminal.code(), 0);
+    assert!(
+        text.contains("pages 1-2: started") && !text.contains('\u{1b}'),
+        "{text:?}"
+    );
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn quiet_tells_nothing_but_where_the_results_are() {
     let scene = scene();
     folder(&scene, &[("a.pdf", 1)]);

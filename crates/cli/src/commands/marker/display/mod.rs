@@ -1,5 +1,5 @@
 //! What is seen while documents are converted: one bar over all their pages,
-//! or plain lines where standard error is no terminal.
+//! or plain lines where standard error is no terminal, or one that cannot draw.
 //!
 //! ```text
 //!                    +-- bar (what there is to see now)  --> the terminal
@@ -49,7 +49,7 @@ impl Display {
         limit: ByteSize,
         quiet: bool,
     ) -> Display {
-        let screen = (!quiet && std::io::stderr().is_terminal()).then(Screen::default);
+        let screen = (!quiet && can_draw()).then(Screen::default);
         let place = match screen {
             Some(_) => Place::AboveBar,
             None => Place::Log,
@@ -122,6 +122,13 @@ impl Drop for Display {
             put(&screen.erased(width()));
         }
     }
+}
+
+/// Whether lines can be drawn over: on a terminal that knows how (a shell within
+/// Emacs calls its own `dumb`).
+fn can_draw() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    std::io::stderr().is_terminal() && !is_dumb
 }
 
 /// Cells of the terminal now.
