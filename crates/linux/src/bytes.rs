@@ -150,7 +150,7 @@ pub enum ParseSizeError {
     #[error("a size is missing")]
     Empty,
     /// It does not begin with a decimal number.
-    #[error("`{0}` does not begin with a number")]
+    #[error("`{0}` does not begin with a number such as 8 or 1.5")]
     NotANumber(String),
     /// The letters behind the number are no unit.
     #[error("unknown unit `{unit}` in `{text}`")]
@@ -163,8 +163,11 @@ pub enum ParseSizeError {
     /// More than 2^64 - 1 bytes.
     #[error("`{0}` is more than 2^64 - 1 bytes")]
     TooLarge(String),
-    /// A share that is not between 1 and 100 percent.
-    #[error("`{0}` is not between 1% and 100%")]
+    /// A number with a point and no unit: bytes are whole.
+    #[error("`{0}` has no unit")]
+    FractionOfAByte(String),
+    /// A share that is not a whole number of percent from 1 to 100.
+    #[error("`{0}` is not a whole share from 1% to 100%")]
     PercentOutOfRange(String),
 }
 
@@ -172,6 +175,7 @@ impl ParseSizeError {
     /// What to write instead.
     pub fn hint(&self) -> &'static str {
         match self {
+            ParseSizeError::FractionOfAByte(_) => "write the unit behind it, such as 1.5G",
             ParseSizeError::PercentOutOfRange(_) => "write a whole share such as 75%",
             ParseSizeError::Empty
             | ParseSizeError::NotANumber(_)
@@ -194,8 +198,10 @@ impl FromStr for SizeSpec {
         if let Some(share) = trimmed.strip_suffix('%') {
             return match share.trim().parse::<u32>() {
                 Ok(percent @ 1..=100) => Ok(SizeSpec::Percent(percent)),
-                Ok(_) => Err(ParseSizeError::PercentOutOfRange(text.to_owned())),
-                Err(_) => Err(ParseSizeError::NotANumber(text.to_owned())),
+                Err(_) if !share.starts_with(|c: char| c.is_ascii_digit()) => {
+                    Err(ParseSizeError::NotANumber(text.to_owned()))
+                }
+                Ok(_) | Err(_) => Err(ParseSizeError::PercentOutOfRange(text.to_owned())),
             };
         }
         trimmed.parse().map(SizeSpec::Bytes)
@@ -224,7 +230,11 @@ impl FromStr for ByteSize {
                 }
             }
         })?;
-        decimal_times(number, unit_bytes, text).map(ByteSize)
+        let bytes = decimal_times(number, unit_bytes, text)?;
+        match unit_bytes {
+            1 if number.contains('.') => Err(ParseSizeError::FractionOfAByte(text.to_owned())),
+            _ => Ok(ByteSize(bytes)),
+        }
     }
 }
 
@@ -314,6 +324,8 @@ mod tests {
             ("5.G", E::NotANumber("5.G".into())),
             ("1.2.3G", E::NotANumber("1.2.3G".into())),
             ("-1G", E::NotANumber("-1G".into())),
+            ("1.5", E::FractionOfAByte("1.5".into())),
+            ("0.5 B", E::FractionOfAByte("0.5 B".into())),
             ("8X", unknown("8X", "X")),
             ("1e9", unknown("1e9", "e9")),
             ("8 G G", unknown("8 G G", "G G")),
@@ -335,14 +347,10 @@ mod tests {
         assert_eq!(resolve("75%"), Ok(ByteSize::from_gib(12)));
         assert_eq!(resolve("max"), Ok(machine));
         assert_eq!(resolve("1G"), Ok(ByteSize::from_gib(1)));
-        assert_eq!(
-            resolve("0%"),
-            Err(ParseSizeError::PercentOutOfRange("0%".into()))
-        );
-        assert_eq!(
-            resolve("101%"),
-            Err(ParseSizeError::PercentOutOfRange("101%".into()))
-        );
+        for text in ["0%", "101%", "33.3%", "99999999999%"] {
+            let expected = ParseSizeError::PercentOutOfRange(text.into());
+            assert_eq!(resolve(text), Err(expected));
+        }
         assert_eq!(resolve("x%"), Err(ParseSizeError::NotANumber("x%".into())));
     }
 
