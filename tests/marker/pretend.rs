@@ -11,8 +11,17 @@ use serde_json::Value;
 
 pub use super::support::scene;
 
+/// US letter, in points.
+pub const LETTER: (u32, u32) = (612, 792);
+
 /// A PDF of so many empty letter pages.
 pub fn pdf(pages: usize) -> Vec<u8> {
+    pdf_of(&vec![LETTER; pages])
+}
+
+/// A PDF of empty pages of these sizes, in points.
+pub fn pdf_of(sizes: &[(u32, u32)]) -> Vec<u8> {
+    let pages = sizes.len();
     let kids: String = (0..pages)
         .map(|page| format!("{} 0 R ", page + 3))
         .collect();
@@ -20,8 +29,9 @@ pub fn pdf(pages: usize) -> Vec<u8> {
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
         format!("<< /Type /Pages /Kids [{kids}] /Count {pages} >>"),
     ];
-    let page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] >>";
-    objects.extend((0..pages).map(|_| page.to_owned()));
+    objects.extend(sizes.iter().map(|(width, height)| {
+        format!("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] >>")
+    }));
     let mut text = String::from("%PDF-1.4\n");
     let mut offsets = String::new();
     for (index, object) in objects.iter().enumerate() {
@@ -52,7 +62,7 @@ pub fn folder(scene: &Scene, documents: &[(&str, usize)]) -> PathBuf {
 }
 
 /// `memcap marker WORDS… --python PRETEND`, in the scene's folder; a process for
-/// every chunk, since the pretender keeps nothing loaded.
+/// every chunk unless they say otherwise, since the pretender keeps nothing loaded.
 pub fn marker<'scene>(scene: &'scene Scene, words: &[&str]) -> Invocation<'scene> {
     let invocation = scene
         .plain()
@@ -80,10 +90,11 @@ fn arguments(scene: &Scene, words: &[&str]) -> Vec<OsString> {
     let behind = all.iter().position(|word| word == "--");
     let behind = behind.unwrap_or(all.len());
     let python = scene.job("pretend-marker").into();
-    all.splice(
-        behind..behind,
-        ["--drive".into(), "fresh".into(), "--python".into(), python],
-    );
+    let mut ours: Vec<OsString> = vec!["--python".into(), python];
+    if !words.contains(&"--drive") {
+        ours.extend(["--drive".into(), "fresh".into()]);
+    }
+    all.splice(behind..behind, ours);
     all
 }
 

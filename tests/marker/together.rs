@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use integration_tests::harness::{
     Finished, Invocation, PATIENCE, Requirement, Scene, poll_until, sample_pdf,
 };
+use memcap_linux::ByteSize;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::pretend::{check, folder, json, marker, scene};
+use super::pretend::{LETTER, check, folder, json, marker, pdf_of, scene};
 use super::support::{STEM, environment, files, finish, journal, memcap, pages_of, words};
 
 const REPORT_SCHEMA: &str = include_str!("../../docs/marker-report.schema.json");
@@ -146,6 +147,132 @@ fn whoever_is_ended_to_make_room_has_not_failed_and_loses_no_page() {
             assert_eq!(text.matches(&words).count(), 1, "{name}: {text}");
         }
     }
+}
+
+/// One document whose chunks are converted two at a time.
+struct Chunks {
+    /// Of its pages, in points.
+    sizes: Vec<(u32, u32)>,
+    /// Pages in a chunk.
+    pages: u32,
+    /// What two chunks may take together.
+    total: &'static str,
+    /// What a chunk grows to: less than is expected of it, and more than half of the
+    /// total.
+    take: &'static str,
+    /// The page from which on they do.
+    from: u32,
+    /// How marker is run for them.
+    drive: &'static str,
+}
+
+impl Chunks {
+    /// Converts it; its attempts, and the events in words.
+    fn convert(&self, scene: &Scene) -> (Vec<Value>, Vec<String>) {
+        fs::write(scene.path("book.pdf"), pdf_of(&self.sizes)).expect("a document");
+        let pages = self.pages.to_string();
+        let words = [
+            "book.pdf",
+            "-o",
+            "out",
+            "--memory",
+            self.total,
+            "--jobs",
+            "2",
+            "--chunk-size",
+            &pages,
+            "--drive",
+            self.drive,
+            "--report",
+            "r.json",
+            "--json-events",
+        ];
+        let finished = marker(scene, &words)
+            .variable("MODEL_CACHE_DIR", models(scene))
+            .variable("PRETEND_STAY", "1")
+            .variable("PRETEND_TAKE", self.take)
+            .variable("PRETEND_TAKE_FROM", self.from.to_string())
+            .run();
+        finished.expect_code(0);
+        scene.assert_nothing_left();
+        let report = json(&scene.path("r.json"));
+        check(REPORT_SCHEMA, &report);
+        let document = &report["documents"][0];
+        assert_eq!(document["plan"]["workers"], 2, "{report:#}");
+        assert_eq!(report["most_at_once"], 2, "{report:#}");
+        let total: ByteSize = self.total.parse().expect("a size");
+        let peak = report["peak_bytes"].as_u64().expect("a number");
+        assert!(peak <= total.bytes(), "{report:#}");
+        let attempts = document["attempts"].as_array().expect("attempts");
+        (attempts.clone(), events(&finished))
+    }
+
+    /// Insists that no attempt was ended, though the last two did not fit beside each
+    /// other.
+    fn assert_one_waited(&self, attempts: &[Value]) {
+        assert!(
+            attempts.iter().all(|attempt| attempt["then"] == "kept"),
+            "{attempts:#?}"
+        );
+        let estimates = attempts.iter().rev().take(2).map(|attempt| {
+            let estimate = attempt["estimate_bytes"].as_u64().expect("a number");
+            let take: ByteSize = self.take.parse().expect("a size");
+            assert!(estimate > take.bytes(), "{attempts:#?}");
+            take.bytes()
+        });
+        let total: ByteSize = self.total.parse().expect("a size");
+        let sum: u64 = estimates.sum();
+        assert!(sum > total.bytes(), "they fit beside each other");
+    }
+}
+
+#[test]
+fn of_two_chunks_of_a_document_that_do_not_fit_together_one_waits_and_is_not_ended() {
+    if !Requirement::CgroupV2Dir.is_met() {
+        return;
+    }
+    for drive in ["fresh", "warm"] {
+        let scene = scene();
+        let chunks = Chunks {
+            sizes: vec![LETTER; 20],
+            pages: 10,
+            total: "1700M",
+            take: "900M",
+            from: 1,
+            drive,
+        };
+        let (attempts, events) = chunks.convert(&scene);
+        assert_eq!(attempts.len(), 2, "{attempts:#?}");
+        chunks.assert_one_waited(&attempts);
+        let order: Vec<&str> = events
+            .iter()
+            .filter_map(|event| event.strip_prefix("chunk-"))
+            .filter_map(|event| event.split(' ').next())
+            .collect();
+        let expected = ["started", "started", "done", "done"];
+        assert_eq!(order, expected, "both were under way: {events:?}");
+    }
+}
+
+#[test]
+fn a_worker_waits_for_what_an_elder_one_s_next_chunk_is_expected_to_take() {
+    if !Requirement::CgroupV2Dir.is_met() {
+        return;
+    }
+    let scene = scene();
+    // Two chunks of small pages, then two that do not fit together. By what was expected
+    // of the first ones, the younger worker would grow until it had to be ended.
+    let chunks = Chunks {
+        sizes: [[(300, 400); 60], [LETTER; 60]].concat(),
+        pages: 30,
+        total: "2400M",
+        take: "1550M",
+        from: 61,
+        drive: "warm",
+    };
+    let (attempts, _) = chunks.convert(&scene);
+    assert_eq!(attempts.len(), 4, "{attempts:#?}");
+    chunks.assert_one_waited(&attempts);
 }
 
 /// `memcap marker WORDS…` on one document of 30 pages, in chunks of ten.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use integration_tests::harness::{MarkerEnvironment, Scene, sample_pdf};
 
@@ -105,4 +106,54 @@ fn a_worker_that_leaks_is_replaced() {
     // The second chunk leaves more than 15 % above what the first one left.
     assert_eq!((pids.len(), workers.len()), (4, 2), "{pids:?}");
     assert!(pids[0] == pids[1] && pids[2] == pids[3], "{pids:?}");
+}
+
+/// Puts marker's package, as a link, into a folder of the scene that comes before its
+/// own place, with these settings beside it.
+fn package_with_settings(
+    scene: &Scene,
+    environment: &MarkerEnvironment,
+    settings: &str,
+) -> PathBuf {
+    let libraries = fs::read_dir(environment.folder().join("venv/lib")).expect("a folder");
+    let package = libraries
+        .flatten()
+        .map(|python| python.path().join("site-packages/marker"))
+        .find(|package| package.is_dir());
+    let folder = scene.path("package");
+    fs::create_dir(&folder).expect("a folder");
+    symlink(package.expect("marker"), folder.join("marker")).expect("a link");
+    fs::write(folder.join("local.env"), settings).expect("a file");
+    folder
+}
+
+#[test]
+fn a_worker_has_the_settings_beside_marker_s_package_and_none_of_the_current_folder() {
+    let Some(environment) = environment() else {
+        return;
+    };
+    let scene = scene();
+    let package = package_with_settings(&scene, &environment, "OUTPUT_IMAGE_FORMAT=PNG\n");
+    // Where a program without a file of its own would look for them.
+    fs::write(scene.path("local.env"), "OUTPUT_IMAGE_FORMAT=GIF\n").expect("a file");
+    let converted = |drive: &str| {
+        let output = scene.path(drive);
+        let words = arguments(&environment, &output, drive, "1", "1");
+        let run = memcap(&scene, &environment, &words)
+            .directory(scene.path("."))
+            .variable("PYTHONPATH", &package);
+        finish(run.start()).expect_code(0);
+        scene.assert_nothing_left();
+        files(&output.join(STEM))
+    };
+    let (warm, fresh) = (converted("warm"), converted("fresh"));
+    let is_png = |name: &&PathBuf| name.extension().is_some_and(|extension| extension == "png");
+    assert!(warm.keys().any(|name| is_png(&name)), "{:?}", warm.keys());
+    assert_eq!(
+        warm.keys().collect::<Vec<_>>(),
+        fresh.keys().collect::<Vec<_>>()
+    );
+    for (name, content) in &fresh {
+        assert!(warm[name] == *content, "{} differs", name.display());
+    }
 }

@@ -8,11 +8,16 @@
 //! at which it goes on until it is ended, `PRETEND_HOLD_BATCH=3` the same at a
 //! size of layout batches. `PRETEND_TAKE=600M` is what every conversion grows to
 //! within seconds before it ends; with `PRETEND_MEET=FOLDER` it begins with that
-//! once two conversions have come to the folder. `PRETEND_CUT=inspect` or `=convert` is when the
+//! once two conversions have come to the folder, and with `PRETEND_TAKE_FROM=21` only
+//! conversions from this page on do. With `PRETEND_STAY=1` it is a worker for many
+//! chunks. `PRETEND_CUT=inspect` or `=convert` is when the
 //! document loses its second half, as by another program. A document's text is that of its
 //! batch size, so that settings make a difference.
 
+use std::fs::File;
+use std::io::{BufRead, stdin};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use integration_tests::harness::poll_until;
@@ -30,7 +35,10 @@ fn main() {
         .collect();
     let status = match value_of(&words, "--output_dir") {
         Some(output) => convert(&words, Path::new(&output)),
-        None if is_worker(&words) => refuse_to_stay(),
+        None if is_worker(&words) => match std::env::var_os("PRETEND_STAY") {
+            Some(_) => stay(),
+            None => refuse_to_stay(),
+        },
         None => inspect(&words),
     };
     std::process::exit(status);
@@ -56,6 +64,39 @@ fn refuse_to_stay() -> i32 {
     0
 }
 
+/// Answers as memcap's worker does. Each conversion is a child, so that what it
+/// has grown to is given back, as marker's worker gives it back.
+fn stay() -> i32 {
+    println!("{}", json!({"protocol": 1, "number": 0, "kind": "ready"}));
+    for line in stdin().lock().lines().map_while(Result::ok) {
+        let question: Value = serde_json::from_str(&line).expect("JSON");
+        let is_done = carry_out(&question);
+        let kind = if is_done { "done" } else { "crash" };
+        println!(
+            "{}",
+            json!({"protocol": 1, "number": question["number"], "kind": kind})
+        );
+        if !is_done {
+            return 1;
+        }
+    }
+    0
+}
+
+/// Converts in a child, and whether it could.
+fn carry_out(question: &Value) -> bool {
+    let word = |value: &Value| value.as_str().expect("a word").to_owned();
+    let log = |name: &str| File::create(word(&question[name])).expect("a log");
+    let words = question["arguments"].as_array().expect("words");
+    let this = std::env::current_exe().expect("a program");
+    let mut child = Command::new(this);
+    child
+        .args(words.iter().map(word))
+        .stdout(log("stdout"))
+        .stderr(log("stderr"));
+    child.status().is_ok_and(|status| status.success())
+}
+
 /// The answer to memcap's inspecting program.
 fn inspect(words: &[String]) -> i32 {
     let document = words.iter().find(|word| word.ends_with(".pdf"));
@@ -74,7 +115,7 @@ fn inspect(words: &[String]) -> i32 {
 /// Takes away the second half of the document, if this is when.
 fn cut(when: &str, document: &Path) {
     if variable("PRETEND_CUT").is_some_and(|wanted: String| wanted == when) {
-        let file = std::fs::File::options().write(true).open(document);
+        let file = File::options().write(true).open(document);
         let cut = file.and_then(|file| file.set_len(file.metadata()?.len() / 2));
         cut.expect("the document can be written");
     }
@@ -82,12 +123,23 @@ fn cut(when: &str, document: &Path) {
 
 fn pages_of_document(path: &str) -> Value {
     let content = std::fs::read(path).unwrap_or_default();
-    let page = b"/Type /Page ";
-    let pages = content.windows(page.len()).filter(|found| found == page);
-    match pages.count() {
+    let content = String::from_utf8_lossy(&content);
+    let sizes: Vec<_> = content.split("/Type /Page ").skip(1).map(size).collect();
+    match sizes.len() {
         0 => json!({"kind": "malformed", "reason": "Data format error"}),
-        count => json!({"kind": "pages", "count": count, "sizes": vec![[612, 792]; count]}),
+        count => json!({"kind": "pages", "count": count, "sizes": sizes}),
     }
+}
+
+/// Of a page, in points, by the words of its object; US letter without any.
+fn size(page: &str) -> [u32; 2] {
+    let read = || {
+        let (_, from) = page.split_once("/MediaBox [0 0 ")?;
+        let (size, _) = from.split_once(']')?;
+        let (width, height) = size.split_once(' ')?;
+        Some([width.parse().ok()?, height.parse().ok()?])
+    };
+    read().unwrap_or([612, 792])
 }
 
 fn convert(words: &[String], output: &Path) -> i32 {
@@ -124,7 +176,10 @@ fn convert(words: &[String], output: &Path) -> i32 {
     if let Some(folder) = variable::<PathBuf>("PRETEND_MEET") {
         meet(&folder, &document);
     }
-    if let Some(bytes) = variable("PRETEND_TAKE") {
+    let from = variable("PRETEND_TAKE_FROM").unwrap_or(1);
+    if let Some(bytes) = variable("PRETEND_TAKE")
+        && pages.first().is_some_and(|page| *page >= from)
+    {
         grow_to(bytes);
     }
     match write(&document, output, &pages, &batch) {
