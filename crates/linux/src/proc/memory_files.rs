@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,12 +16,62 @@ use super::pid_file::pid_file;
 use crate::ByteSize;
 use crate::file;
 use crate::mappings::{FileKey, Mapping, shared_mappings};
+use crate::mounts;
 
 /// More descriptors of one process are not looked at.
 const MOST: usize = 1024;
 
 /// The unit of `st_blocks`, whatever the file system (inode(7)).
 const BLOCK: u64 = 512;
+
+/// Where this process sees tmpfs(5): which open files are in memory, their names tell
+/// only together with that.
+#[derive(Debug, Default)]
+pub struct MemoryPlaces {
+    /// Mount points, the longest first, and the device of those where files are in
+    /// memory.
+    mounts: Vec<(Vec<u8>, Option<u64>)>,
+    /// Our mount namespace, as `/proc/self/ns/mnt` names it.
+    namespace: Option<PathBuf>,
+}
+
+impl MemoryPlaces {
+    /// Reads the mounts there are; none where they cannot be read.
+    pub fn read() -> MemoryPlaces {
+        let mounts = mounts::read(Path::new(PROC)).unwrap_or_default();
+        let mut mounts: Vec<_> = mounts
+            .into_iter()
+            .map(|mount| {
+                let is_in_memory = mount.file_system == "tmpfs";
+                let device = is_in_memory.then(|| fs::metadata(&mount.mount_point));
+                let device = device.and_then(Result::ok).map(|data| data.dev());
+                (mount.mount_point.into_os_string().into_vec(), device)
+            })
+            .collect();
+        mounts.sort_by_key(|(point, _)| std::cmp::Reverse(point.len()));
+        let namespace = fs::read_link(Path::new(PROC).join("self/ns/mnt")).ok();
+        MemoryPlaces { mounts, namespace }
+    }
+
+    /// These, or none where a process has other mounts than we.
+    fn of(&self, pid: i32) -> &[(Vec<u8>, Option<u64>)] {
+        let theirs = fs::read_link(of_process(pid, "ns/mnt")).ok();
+        match theirs.is_some() && theirs == self.namespace {
+            true => &self.mounts,
+            false => &[],
+        }
+    }
+}
+
+/// The device of the tmpfs that a file of this name is on.
+fn device_of(name: &[u8], mounts: &[(Vec<u8>, Option<u64>)]) -> Option<u64> {
+    let is_below = |point: &[u8]| match name.strip_prefix(point) {
+        Some(rest) => point == b"/" || rest.first() == Some(&b'/'),
+        None => false,
+    };
+    let (_, device) = mounts.iter().find(|(point, _)| is_below(point))?;
+    *device
+}
 
 /// What the files in memory hold that some processes have open or mapped, each file
 /// once, by device and inode.
@@ -30,18 +80,22 @@ pub struct MemoryFiles {
     /// Files with a name that were there earlier are somebody else's.
     since: SystemTime,
     held: BTreeMap<FileKey, u64>,
+    /// There earlier, and written to since.
+    rewritten: BTreeMap<FileKey, u64>,
     /// Mapped, and nobody says what they hold: how far they are mapped.
     untold: BTreeMap<FileKey, u64>,
     text: Vec<u8>,
 }
 
 impl MemoryFiles {
-    /// None yet. Files that still have a name and were made before `since` will be left
-    /// out, as on kernels that do not tell when they were made.
+    /// None yet. Files that still have a name and were made before `since` will count as
+    /// [`MemoryFiles::rewritten`] if at all, as on kernels that do not tell when they were
+    /// made.
     pub fn since(since: SystemTime) -> MemoryFiles {
         MemoryFiles {
             since,
             held: BTreeMap::new(),
+            rewritten: BTreeMap::new(),
             untold: BTreeMap::new(),
             text: Vec::new(),
         }
@@ -51,16 +105,22 @@ impl MemoryFiles {
     ///
     /// # Errors
     /// When the process is gone or may not be looked into.
-    pub fn add_open(&mut self, pid: i32) -> io::Result<()> {
+    pub fn add_open(&mut self, pid: i32, places: &MemoryPlaces) -> io::Result<()> {
+        let mounts = places.of(pid);
         let entries = fs::read_dir(of_process(pid, "fd"))?;
         for entry in entries.take(MOST).filter_map(Result::ok) {
             let path = entry.path();
             // By the name alone first: to ask a file of a network that does not answer
             // would take for ever.
-            if !fs::read_link(&path).is_ok_and(|name| is_in_memory(name.as_os_str().as_bytes())) {
+            let name = fs::read_link(&path).unwrap_or_default();
+            let name = name.as_os_str().as_bytes();
+            let device = device_of(name, mounts);
+            if !is_in_memory(name) && device.is_none() {
                 continue;
             }
-            if let Ok(data) = fs::metadata(&path) {
+            if let Ok(data) = fs::metadata(&path)
+                && (is_in_memory(name) || device == Some(data.dev()))
+            {
                 self.note(&data);
             }
         }
@@ -72,12 +132,17 @@ impl MemoryFiles {
     ///
     /// # Errors
     /// When the process is gone or may not be looked into.
-    pub fn add_mapped(&mut self, pid: i32) -> io::Result<()> {
+    pub fn add_mapped(&mut self, pid: i32, places: &MemoryPlaces) -> io::Result<()> {
+        let mounts = places.of(pid);
         let mut text = std::mem::take(&mut self.text);
         let read = file::read_into(pid_file(pid, "maps").as_ref(), &mut text);
         if let Ok(maps) = &read {
-            for mapping in shared_mappings(maps).filter(|it| is_in_memory(it.name)) {
-                self.add_mapping(pid, &mapping);
+            for mapping in shared_mappings(maps) {
+                let device = device_of(mapping.name, mounts);
+                let is_on_it = device.is_some_and(|device| file_device(device) == mapping.file.0);
+                if is_in_memory(mapping.name) || is_on_it {
+                    self.add_mapping(pid, &mapping);
+                }
             }
         }
         let outcome = read.map(drop);
@@ -87,7 +152,7 @@ impl MemoryFiles {
 
     fn add_mapping(&mut self, pid: i32, mapping: &Mapping<'_>) {
         let key = mapping.file;
-        if self.held.contains_key(&key) {
+        if self.is_told(&key) {
             return;
         }
         if !self.untold.contains_key(&key) {
@@ -101,13 +166,21 @@ impl MemoryFiles {
         *until = mapping.offset.saturating_add(length).max(*until);
     }
 
+    fn is_told(&self, key: &FileKey) -> bool {
+        self.held.contains_key(key) || self.rewritten.contains_key(key)
+    }
+
     fn note(&mut self, data: &Metadata) {
-        let is_of_these = data.nlink() == 0 || data.created().is_ok_and(|made| made >= self.since);
-        if is_of_these {
-            let device = data.dev();
-            let key = (major(device) << 32 | minor(device), data.ino());
-            self.held.insert(key, data.blocks() * BLOCK);
-        }
+        let is_since = |time: io::Result<SystemTime>| time.is_ok_and(|time| time >= self.since);
+        let files = if data.nlink() == 0 || is_since(data.created()) {
+            &mut self.held
+        } else if is_since(data.modified()) {
+            &mut self.rewritten
+        } else {
+            return;
+        };
+        let key = (file_device(data.dev()), data.ino());
+        files.insert(key, data.blocks() * BLOCK);
     }
 
     /// What all of them hold together, beyond what they held `before`.
@@ -118,9 +191,16 @@ impl MemoryFiles {
         ByteSize::from_bytes(grown.fold(0, u64::saturating_add))
     }
 
+    /// What those hold that were there earlier, but have been written to since: a part of
+    /// it may have been there.
+    pub fn rewritten(&self) -> ByteSize {
+        let held = self.rewritten.values().copied();
+        ByteSize::from_bytes(held.fold(0, u64::saturating_add))
+    }
+
     /// What those can hold at the most of which nobody tells how much they do.
     pub fn untold(&self) -> ByteSize {
-        let untold = |(key, until): (&FileKey, &u64)| match self.held.contains_key(key) {
+        let untold = |(key, until): (&FileKey, &u64)| match self.is_told(key) {
             true => 0,
             false => *until,
         };
@@ -129,12 +209,17 @@ impl MemoryFiles {
     }
 }
 
+/// A device as the key of a mapped file has it.
+fn file_device(device: u64) -> u64 {
+    major(device) << 32 | minor(device)
+}
+
 fn of_process(pid: i32, name: &str) -> PathBuf {
     Path::new(PROC).join(pid.to_string()).join(name)
 }
 
-/// As the kernel names what is open (proc_pid_fd(5)) or mapped (proc_pid_maps(5)).
-/// tmpfs(5) is at other places too, which no name tells.
+/// As the kernel names what is open (proc_pid_fd(5)) or mapped (proc_pid_maps(5)),
+/// wherever else tmpfs(5) is.
 fn is_in_memory(name: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 4] = [b"/memfd:", b"/dev/shm/", b"/dev/zero (deleted)", b"/SYSV"];
     BEGINNINGS.iter().any(|begin| name.starts_with(begin))
@@ -163,6 +248,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_name_is_on_what_is_mounted_nearest() {
+        let mounts = [
+            (b"/run/user/1/doc".to_vec(), None),
+            (b"/run".to_vec(), Some(7)),
+            (b"/".to_vec(), None),
+        ];
+        let cases: [(&[u8], Option<u64>); 5] = [
+            (b"/run/file (deleted)", Some(7)),
+            (b"/run/user/1/doc/far", None),
+            (b"/runner", None),
+            (b"/home/me", None),
+            (b"socket:[1]", None),
+        ];
+        for (name, expected) in cases {
+            let text = String::from_utf8_lossy(name);
+            assert_eq!(device_of(name, &mounts), expected, "{text}");
+        }
+        let root_in_memory = [(b"/".to_vec(), Some(3))];
+        assert_eq!(device_of(b"/home/me", &root_in_memory), Some(3));
+    }
+
+    #[test]
+    fn mounts_of_this_machine_are_ours() {
+        let places = MemoryPlaces::read();
+        assert!(places.mounts.iter().any(|(point, _)| point == b"/"));
+        assert_eq!(places.of(ours()).len(), places.mounts.len());
+        assert!(MemoryPlaces::default().of(ours()).is_empty());
+    }
+
     fn file_in_memory(bytes: usize) -> fs::File {
         let name = c"test-of-memcap";
         let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
@@ -182,7 +297,8 @@ mod tests {
         let _second = file.try_clone().expect("another descriptor");
         let look = || {
             let mut files = MemoryFiles::since(SystemTime::now());
-            files.add_open(ours()).expect("readable");
+            let places = MemoryPlaces::default();
+            files.add_open(ours(), &places).expect("readable");
             files
         };
         let found = look();
@@ -195,12 +311,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_there_counts_once_it_is_written_to() {
+        let folder = Path::new("/dev/shm");
+        if !folder.is_dir() {
+            eprintln!("skipped: there is no /dev/shm");
+            return;
+        }
+        let file = tempfile::NamedTempFile::new_in(folder).expect("a file");
+        file.as_file()
+            .write_all(&vec![1; 3 << 20])
+            .expect("written");
+        let made = file.as_file().metadata().expect("told");
+        let later = made.modified().expect("told") + std::time::Duration::from_nanos(1);
+        let look = |since| {
+            let mut files = MemoryFiles::since(since);
+            files.note(&file.as_file().metadata().expect("told"));
+            let none = MemoryFiles::since(since);
+            (files.held_beyond(&none), files.rewritten())
+        };
+        let all = ByteSize::from_mib(3);
+        assert_eq!(look(later), (ByteSize::ZERO, ByteSize::ZERO));
+        assert_eq!(look(made.created().expect("told")), (all, ByteSize::ZERO));
+        let times = fs::FileTimes::new().set_modified(later);
+        file.as_file().set_times(times).expect("set");
+        assert_eq!(look(later), (ByteSize::ZERO, all));
+    }
+
+    #[test]
     fn what_is_mapped_is_told_or_is_known_not_to_be() {
         let file = file_in_memory(3 << 20);
         let map = memmap2::MmapOptions::new().map_raw(&file).expect("mapped");
         drop(file);
         let mut files = MemoryFiles::since(SystemTime::now());
-        files.add_mapped(ours()).expect("readable");
+        let places = MemoryPlaces::read();
+        files.add_mapped(ours(), &places).expect("readable");
         let none = MemoryFiles::since(SystemTime::now());
         let told = files.held_beyond(&none) >= ByteSize::from_mib(3);
         let untold = files.untold() >= ByteSize::from_mib(3);

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use memcap_linux::proc::MemoryFiles;
+use memcap_linux::proc::{MemoryFiles, MemoryPlaces};
 use memcap_linux::{ByteSize, meminfo};
 
 /// Less is not looked for: the machine's figure is rounded by some hundred pages for each
@@ -116,6 +116,8 @@ fn difference(one: ByteSize, other: ByteSize) -> i128 {
 pub(super) struct HeldFiles {
     began: Instant,
     since: SystemTime,
+    /// Read when the files are first asked.
+    places: Option<MemoryPlaces>,
     /// What the job was given.
     before: MemoryFiles,
     /// What others have at the most: as little as the machine ever had beside what was
@@ -137,7 +139,7 @@ impl HeldFiles {
         let mut before = MemoryFiles::since(since);
         if let Ok(ourselves) = i32::try_from(std::process::id()) {
             // What is open here may be the job's too.
-            let _ = before.add_open(ourselves);
+            let _ = before.add_open(ourselves, &MemoryPlaces::default());
         }
         let shown = Shown {
             machine: meminfo::shared(),
@@ -148,6 +150,7 @@ impl HeldFiles {
         HeldFiles {
             began: Instant::now(),
             since,
+            places: None,
             before,
             others: shown.machine,
             given_back: ByteSize::ZERO,
@@ -195,23 +198,25 @@ impl HeldFiles {
     fn ask(&mut self, members: impl Iterator<Item = i32>) {
         let begin = self.began.elapsed();
         let mut files = MemoryFiles::since(self.since);
+        let places = self.places.get_or_insert_with(MemoryPlaces::read);
         for member in members {
             // Gone, or not ours to look into: what it holds is not known.
-            let _ = files.add_open(member);
-            let _ = files.add_mapped(member);
+            let _ = files.add_open(member, places);
+            let _ = files.add_mapped(member, places);
         }
         let told = files.held_beyond(&self.before);
         let growth = self.shown.machine.saturating_sub(self.others);
         // Touched by one that is there, or by some that were.
         let touched = self.largest.saturating_add(self.given_back);
         let untold = files.untold().min(touched);
-        let untold = untold.min(growth.saturating_sub(told));
+        let perhaps = files.rewritten().saturating_add(untold);
+        let perhaps = perhaps.min(growth.saturating_sub(told));
         let ended = self.began.elapsed();
         self.ledger.note(Asked {
             ended,
             cost: ended.saturating_sub(begin),
             shown: self.shown,
-            held: told.saturating_add(untold),
+            held: told.saturating_add(perhaps),
         });
     }
 
@@ -219,7 +224,7 @@ impl HeldFiles {
     pub(super) fn note_in_words(&self) -> Option<String> {
         (self.most_unseen > NOTEWORTHY).then(|| {
             format!(
-                "up to {} were held in shared memory or in open files in memory (memfd, /dev/shm) \
+                "up to {} were held in shared memory or in open files in memory (memfd, tmpfs) \
                  that no process had touched through a mapping; they count",
                 self.most_unseen
             )
