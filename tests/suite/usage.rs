@@ -165,7 +165,8 @@ fn a_mistake_is_told_with_what_to_write_instead() {
 #[test]
 fn help_says_what_sizes_and_exit_codes_mean() {
     let Some(scene) = scene() else { return };
-    let cases: [(&[&str], &[&str]); 4] = [
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["--help"], &["Examples:", "memcap doctor "]),
         (&["run", "--help"], &["powers of 1024", "137 ", "Examples:"]),
         (&["run", "-h"], &["powers of 1024", "137 ", "Examples:"]),
         (&["doctor", "--help"], &["exit code is 0 when"]),

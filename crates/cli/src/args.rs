@@ -9,10 +9,25 @@ use crate::commands::doctor::DoctorArgs;
 use crate::commands::marker::MarkerArgs;
 use crate::commands::run::RunArgs;
 
+const EXAMPLES: &str = "\
+Examples:
+  memcap doctor                                what holds on this host, and what does not
+  memcap run --memory 2G -- COMMAND ARGS...
+  memcap marker book.pdf -o out --memory 8G
+
+`memcap COMMAND --help` tells of each; the guides are README.md and docs/.";
+
 /// Run a command, or a marker-pdf conversion, under a memory limit that really
 /// holds, and say truthfully what happened.
 #[derive(Debug, Parser)]
-#[command(name = "memcap", version, about, long_about = None, arg_required_else_help = true)]
+#[command(
+    name = "memcap",
+    version,
+    about,
+    long_about = None,
+    after_help = EXAMPLES,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
