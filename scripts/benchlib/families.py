@@ -20,13 +20,20 @@ GROWING = {
     "huge": ([], ["families", "huge", "1G"]),
     "processes": ([], ["tree", "4", "200M", "--hold", "3"]),
     "copies": ([], ["families", "rewrite", "300M"]),
+    "copies-reserved": (
+        [],
+        ["families", "rewrite", "200M", "--count", "40", "--writers", "6", "--reserve", "64G"],
+    ),
     "shared": ([], ["families", "shared", "1G", "--count", "3"]),
+    "filled": ([], ["families", "filled", "1G", "--count", "8", "--hold", "3"]),
     "mapped-file": ([], ["families", "mapped-file", "1G", "--folder", "/dev/shm"]),
+    "written-file": ([], ["families", "written-file", "1G", "--folder", "/dev/shm"]),
 }
 FAMILIES = GROWING | {
     "leases": (["--lease"], ["hog", "1G"]),
     "forks": ([], ["families", "inherit", "300M", "--hold", "0.1"]),
     "copies-within": ([], ["families", "rewrite", "165M"]),
+    "one-memory": ([], ["families", "one-memory", "400M", "--rate", "100M"]),
     "shared-within": ([], ["families", "shared", "300M", "--count", "4"]),
 }
 

@@ -164,6 +164,7 @@ pub(crate) struct Mapping<'text> {
     pub(crate) start: u64,
     pub(crate) end: u64,
     private: bool,
+    pub(crate) writable: bool,
     pub(crate) offset: u64,
     pub(crate) file: FileKey,
     pub(crate) name: &'text [u8],
@@ -192,7 +193,9 @@ fn parse(line: &[u8]) -> Option<Mapping<'_>> {
     let mut word = || std::str::from_utf8(words.next()?).ok();
     let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
     let (start, end) = word()?.split_once('-')?;
-    let private = word()?.as_bytes().get(3) == Some(&b'p');
+    let permissions = word()?.as_bytes();
+    let private = permissions.get(3) == Some(&b'p');
+    let writable = permissions.get(1) == Some(&b'w');
     let offset = hex(word()?)?;
     let (major, minor) = word()?.split_once(':')?;
     let inode = word()?.parse().ok()?;
@@ -202,6 +205,7 @@ fn parse(line: &[u8]) -> Option<Mapping<'_>> {
         start,
         end,
         private,
+        writable,
         offset,
         file: (hex(major)? << 32 | hex(minor)?, inode),
         name,
@@ -236,6 +240,7 @@ mod tests {
             start: 0x7f00,
             end: 0x7f10,
             private: false,
+            writable: true,
             offset: 0x1000,
             file: (0xfd << 32 | 1, 42),
             name: b"a name \xff",

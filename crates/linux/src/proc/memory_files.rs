@@ -24,6 +24,9 @@ const MOST: usize = 1024;
 /// The unit of `st_blocks`, whatever the file system (inode(7)).
 const BLOCK: u64 = 512;
 
+/// Of a descriptor's link: it is open for writing (proc_pid_fd(5)).
+const WRITE: u32 = 0o200;
+
 /// Where this process sees tmpfs(5): which open files are in memory, their names tell
 /// only together with that.
 #[derive(Debug, Default)]
@@ -118,10 +121,11 @@ impl MemoryFiles {
             if !is_in_memory(name) && device.is_none() {
                 continue;
             }
+            let is_written = fs::symlink_metadata(&path).is_ok_and(|it| it.mode() & WRITE != 0);
             if let Ok(data) = fs::metadata(&path)
                 && (is_in_memory(name) || device == Some(data.dev()))
             {
-                self.note(&data);
+                self.note(&data, is_written);
             }
         }
         Ok(())
@@ -158,8 +162,11 @@ impl MemoryFiles {
         if !self.untold.contains_key(&key) {
             let name = format!("map_files/{:x}-{:x}", mapping.start, mapping.end);
             if let Ok(data) = fs::metadata(of_process(pid, &name)) {
-                return self.note(&data);
+                return self.note(&data, mapping.writable);
             }
+        }
+        if !mapping.writable && !mapping.name.ends_with(b" (deleted)") {
+            return;
         }
         let length = mapping.end - mapping.start;
         let until = self.untold.entry(key).or_default();
@@ -170,11 +177,12 @@ impl MemoryFiles {
         self.held.contains_key(key) || self.rewritten.contains_key(key)
     }
 
-    fn note(&mut self, data: &Metadata) {
+    /// Who only reads a file that has a name need not have made it, whenever that was.
+    fn note(&mut self, data: &Metadata, is_written: bool) {
         let is_since = |time: io::Result<SystemTime>| time.is_ok_and(|time| time >= self.since);
-        let files = if data.nlink() == 0 || is_since(data.created()) {
+        let files = if data.nlink() == 0 || is_written && is_since(data.created()) {
             &mut self.held
-        } else if is_since(data.modified()) {
+        } else if is_written && is_since(data.modified()) {
             &mut self.rewritten
         } else {
             return;
@@ -323,18 +331,22 @@ mod tests {
             .expect("written");
         let made = file.as_file().metadata().expect("told");
         let later = made.modified().expect("told") + std::time::Duration::from_nanos(1);
-        let look = |since| {
+        let look = |since, is_written| {
             let mut files = MemoryFiles::since(since);
-            files.note(&file.as_file().metadata().expect("told"));
+            files.note(&file.as_file().metadata().expect("told"), is_written);
             let none = MemoryFiles::since(since);
             (files.held_beyond(&none), files.rewritten())
         };
         let all = ByteSize::from_mib(3);
-        assert_eq!(look(later), (ByteSize::ZERO, ByteSize::ZERO));
-        assert_eq!(look(made.created().expect("told")), (all, ByteSize::ZERO));
+        let none = (ByteSize::ZERO, ByteSize::ZERO);
+        let begin = made.created().expect("told");
+        assert_eq!(look(later, true), none);
+        assert_eq!(look(begin, true), (all, ByteSize::ZERO));
+        assert_eq!(look(begin, false), none);
         let times = fs::FileTimes::new().set_modified(later);
         file.as_file().set_times(times).expect("set");
-        assert_eq!(look(later), (ByteSize::ZERO, all));
+        assert_eq!(look(later, true), (ByteSize::ZERO, all));
+        assert_eq!(look(later, false), none);
     }
 
     #[test]

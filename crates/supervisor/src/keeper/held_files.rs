@@ -13,6 +13,8 @@ use memcap_linux::{ByteSize, meminfo};
 const STEP: ByteSize = ByteSize::from_mib(4);
 /// The files are not asked again before this many times what that cost has passed.
 const PATIENCE: u32 = 20;
+/// The same where they had nothing new to say: what the machine has more was others'.
+const PATIENCE_WITH_OTHERS: u32 = 200;
 /// What they said is believed for so long where it counts.
 const STANDS_FOR: Duration = Duration::from_secs(1);
 /// Less is not worth a word.
@@ -54,6 +56,17 @@ struct Asked {
     cost: Duration,
     shown: Shown,
     held: ByteSize,
+    /// They said something else than before.
+    is_news: bool,
+}
+
+impl Asked {
+    fn patience(self) -> u32 {
+        match self.is_news {
+            true => PATIENCE,
+            false => PATIENCE_WITH_OTHERS,
+        }
+    }
 }
 
 /// When the files are worth being asked, and what may be believed of what they said.
@@ -83,7 +96,7 @@ impl Ledger {
             return is_news;
         };
         let is_old = asked.held > shown.touched && now >= asked.ended + STANDS_FOR;
-        (is_news || is_old) && now >= asked.ended + asked.cost * PATIENCE
+        (is_news || is_old) && now >= asked.ended + asked.cost * asked.patience()
     }
 
     fn note(&mut self, asked: Asked) {
@@ -212,11 +225,14 @@ impl HeldFiles {
         let perhaps = files.rewritten().saturating_add(untold);
         let perhaps = perhaps.min(growth.saturating_sub(told));
         let ended = self.began.elapsed();
+        let held = told.saturating_add(perhaps);
+        let before = self.ledger.asked.map_or(ByteSize::ZERO, |asked| asked.held);
         self.ledger.note(Asked {
             ended,
             cost: ended.saturating_sub(begin),
             shown: self.shown,
-            held: told.saturating_add(perhaps),
+            held,
+            is_news: held.bytes().abs_diff(before.bytes()) >= STEP.bytes() / 2,
         });
     }
 
@@ -252,12 +268,13 @@ mod tests {
         ledger
     }
 
-    fn asked(ledger: &mut Ledger, shown: Shown, held: u64) {
+    fn asked(ledger: &mut Ledger, shown: Shown, held: u64, is_news: bool) {
         ledger.note(Asked {
             ended: at(100),
             cost: at(1),
             shown,
             held: ByteSize::from_mib(held),
+            is_news,
         });
     }
 
@@ -299,16 +316,24 @@ mod tests {
         ];
         for (look, now, expected) in cases {
             let mut ledger = fresh();
-            asked(&mut ledger, shown(800, 0), 300);
+            asked(&mut ledger, shown(800, 0), 300, true);
             assert_eq!(ledger.is_due(look, now), expected, "{look:?} {now:?}");
         }
+    }
+
+    #[test]
+    fn what_is_others_is_asked_for_less_often() {
+        let mut ledger = fresh();
+        asked(&mut ledger, shown(800, 0), 0, false);
+        assert!(!ledger.is_due(shown(900, 0), at(299)));
+        assert!(ledger.is_due(shown(900, 0), at(301)));
     }
 
     #[test]
     fn what_is_held_falls_with_the_machines_and_may_grow_with_the_processes() {
         let mut ledger = fresh();
         assert_eq!(ledger.held(shown(900, 400)), Held::default());
-        asked(&mut ledger, shown(800, 0), 300);
+        asked(&mut ledger, shown(800, 0), 300, true);
         let cases = [
             (shown(800, 0), (300, 300)),
             // Touched, and nothing new.

@@ -40,6 +40,8 @@ pub(super) struct Sampler {
     /// Processes that are none of ours, so that they are asked only once.
     strangers: BTreeSet<i32>,
     newest_pid: Option<u64>,
+    /// Whether the next look lists all processes, whoever was born until then.
+    is_listed_again: bool,
     /// Opened at the first look: what is open when the job starts is closed then.
     births: Option<NewestPid>,
     listed: Option<MemberList>,
@@ -69,6 +71,7 @@ impl Sampler {
             members: BTreeMap::new(),
             strangers: BTreeSet::new(),
             newest_pid: None,
+            is_listed_again: false,
             births: None,
             listed: None,
             listed_all: None,
@@ -447,10 +450,12 @@ impl Sampler {
             self.births = NewestPid::open().ok();
         }
         let newest_pid = self.births.as_ref().and_then(NewestPid::read);
-        if newest_pid.is_some() && newest_pid == self.newest_pid {
-            // Nobody was born since the last listing.
+        let somebody_was_born = newest_pid.is_none() || newest_pid != self.newest_pid;
+        if !somebody_was_born && !self.is_listed_again {
             return false;
         }
+        // A pid is given before its process can be seen, so the next look lists too.
+        self.is_listed_again = somebody_was_born;
         if newest_pid < self.newest_pid {
             // Pids start over: a stranger's may be one of ours now.
             self.strangers.clear();
