@@ -13,8 +13,10 @@ use memcap_linux::{ByteSize, meminfo};
 const STEP: ByteSize = ByteSize::from_mib(4);
 /// The files are not asked again before this many times what that cost has passed.
 const PATIENCE: u32 = 20;
-/// The same where they had nothing new to say: what the machine has more was others'.
+/// The same where they had nothing new to say, as long as the machine has not so much
+/// more: what it has was others', or touched by members a moment before they showed it.
 const PATIENCE_WITH_OTHERS: u32 = 200;
+const STEP_WITH_OTHERS: ByteSize = ByteSize::from_mib(32);
 /// What they said is believed for so long where it counts.
 const STANDS_FOR: Duration = Duration::from_secs(1);
 /// Less is not worth a word.
@@ -60,15 +62,6 @@ struct Asked {
     is_news: bool,
 }
 
-impl Asked {
-    fn patience(self) -> u32 {
-        match self.is_news {
-            true => PATIENCE,
-            false => PATIENCE_WITH_OTHERS,
-        }
-    }
-}
-
 /// When the files are worth being asked, and what may be believed of what they said.
 #[derive(Debug, Default)]
 struct Ledger {
@@ -78,25 +71,31 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Takes note of a look; whether the files may say more, or less, than they did.
-    fn look(&mut self, shown: Shown) -> bool {
+    /// Takes note of a look; by how much the files may say more, or less, than they did.
+    fn look(&mut self, shown: Shown) -> i128 {
         let beyond = difference(shown.machine, shown.touched);
         let lowest = self.lowest.map_or(beyond, |lowest| lowest.min(beyond));
         self.lowest = Some(lowest);
-        let step = i128::from(STEP.bytes());
-        let has_fallen = self.asked.is_some_and(|asked| {
-            asked.held > shown.touched && difference(asked.shown.machine, shown.machine) >= step
-        });
-        has_fallen || beyond - lowest >= step
+        let fallen = match self.asked {
+            Some(asked) if asked.held > shown.touched => {
+                difference(asked.shown.machine, shown.machine)
+            }
+            _ => 0,
+        };
+        fallen.max(beyond - lowest)
     }
 
     fn is_due(&mut self, shown: Shown, now: Duration) -> bool {
-        let is_news = self.look(shown);
+        let change = self.look(shown);
+        let is_at_least = |step: ByteSize| change >= i128::from(step.bytes());
         let Some(asked) = self.asked else {
-            return is_news;
+            return is_at_least(STEP);
         };
+        let is_over = |patience| now >= asked.ended + asked.cost * patience;
         let is_old = asked.held > shown.touched && now >= asked.ended + STANDS_FOR;
-        (is_news || is_old) && now >= asked.ended + asked.cost * asked.patience()
+        let is_news = is_at_least(STEP) && asked.is_news || is_at_least(STEP_WITH_OTHERS);
+        (is_old || is_news) && is_over(PATIENCE)
+            || is_at_least(STEP) && is_over(PATIENCE_WITH_OTHERS)
     }
 
     fn note(&mut self, asked: Asked) {
@@ -202,7 +201,8 @@ impl HeldFiles {
     /// What the files say now, where that may be other than they said.
     pub(super) fn measure(&mut self, members: impl Iterator<Item = i32>) -> ByteSize {
         let held = self.ledger.held(self.shown);
-        if self.ledger.look(self.shown) || held.possible > ByteSize::ZERO {
+        let is_news = self.ledger.look(self.shown) >= i128::from(STEP.bytes());
+        if is_news || held.possible > ByteSize::ZERO {
             self.ask(members);
         }
         self.ledger.held(self.shown).certain
@@ -325,8 +325,11 @@ mod tests {
     fn what_is_others_is_asked_for_less_often() {
         let mut ledger = fresh();
         asked(&mut ledger, shown(800, 0), 0, false);
-        assert!(!ledger.is_due(shown(900, 0), at(299)));
-        assert!(ledger.is_due(shown(900, 0), at(301)));
+        assert!(!ledger.is_due(shown(810, 0), at(299)));
+        assert!(ledger.is_due(shown(810, 0), at(301)));
+        // So much more is worth it all the same.
+        assert!(!ledger.is_due(shown(840, 0), at(119)));
+        assert!(ledger.is_due(shown(840, 0), at(121)));
     }
 
     #[test]
