@@ -233,11 +233,14 @@ impl Sampler {
         let shared = self.shared_at_least().max(self.measure_files());
         let doubles = self.doubles();
         let mut walk = Walk::default();
+        let mut all = sum.total();
         for (pid, member) in &mut self.members {
             let written = member.faults_seen.saturating_sub(member.faults);
             member.inherited = Some(ByteSize::ZERO);
             member.faults = member.faults_seen;
-            if !doubles.contains(pid) {
+            if doubles.contains(pid) {
+                all = all.saturating_sub(member.private());
+            } else {
                 let written = ByteSize::from_bytes(written.saturating_mul(proc::page_size()));
                 walk.add(*pid, member.resident.anonymous, written);
             }
@@ -246,11 +249,9 @@ impl Sampler {
         let least = shared.saturating_add(walk.largest());
         let most = shared.saturating_add(walk.all());
         // No number of pages of their own would decide it, or none is needed.
-        if least >= limit || most < limit || sum.members <= 1 {
-            return (least, sum.total());
-        }
-        if self.swap_exists {
-            return (least, sum.total());
+        let is_decided = least >= limit || most < limit || sum.members <= 1;
+        if is_decided || self.swap_exists {
+            return (least, all.max(least));
         }
         let mut pages = MembersPages {
             members: &self.members,
@@ -259,7 +260,7 @@ impl Sampler {
         let (private_least, private_most) = walk.bounds(&mut pages, limit.saturating_sub(shared));
         (
             shared.saturating_add(private_least),
-            sum.shared.saturating_add(private_most),
+            sum.shared.max(shared).saturating_add(private_most),
         )
     }
 
