@@ -28,6 +28,7 @@ mod punctuality;
 mod recorder;
 mod roll_call;
 mod room;
+mod roster;
 mod run;
 mod sampler;
 mod scope;

@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use memcap_linux::cgroup::{MemberList, V2Group};
-use memcap_linux::proc::{self, NewestPid, Resident, Stat};
+use memcap_linux::cgroup::V2Group;
+use memcap_linux::proc::{self, Resident};
 use memcap_linux::{
     AnonymousPages, ByteSize, Extent, MappingReader, ProcessId, memory_order, share_memory,
 };
@@ -19,15 +19,13 @@ use nix::sys::signal::Signal;
 
 use super::held_files::{Held, HeldFiles, Touched};
 use super::member::Member;
+use super::roster::Roster;
 use super::walk::{Pages, Walk};
 use crate::governor::{Leases, Sum};
 use crate::lease::{self, Terms};
 
 /// Members whose memory is too small to make twins of them.
 const SMALL: ByteSize = ByteSize::from_mib(1);
-/// Beside a directory that follows the tree, all processes are listed this often, and
-/// only where somebody was born.
-const BETWEEN_LISTINGS: Duration = Duration::from_millis(250);
 /// For how long after that a member counts as growing.
 const GROWING: Duration = Duration::from_millis(100);
 
@@ -36,19 +34,8 @@ const GROWING: Duration = Duration::from_millis(100);
 pub(super) struct Sampler {
     text: Vec<u8>,
     mappings: MappingReader,
-    members: BTreeMap<i32, Member>,
-    /// Processes that are none of ours, so that they are asked only once.
-    strangers: BTreeSet<i32>,
-    newest_pid: Option<u64>,
-    /// Whether the next look lists all processes, whoever was born until then.
-    is_listed_again: bool,
-    /// Opened at the first look: what is open when the job starts is closed then.
-    births: Option<NewestPid>,
-    listed: Option<MemberList>,
-    /// When all processes were last listed beside a directory.
-    listed_all: Option<Instant>,
-    /// Kept between looks for their memory.
-    pids: Vec<i32>,
+    roster: Roster,
+    /// Kept between looks for its memory.
     large: Vec<(ByteSize, i32)>,
     swap_exists: bool,
     /// What may be swapped without counting.
@@ -58,8 +45,6 @@ pub(super) struct Sampler {
     given_back: ByteSize,
     /// `None` in one that will not be asked.
     files: Option<HeldFiles>,
-    /// Whose children are members; this process's own unless told otherwise.
-    root: i32,
 }
 
 impl Sampler {
@@ -68,35 +53,27 @@ impl Sampler {
         Sampler {
             text: Vec::new(),
             mappings: MappingReader::default(),
-            members: BTreeMap::new(),
-            strangers: BTreeSet::new(),
-            newest_pid: None,
-            is_listed_again: false,
-            births: None,
-            listed: None,
-            listed_all: None,
-            pids: Vec::new(),
+            roster: Roster::default(),
             large: Vec::new(),
             swap_exists: true,
             swap_allowed: ByteSize::ZERO,
             given_back: ByteSize::ZERO,
             files: None,
-            root: i32::try_from(std::process::id()).unwrap_or(0),
         }
     }
 
     /// Makes the main process the root, where this process has other children.
     pub(super) fn follow(&mut self, main: i32) {
-        self.root = main;
-        // Known before its children are looked for.
-        if let Ok(stat) = Stat::read(main) {
-            self.admit(&[stat]);
-        }
+        self.roster.follow(main);
     }
 
     /// The members that were there at the last look.
     pub(super) fn known(&self) -> Vec<ProcessId> {
-        self.members.values().map(|member| member.id).collect()
+        self.roster
+            .members
+            .values()
+            .map(|member| member.id)
+            .collect()
     }
 
     /// Where no directory follows the tree, everything that is there already
@@ -105,13 +82,8 @@ impl Sampler {
     /// what is beyond `swap_allowed` counts.
     pub(super) fn new(directory: Option<&V2Group>, swap_allowed: ByteSize) -> Sampler {
         let memory = memcap_linux::meminfo::read(std::path::Path::new("/proc"));
-        let strangers = match directory {
-            Some(_) => BTreeSet::new(),
-            None => proc::pids().unwrap_or_default().into_iter().collect(),
-        };
         Sampler {
-            strangers,
-            listed_all: Some(Instant::now()),
+            roster: Roster::begin(directory),
             swap_allowed,
             files: Some(HeldFiles::begin()),
             swap_exists: memory.map_or(true, |memory| memory.swap_total > ByteSize::ZERO),
@@ -121,7 +93,7 @@ impl Sampler {
 
     /// Sums over the members. Processes that end meanwhile hold nothing.
     pub(super) fn look(&mut self, directory: Option<&V2Group>) -> Sum {
-        let newcomers = self.find_members(directory);
+        let newcomers = self.roster.bring_up_to_date(directory);
         let mut sum = Sum {
             newcomers,
             ..Sum::default()
@@ -129,7 +101,7 @@ impl Sampler {
         let mut touched = self.look_at_members();
         sum.given_back = self.given_back;
         let mut swapped = ByteSize::ZERO;
-        for member in self.members.values() {
+        for member in self.roster.members.values() {
             let private = member.private();
             swapped = swapped.saturating_add(member.resident.swapped);
             sum.private = sum.private.saturating_add(private);
@@ -154,7 +126,7 @@ impl Sampler {
         let (text, swap_exists) = (&mut self.text, self.swap_exists);
         let given_back = &mut self.given_back;
         let mut touched = Touched::default();
-        self.members.retain(|pid, member| {
+        self.roster.members.retain(|pid, member| {
             let before = member.resident;
             let stays = member.look(*pid, swap_exists, text);
             // Who has ended and was not waited for is still there.
@@ -171,7 +143,7 @@ impl Sampler {
     }
 
     fn held_in_files(&mut self, touched: Touched) -> Held {
-        let members = self.members.keys().copied();
+        let members = self.roster.members.keys().copied();
         let files = self.files.as_mut();
         files.map_or_else(Held::default, |files| files.look(members, touched))
     }
@@ -190,7 +162,7 @@ impl Sampler {
         let doubles = self.doubles();
         let mut least = proc::Share::default();
         let mut uncertain = ByteSize::ZERO;
-        for (pid, member) in &mut self.members {
+        for (pid, member) in &mut self.roster.members {
             member.inherited = Some(ByteSize::ZERO);
             // What is written while others are measured may have been theirs too.
             member.faults = member.faults_seen;
@@ -220,7 +192,7 @@ impl Sampler {
     }
 
     fn measure_files(&mut self) -> ByteSize {
-        let members = self.members.keys().copied();
+        let members = self.roster.members.keys().copied();
         let files = self.files.as_mut();
         files.map_or(ByteSize::ZERO, |files| files.measure(members))
     }
@@ -234,7 +206,7 @@ impl Sampler {
         let doubles = self.doubles();
         let mut walk = Walk::default();
         let mut all = sum.total();
-        for (pid, member) in &mut self.members {
+        for (pid, member) in &mut self.roster.members {
             let written = member.faults_seen.saturating_sub(member.faults);
             member.inherited = Some(ByteSize::ZERO);
             member.faults = member.faults_seen;
@@ -254,7 +226,7 @@ impl Sampler {
             return (least, all.max(least));
         }
         let mut pages = MembersPages {
-            members: &self.members,
+            members: &self.roster.members,
             mappings: &mut self.mappings,
         };
         let (private_least, private_most) = walk.bounds(&mut pages, limit.saturating_sub(shared));
@@ -268,6 +240,7 @@ impl Sampler {
     /// in several places.
     fn shared_at_least(&mut self) -> ByteSize {
         let largest = self
+            .roster
             .members
             .iter()
             .max_by_key(|(_, member)| member.resident.shared);
@@ -284,7 +257,7 @@ impl Sampler {
 
     /// The members that are known.
     pub(super) fn member_pids(&self) -> Vec<i32> {
-        self.members.keys().copied().collect()
+        self.roster.members.keys().copied().collect()
     }
 
     /// What members may have written since the last measurement. A page fault
@@ -292,7 +265,7 @@ impl Sampler {
     /// are split first.
     pub(super) fn written(&mut self) -> ByteSize {
         let mut faults = 0u64;
-        for (pid, member) in &mut self.members {
+        for (pid, member) in &mut self.roster.members {
             if let Ok(now) = proc::minor_faults(*pid, &mut self.text) {
                 member.faults_seen = now;
                 faults = faults.saturating_add(now.saturating_sub(member.faults));
@@ -311,11 +284,16 @@ impl Sampler {
     ) -> Leases {
         let now = Instant::now();
         let grows = |member: &Member| member.has_grown_within(GROWING, now);
-        let growing = self.members.values().filter(|member| grows(member)).count();
+        let growing = self
+            .roster
+            .members
+            .values()
+            .filter(|member| grows(member))
+            .count();
         let mut given = ByteSize::ZERO;
         let mut tightest = allowance;
         let mut all_leased = true;
-        for (pid, member) in &mut self.members {
+        for (pid, member) in &mut self.roster.members {
             let room = lease::room(allowance, grows(member), growing);
             tightest = tightest.min(room);
             match member.renew(*pid, room, terms) {
@@ -339,7 +317,7 @@ impl Sampler {
     /// fork while it is measured for the last time. Only before a kill: unlike
     /// a frozen group, stopped processes are seen by their parents.
     pub(super) fn stop_members(&self) {
-        for member in self.members.values() {
+        for member in self.roster.members.values() {
             if let Some(handle) = &member.handle {
                 // Gone meanwhile, or not ours to stop: it is killed next anyway.
                 let _ = handle.send(Signal::SIGSTOP as i32);
@@ -351,7 +329,7 @@ impl Sampler {
     /// milliseconds, and of a process with threads one that waits for a processor
     /// can have to stop the others.
     pub(super) fn kill_members(&self) {
-        for member in self.members.values() {
+        for member in self.roster.members.values() {
             if let Some(handle) = &member.handle {
                 // Gone meanwhile, or not ours to kill: that is found out next.
                 let _ = handle.send(Signal::SIGKILL as i32);
@@ -364,7 +342,7 @@ impl Sampler {
     /// does not answer, those of the same size may be one.
     fn has_twins(&mut self) -> bool {
         let mut found = false;
-        for (pid, member) in &mut self.members {
+        for (pid, member) in &mut self.roster.members {
             match member.partner.map(|partner| share_memory(*pid, partner)) {
                 Some(Ok(true)) => found |= member.private() > SMALL,
                 // It has other memory by now, and will not have that again; or nobody
@@ -381,7 +359,7 @@ impl Sampler {
     fn doubles(&mut self) -> BTreeSet<i32> {
         let mut doubles = BTreeSet::new();
         let mut known: Vec<i32> = Vec::new();
-        for (pid, member) in &mut self.members {
+        for (pid, member) in &mut self.roster.members {
             if member.private() <= SMALL {
                 continue;
             }
@@ -407,6 +385,7 @@ impl Sampler {
     /// Neighbours in size that hold the same amount, and not a small one.
     fn pairs(&mut self) -> impl Iterator<Item = (i32, i32)> {
         let sizes = self
+            .roster
             .members
             .iter()
             .map(|(pid, member)| (member.private(), *pid));
@@ -416,94 +395,6 @@ impl Sampler {
         let same =
             |pair: &[(ByteSize, i32)]| (pair[0].0 == pair[1].0).then_some((pair[0].1, pair[1].1));
         self.large.windows(2).filter_map(same)
-    }
-
-    /// Brings the members up to date; true when somebody joined.
-    fn find_members(&mut self, directory: Option<&V2Group>) -> bool {
-        if let Some(group) = directory
-            && self.list(group).is_some()
-        {
-            let known = self.members.len();
-            let joined: Vec<Stat> = self
-                .pids
-                .iter()
-                .filter(|pid| !self.members.contains_key(pid))
-                .filter_map(|pid| Stat::read(*pid).ok())
-                .collect();
-            self.admit(&joined);
-            let joined = self.members.len() > known;
-            // Whoever leaves the directory stays a member, and so are its children.
-            let is_due = self
-                .listed_all
-                .is_none_or(|at| at.elapsed() >= BETWEEN_LISTINGS);
-            if !is_due {
-                return joined;
-            }
-            self.listed_all = Some(Instant::now());
-            return self.find_newborn() || joined;
-        }
-        self.find_newborn()
-    }
-
-    /// Looks for processes below members, where anybody was born since the last time.
-    fn find_newborn(&mut self) -> bool {
-        if self.births.is_none() {
-            self.births = NewestPid::open().ok();
-        }
-        let newest_pid = self.births.as_ref().and_then(NewestPid::read);
-        let somebody_was_born = newest_pid.is_none() || newest_pid != self.newest_pid;
-        if !somebody_was_born && !self.is_listed_again {
-            return false;
-        }
-        // A pid is given before its process can be seen, so the next look lists too.
-        self.is_listed_again = somebody_was_born;
-        if newest_pid < self.newest_pid {
-            // Pids start over: a stranger's may be one of ours now.
-            self.strangers.clear();
-        }
-        self.newest_pid = newest_pid;
-        self.list_newborn()
-    }
-
-    /// Puts in `pids` who is in the directory.
-    fn list(&mut self, group: &V2Group) -> Option<()> {
-        if self.listed.is_none() {
-            self.listed = group.member_list().ok();
-        }
-        self.listed.as_mut()?.read(&mut self.pids).ok()
-    }
-
-    /// Reads the lines of processes that were not there at the last listing.
-    fn list_newborn(&mut self) -> bool {
-        let Ok(pids) = proc::pids() else { return false };
-        let root = self.root;
-        let mut unknown: Vec<Stat> = pids
-            .iter()
-            .filter(|pid| !self.members.contains_key(pid) && !self.strangers.contains(pid))
-            .filter_map(|pid| Stat::read(*pid).ok())
-            .collect();
-        let known = self.members.len();
-        // A child may come before its parent in the list.
-        loop {
-            let (ours, others): (Vec<Stat>, Vec<Stat>) = unknown
-                .into_iter()
-                .partition(|stat| stat.ppid == root || self.members.contains_key(&stat.ppid));
-            unknown = others;
-            if ours.is_empty() {
-                break;
-            }
-            self.admit(&ours);
-        }
-        self.strangers.extend(unknown.iter().map(|stat| stat.pid));
-        let still_there: BTreeSet<i32> = pids.into_iter().collect();
-        self.strangers.retain(|pid| still_there.contains(pid));
-        self.members.len() > known
-    }
-
-    /// Takes newcomers in.
-    fn admit(&mut self, newcomers: &[Stat]) {
-        let newcomers = newcomers.iter().map(|stat| (stat.pid, Member::new(stat)));
-        self.members.extend(newcomers);
     }
 }
 
