@@ -230,6 +230,18 @@ fn a_file_that_may_not_grow_ends_the_job_and_not_memcap() {
 }
 
 #[test]
+fn too_few_processes_are_told_with_what_to_do() {
+    let Some(scene) = scene() else { return };
+    let finished = through(
+        &scene,
+        "exec prlimit --nproc=1 \"$@\"",
+        &["run", "-m", "64M", "true"],
+    );
+    finished.expect_code(EXIT_INTERNAL);
+    assert!(finished.stderr_text().contains("ulimit -u"), "{finished}");
+}
+
+#[test]
 fn a_folder_that_may_not_be_entered_is_told() {
     let Some(scene) = scene() else { return };
     std::fs::create_dir(scene.path("locked")).expect("made");

@@ -43,16 +43,29 @@ impl CliError {
 /// A handful more than any command needs.
 const MORE_DESCRIPTORS: &str = "allow more open files: ulimit -n 256";
 
+/// One for the keeper and those of the job.
+const MORE_PROCESSES: &str =
+    "allow more processes: ulimit -u, or pids.max of the control group around";
+
 /// What helps whatever was tried, where the words for it tell. Some causes are known by
 /// their words alone: a keeper's come from another process.
 pub(crate) fn usual_advice(told: &str) -> Option<&'static str> {
-    lacks_descriptors(told).then_some(MORE_DESCRIPTORS)
+    if lacks_descriptors(told) {
+        return Some(MORE_DESCRIPTORS);
+    }
+    lacks_processes(told).then_some(MORE_PROCESSES)
 }
 
 /// Whether the limit of open files is behind it, in the C library's words for EMFILE:
 /// memcap leaves the locale as it is at a start, and Python's errors have them too.
 fn lacks_descriptors(told: &str) -> bool {
     told.contains("Too many open files")
+}
+
+/// Whether a limit of processes is behind it, in the C library's words for EAGAIN, which
+/// fork(2) fails with.
+fn lacks_processes(told: &str) -> bool {
+    told.contains("failed to make a process") && told.contains("Resource temporarily unavailable")
 }
 
 impl From<SupervisorError> for CliError {
@@ -149,6 +162,17 @@ mod tests {
         for (word, exists, expected) in cases {
             assert_eq!(is_meant_as_file(word, exists), expected, "{word}");
         }
+    }
+
+    #[test]
+    fn a_lack_of_processes_is_told_where_one_was_to_be_made() {
+        let unavailable = "Resource temporarily unavailable (os error 11)";
+        let made = format!("failed to make a process for the keeper: {unavailable}");
+        assert_eq!(usual_advice(&made), Some(MORE_PROCESSES));
+        assert_eq!(
+            usual_advice(&format!("failed to read: {unavailable}")),
+            None
+        );
     }
 
     #[test]
