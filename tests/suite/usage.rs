@@ -252,6 +252,7 @@ fn a_folder_that_may_not_be_entered_is_told() {
     finished.expect_code(126);
     let text = finished.stderr_text();
     assert!(text.contains("may not be entered"), "{text}");
+    assert!(text.contains("the right to enter it"), "{text}");
 }
 
 #[test]

@@ -60,6 +60,9 @@ pub(crate) fn ending(outcome: &Outcome, program: &std::ffi::OsStr) {
             "  hint: {}",
             match outcome.exit_code() {
                 127 => absent_hint(&program),
+                _ if evidence.contains("may not be entered") => {
+                    "ask for the right to enter it, or name another program".to_owned()
+                }
                 _ => "name a program, or a script behind its interpreter: sh SCRIPT".to_owned(),
             }
         ));
