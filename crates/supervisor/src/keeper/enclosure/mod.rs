@@ -301,8 +301,13 @@ impl Enclosure {
     /// Whether the kernel has killed a member for memory.
     pub(crate) fn kernel_has_killed(&self) -> bool {
         // Whose limit it was is asked in the end.
-        self.counters(None)
-            .is_some_and(|counters| counters.oom_kills > 0)
+        let kills = match &self.enforcement {
+            Enforcement::V1(held) => held.kills(),
+            Enforcement::V2 { .. } | Enforcement::Nobody => {
+                self.counters(None).map(|counters| counters.oom_kills)
+            }
+        };
+        kills.is_some_and(|kills| kills > 0)
     }
 
     /// Looks for kills in groups that the job has made below its own, where the kernel
@@ -321,16 +326,6 @@ impl Enclosure {
         }
     }
 
-    /// Takes back that our limit was hit where all that was told here was told around
-    /// as well, so often.
-    pub(crate) fn tell_own_from_outer(&self, counters: &mut GroupCounters, around: Option<u64>) {
-        if let (Enforcement::V1(held), Some(around)) = (&self.enforcement, around)
-            && !held.is_told_more_than(around)
-        {
-            counters.own_limit_hit = counters.own_limit_hit.map(|_| false);
-        }
-    }
-
     /// What is to be said beside the counters.
     pub(crate) fn notes(&self, counters: Option<GroupCounters>) -> Vec<String> {
         let Enforcement::V1(held) = &self.enforcement else {
@@ -343,16 +338,16 @@ impl Enclosure {
             .collect()
     }
 
-    /// The counters of the job's own group, whose [`Enclosure::kernel_peak`] is
-    /// `peak`.
-    pub(crate) fn counters(&self, peak: Option<ByteSize>) -> Option<GroupCounters> {
+    /// The counters of the job's own group, where v1 groups around it were told of an OOM
+    /// so often.
+    pub(crate) fn counters(&self, around: Option<u64>) -> Option<GroupCounters> {
         match &self.enforcement {
             Enforcement::V2 { group, .. } => {
                 let all = group.events().ok()?;
                 let own = group.local_events().ok();
                 v2_counters(&all, own.as_ref())
             }
-            Enforcement::V1(held) => held.counters(peak),
+            Enforcement::V1(held) => held.counters(around),
             Enforcement::Nobody => None,
         }
     }

@@ -88,22 +88,23 @@ impl HeldByV1 {
         self.below.borrow().next_look()
     }
 
-    /// The counters, where `peak` is [`HeldByV1::peak`].
-    pub(super) fn counters(&self, peak: Option<ByteSize>) -> Option<GroupCounters> {
+    /// Processes of the group, and of those below, killed by any OOM killer.
+    pub(super) fn kills(&self) -> Option<u64> {
         let kills = self.group.oom_kills().ok()??;
-        Some(GroupCounters {
-            oom_kills: kills.saturating_add(self.below.borrow().kills()),
-            own_limit_hit: peak.map(|peak| peak.saturating_add(BATCH) >= self.limit),
-        })
+        Some(kills.saturating_add(self.below.borrow().kills()))
     }
 
-    /// Whether it was this limit that was hit where a group around was told of so many
-    /// OOMs: each of those was told here too, and at the limit is also who has read
-    /// files.
-    pub(super) fn is_told_more_than(&self, around: u64) -> bool {
+    /// The counters, where groups around were told of an OOM so often. Each of those was
+    /// told here too, and who has read files has been at this limit as well.
+    pub(super) fn counters(&self, around: Option<u64>) -> Option<GroupCounters> {
         let unread = self.notifier.as_ref().map_or(0, count_of);
         self.told.set(self.told.get().saturating_add(unread));
-        self.told.get() > around
+        let is_own = around.is_none_or(|around| self.told.get() > around);
+        let was_at_limit = |peak: ByteSize| peak.saturating_add(BATCH) >= self.limit;
+        Some(GroupCounters {
+            oom_kills: self.kills()?,
+            own_limit_hit: self.peak().map(|peak| was_at_limit(peak) && is_own),
+        })
     }
 
     /// The largest of what counts against the limit.

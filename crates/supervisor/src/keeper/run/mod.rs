@@ -256,9 +256,7 @@ impl Keeper {
         // The counters are read while the groups are still there.
         let since = around.since();
         let at_home = around_home.as_ref().map(Around::since).unwrap_or_default();
-        if let Some(group) = &mut evidence.group {
-            enclosure.tell_own_from_outer(group, since.told.max(at_home.told));
-        }
+        evidence.group = enclosure.counters(since.told.max(at_home.told));
         evidence.outer = since.limit_hit;
         evidence.oom_kills_around = around.kills();
         evidence.notes.extend(enclosure.notes(evidence.group));

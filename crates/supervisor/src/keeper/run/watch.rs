@@ -258,7 +258,8 @@ impl<'a> Watch<'a> {
         Evidence {
             main: self.reaped.main,
             cause: self.governor.cause(),
-            group: self.enclosure.counters(kernel_peak),
+            // Told by who knows the groups around.
+            group: None,
             outer: None,
             oom_kills_around: None,
             peak,
