@@ -207,14 +207,21 @@ mod tests {
     use super::*;
     use crate::chunks::Chunking;
     use crate::compare::{requests, settings};
+    use crate::drive::Drive;
     use crate::many::{Pool, convert_all};
+    use crate::plan::Request;
     use crate::runner::{Ending, Runner};
     use crate::testing::{FakeMarker, Machine, Scene};
 
     fn compared(machine: &Machine, make: &(dyn Fn() -> FakeMarker + Sync)) -> Vec<Row> {
         let multipliers = ["1", "0.5"].map(|text| text.parse().ok());
         let settings = settings(&multipliers, &[Chunking::Fit]);
-        let requests = requests(&machine.request("a.pdf", 3), &settings);
+        let request = Request {
+            // Runs by a process of their own take a scripted time.
+            drive: Drive::Fresh,
+            ..machine.request("a.pdf", 3)
+        };
+        let requests = requests(&request, &settings);
         let make_runner = || Ok(Box::new(make()) as Box<dyn Runner>);
         let pool = Pool {
             jobs: std::num::NonZeroUsize::MIN,

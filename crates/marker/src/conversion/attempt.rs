@@ -97,16 +97,6 @@ impl Queue {
         }
     }
 
-    /// How many are left.
-    pub(super) fn len(&self) -> usize {
-        self.now.len() + self.planned.len() + self.last.len()
-    }
-
-    /// Whether none is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Takes up what was to follow the failures of an earlier run.
     pub(super) fn resume(&mut self, pending: &[Pending]) {
         for Pending { attempt, last } in pending {

@@ -49,8 +49,7 @@ impl<'a> Conversion<'a> {
         runner: &mut dyn Runner,
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Flow, ConversionError> {
-        let more_follow = !self.queue.is_empty();
-        let (underway, assignment) = self.begin(attempt, 0, more_follow, tell)?;
+        let (underway, assignment) = self.begin(attempt, 0, tell)?;
         let pages = &underway.attempt.pages;
         let ran = driver.drive(assignment, runner, &mut |usage| {
             tell(Event::Usage { pages, usage });
@@ -68,7 +67,6 @@ impl<'a> Conversion<'a> {
         &mut self,
         attempt: Attempt,
         seat: Seat,
-        more_follow: bool,
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<(Underway, Assignment<'a>), ConversionError> {
         if !self.plan.source.is_unchanged() {
@@ -96,7 +94,6 @@ impl<'a> Conversion<'a> {
             heap: self.model.heap,
             paths: self.paths(&attempt.pages, output.clone()),
             estimate,
-            more_follow,
         };
         let underway = Underway {
             attempt,

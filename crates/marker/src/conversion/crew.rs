@@ -102,11 +102,6 @@ impl<'a> Crew<'a> {
         seats.find_map(|(seat, hired)| (!hired.is_busy).then_some(*seat))
     }
 
-    /// How many have nothing to do.
-    pub(super) fn count_free(&self) -> usize {
-        self.seats.values().filter(|hired| !hired.is_busy).count()
-    }
-
     /// Hands an attempt to a free worker.
     pub(super) fn give(&mut self, seat: Seat, assignment: Assignment<'a>) {
         if let Some(hired) = self.seats.get_mut(&seat) {

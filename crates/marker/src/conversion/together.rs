@@ -82,9 +82,7 @@ impl<'a> Conversion<'a> {
             let Some(attempt) = self.next_attempt() else {
                 break;
             };
-            // It will get another one where there are more than the others take.
-            let more_follow = self.queue.len() >= crew.count_free();
-            let (one, assignment) = self.begin(attempt, seat, more_follow, tell)?;
+            let (one, assignment) = self.begin(attempt, seat, tell)?;
             crew.give(seat, assignment);
             underway.insert(seat, one);
         }

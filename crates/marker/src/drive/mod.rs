@@ -28,8 +28,7 @@ use crate::version::{Capabilities, Version};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Drive {
-    /// [`Drive::Warm`] where it pays (more than one chunk) and the installed
-    /// version can, else [`Drive::Fresh`].
+    /// [`Drive::Warm`] where the installed version can, else [`Drive::Fresh`].
     #[default]
     Auto,
     /// A process for every chunk: nothing is kept in memory between them.
@@ -75,8 +74,6 @@ pub(crate) struct Assignment<'a> {
     pub(crate) paths: Paths,
     /// What it is expected to take at its peak.
     pub(crate) estimate: ByteSize,
-    /// Whether other attempts are waiting.
-    pub(crate) more_follow: bool,
 }
 
 /// Where a driver keeps what belongs to no chunk.
@@ -143,8 +140,7 @@ pub(crate) trait Driver {
 pub(crate) fn driver(drive: Drive, version: Version, places: Places) -> Box<dyn Driver> {
     let Capabilities { warm, servers, .. } = version.capabilities();
     match drive {
-        Drive::Auto if warm => Box::new(Warm::new(Stay::WhereItPays, places)),
-        Drive::Warm if warm => Box::new(Warm::new(Stay::Always, places)),
+        Drive::Auto | Drive::Warm if warm => Box::new(Warm::new(Stay::Always, places)),
         Drive::Fresh if servers => Box::new(Warm::new(Stay::Never, places)),
         Drive::Auto | Drive::Fresh | Drive::Warm => Box::new(Fresh(places)),
     }

@@ -21,10 +21,8 @@ use crate::worker::{self, Recycling, Said};
 /// For how long a worker stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stay {
-    /// As long as it is of use; a single chunk is reason enough to start one.
+    /// As long as it is of use.
     Always,
-    /// The same, where it has more than one chunk to convert.
-    WhereItPays,
     /// For one chunk.
     Never,
 }
@@ -48,14 +46,14 @@ impl Warm {
         }
     }
 
-    /// Whether this attempt is for a worker, rather than for `marker_single`.
-    fn is_for_a_worker(&self, more_follow: bool) -> bool {
-        let pays = match self.stay {
+    /// Whether attempts are for a worker, rather than for `marker_single`. One is worth it
+    /// for a single chunk too: it starts faster.
+    fn is_for_a_worker(&self) -> bool {
+        let stays = match self.stay {
             Stay::Always => true,
-            Stay::WhereItPays => self.worker.is_some() || more_follow,
             Stay::Never => false,
         };
-        !self.is_unsupported && (pays || self.places.home.is_some())
+        !self.is_unsupported && (stays || self.places.home.is_some())
     }
 
     /// Keeps a worker that has converted a chunk, or ends it.
@@ -87,7 +85,7 @@ impl Driver for Warm {
         runner: &mut dyn Runner,
         watch: &mut Watch<'_>,
     ) -> Result<Ran, ConversionError> {
-        let is_for_a_worker = self.is_for_a_worker(assignment.more_follow);
+        let is_for_a_worker = self.is_for_a_worker();
         let python = assignment.plan.marker.python.clone();
         let step = assignment.step(&self.places)?;
         if !is_for_a_worker {

@@ -197,8 +197,7 @@ pub(super) struct SettingArgs {
     )]
     pub(super) chunk_time: Option<String>,
     /// How marker is run for the chunks: fresh (a process for each), warm (one
-    /// that loads the models once) or auto (warm for more than one chunk, where
-    /// the version can).
+    /// that loads the models once) or auto (warm where the version can).
     #[arg(
         long,
         value_name = "NAME",

@@ -6,6 +6,7 @@ use memcap_linux::ByteSize;
 
 use super::super::{PageSet, Status};
 use super::{convert, expected_text, in_tens, text, work_folder};
+use crate::drive::Drive;
 use crate::testing::{FakeMarker, Machine};
 
 #[test]
@@ -66,6 +67,7 @@ fn the_command_line_is_marker_s() {
     let mut request = machine.request("book.pdf", 3);
     request.tuning.multiplier = Some("0.5".parse().unwrap());
     request.pages = Some("2-".parse().unwrap());
+    request.drive = Drive::Fresh;
     request.marker_args = vec!["--force_ocr".into()];
     convert(&machine, &request, &mut runner).0.unwrap();
     let step = &runner.steps()[0];

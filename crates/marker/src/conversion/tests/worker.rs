@@ -19,12 +19,13 @@ fn driven(machine: &Machine, pages: u32, drive: Drive) -> Request {
 }
 
 #[test]
-fn a_worker_converts_many_chunks_and_does_so_where_it_pays() {
+fn a_worker_converts_one_chunk_or_many() {
     let cases = [
         (Drive::Auto, 26, 1),
-        (Drive::Auto, 9, 0),
+        (Drive::Auto, 9, 1),
         (Drive::Warm, 9, 1),
         (Drive::Fresh, 26, 0),
+        (Drive::Fresh, 9, 0),
     ];
     for (drive, pages, workers) in cases {
         let machine = Machine::new();

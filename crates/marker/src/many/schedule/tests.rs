@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
+use crate::drive::Drive;
 use crate::many::{Tally, Verdict};
 use crate::runner::{Ending, RunnerError, Session, Step, StepReport, Watch};
 use crate::testing::{FakeMarker, Machine, Scene};
@@ -140,7 +141,10 @@ fn a_stop_keeps_what_is_done_and_begins_nothing_new() {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     static STOPPED: AtomicBool = AtomicBool::new(false);
     let machine = Machine::new();
-    let requests = ["a.pdf", "b.pdf", "c.pdf"].map(|name| machine.request(name, 1));
+    let requests = ["a.pdf", "b.pdf", "c.pdf"].map(|name| Request {
+        drive: Drive::Fresh,
+        ..machine.request(name, 1)
+    });
     let make_runner = || {
         Ok(Box::new(Stops {
             marker: FakeMarker::new(),
