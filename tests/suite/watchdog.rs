@@ -187,9 +187,7 @@ fn files_in_memory_that_nobody_maps_count_while_they_are_open(scene: &Scene, lea
 
 fn tells_of_files(finished: &Finished) -> bool {
     let notes = finished.report().get("/notes").cloned().unwrap_or_default();
-    notes
-        .to_string()
-        .contains("that no process had touched through a mapping")
+    notes.to_string().contains("counted that no process showed")
 }
 
 fn shared_memory_that_others_have_filled_counts(scene: &Scene, leases: Leases) {

@@ -8,6 +8,11 @@ use crate::file::{self, FileError};
 /// One line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// Its number, as /proc/PID/fdinfo has it; that of no other mount of the machine.
+    pub id: u64,
+    /// Major and minor number of the device, as files on it have it; no btrfs is told by
+    /// that.
+    pub device: (u32, u32),
     /// Which part of the file system is mounted: `/`, a subtree, or `/..` for
     /// a place outside the reader's cgroup namespace.
     pub root: String,
@@ -38,7 +43,15 @@ impl Mount {
 /// # Errors
 /// When the file cannot be read.
 pub fn read(proc_root: &Path) -> Result<Vec<Mount>, FileError> {
-    Ok(parse(&file::read(&proc_root.join("self/mountinfo"))?))
+    read_of(&proc_root.join("self"))
+}
+
+/// Reads the mounts that a process sees, whose folder in /proc this is.
+///
+/// # Errors
+/// When the file cannot be read: the process is gone, or not ours to look into.
+pub fn read_of(process: &Path) -> Result<Vec<Mount>, FileError> {
+    Ok(parse(&file::read(&process.join("mountinfo"))?))
 }
 
 /// Every whole line that can be understood; others are skipped, since one odd
@@ -49,7 +62,10 @@ pub fn parse(text: &str) -> Vec<Mount> {
 
 fn parse_line(line: &str) -> Option<Mount> {
     let mut fields = line.split(' ');
-    let root = unescape(fields.nth(3)?);
+    let id = fields.next()?.parse().ok()?;
+    let (major, minor) = fields.nth(1)?.split_once(':')?;
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    let root = unescape(fields.next()?);
     let mount_point = PathBuf::from(unescape(fields.next()?));
     let options = list(fields.next()?);
     // Optional fields end with a lone hyphen.
@@ -58,6 +74,8 @@ fn parse_line(line: &str) -> Option<Mount> {
     // The source may be empty; the options are always last.
     let super_options = list(fields.next_back()?);
     Some(Mount {
+        id,
+        device,
         root,
         mount_point,
         options,
@@ -111,6 +129,7 @@ garbage
 ";
         let mounts = parse(text);
         assert_eq!(mounts.len(), 3);
+        assert_eq!((mounts[0].id, mounts[0].device), (30, (0, 26)));
         assert!(mounts[0].has_controller("memory") && !mounts[0].is_read_only());
         assert_eq!(mounts[1].file_system, "cgroup2");
         assert!(mounts[1].is_read_only());

@@ -15,7 +15,7 @@ mod units;
 
 pub use command_line::{command_line, command_line_within};
 pub use list::{all, descendants, pids};
-pub use memory_files::{MemoryFiles, MemoryPlaces};
+pub use memory_files::{Baseline, MemoryFiles};
 pub use namespace::{NewestPid, is_ours};
 pub use page_counts::{PageCounts, Pages};
 pub(crate) use pid_file::pid_file;

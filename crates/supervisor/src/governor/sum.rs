@@ -42,6 +42,9 @@ pub(crate) struct Sum {
     /// otherwise. It may have been what others were counted twice with.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) given_back: ByteSize,
+    /// The same of shared memory alone. What there is of that may be other memory since.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) shared_back: ByteSize,
     /// What members may have written since the last measurement, by their
     /// page faults, where that was asked for ([`Governor::wants_faults`]). A
     /// shared page that is written is a page of its own from then on, and the
@@ -144,7 +147,8 @@ impl Learned {
     /// since. A single process counts no private page twice, so its own are
     /// certain, but it may map shared memory in two places.
     pub(super) fn at_least(&self, sum: Sum) -> ByteSize {
-        let shared_since = sum.shared.saturating_sub(self.shared);
+        let shared_then = self.shared.saturating_sub(sum.shared_back);
+        let shared_since = sum.shared.saturating_sub(shared_then);
         let certain = sum.largest.saturating_add(sum.held);
         match sum.members {
             0 | 1 => sum.private.saturating_add(

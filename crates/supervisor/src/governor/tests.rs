@@ -527,3 +527,38 @@ fn a_kernel_limit_needs_no_looks() {
     assert!(!governor.look_is_due(at(1000)));
     assert_eq!(governor.on(Input::KernelOom, at(1)), Action::EndTree);
 }
+
+#[test]
+fn shared_memory_in_place_of_other_may_be_counted_twice() {
+    let mib = ByteSize::from_mib;
+    let mut governor = watchdog();
+    let before = Sum {
+        shared: mib(260),
+        ..look(150, 2)
+    };
+    governor.on(exact(410, before), at(10));
+    // Given back, and other memory mapped by both, a page once for each.
+    let after = Sum {
+        shared: mib(340),
+        shared_back: mib(260),
+        given_back: mib(260),
+        largest: mib(300),
+        ..look(300, 2)
+    };
+    let action = governor.on(Input::Sum(after), at(20));
+    assert_ne!(action, Action::EndTree);
+    assert_eq!(governor.bounds(after), (mib(300), mib(640)));
+}
+
+#[test]
+fn what_files_hold_is_certain() {
+    let mut governor = watchdog();
+    let held = Sum {
+        shared: ByteSize::from_mib(300),
+        held: ByteSize::from_mib(300),
+        inherited: ByteSize::from_mib(213),
+        largest: ByteSize::from_mib(213),
+        ..look(426, 2)
+    };
+    assert_eq!(governor.on(Input::Sum(held), at(10)), Action::EndTree);
+}

@@ -5,8 +5,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use memcap_linux::proc::{MemoryFiles, MemoryPlaces};
+use memcap_linux::proc::{Baseline, MemoryFiles};
 use memcap_linux::{ByteSize, meminfo};
+
+use super::recorder::cpu_time;
 
 /// Less is not looked for: the machine's figure is rounded by some hundred pages for each
 /// processor.
@@ -19,6 +21,8 @@ const PATIENCE_WITH_OTHERS: u32 = 200;
 const STEP_WITH_OTHERS: ByteSize = ByteSize::from_mib(32);
 /// What they said is believed for so long where it counts.
 const STANDS_FOR: Duration = Duration::from_secs(1);
+/// How far a file's time may be behind the clock: a tick of the slowest kernel.
+const COARSE: Duration = Duration::from_millis(10);
 /// Less is not worth a word.
 const NOTEWORTHY: ByteSize = ByteSize::from_mib(32);
 
@@ -128,10 +132,8 @@ fn difference(one: ByteSize, other: ByteSize) -> i128 {
 pub(super) struct HeldFiles {
     began: Instant,
     since: SystemTime,
-    /// Read when the files are first asked.
-    places: Option<MemoryPlaces>,
-    /// What the job was given.
-    before: MemoryFiles,
+    /// What the job was given, and what it found.
+    before: Baseline,
     /// What others have at the most: as little as the machine ever had beside what was
     /// the tree's for certain. They may have grown since.
     others: ByteSize,
@@ -147,11 +149,12 @@ pub(super) struct HeldFiles {
 impl HeldFiles {
     /// Before the job starts.
     pub(super) fn begin() -> HeldFiles {
-        let since = SystemTime::now();
+        let now = SystemTime::now();
+        let since = now.checked_sub(COARSE).unwrap_or(now);
         let mut before = MemoryFiles::since(since);
         if let Ok(ourselves) = i32::try_from(std::process::id()) {
             // What is open here may be the job's too.
-            let _ = before.add_open(ourselves, &MemoryPlaces::default());
+            let _ = before.add_open(ourselves);
         }
         let shown = Shown {
             machine: meminfo::shared(),
@@ -162,8 +165,7 @@ impl HeldFiles {
         HeldFiles {
             began: Instant::now(),
             since,
-            places: None,
-            before,
+            before: before.as_baseline(),
             others: shown.machine,
             given_back: ByteSize::ZERO,
             largest: ByteSize::ZERO,
@@ -187,7 +189,7 @@ impl HeldFiles {
             machine,
             touched: touched.all,
         };
-        let certain = self.ledger.held(self.shown).certain.max(touched.largest);
+        let certain = self.ledger.held(self.shown).certain;
         self.others = self.others.min(machine.saturating_sub(certain));
         if self.ledger.is_due(self.shown, self.began.elapsed()) {
             self.ask(members);
@@ -209,27 +211,23 @@ impl HeldFiles {
     }
 
     fn ask(&mut self, members: impl Iterator<Item = i32>) {
-        let begin = self.began.elapsed();
+        let begin = cpu_time();
         let mut files = MemoryFiles::since(self.since);
-        let places = self.places.get_or_insert_with(MemoryPlaces::read);
         for member in members {
             // Gone, or not ours to look into: what it holds is not known.
-            let _ = files.add_open(member, places);
-            let _ = files.add_mapped(member, places);
+            let _ = files.add(member);
         }
-        let told = files.held_beyond(&self.before);
+        let told = files.held_beyond(&mut self.before);
         let growth = self.shown.machine.saturating_sub(self.others);
         // Touched by one that is there, or by some that were.
         let touched = self.largest.saturating_add(self.given_back);
         let untold = files.untold().min(touched);
-        let perhaps = files.rewritten().saturating_add(untold);
-        let perhaps = perhaps.min(growth.saturating_sub(told));
-        let ended = self.began.elapsed();
-        let held = told.saturating_add(perhaps);
+        let untold = untold.min(growth.saturating_sub(told));
+        let held = told.saturating_add(untold);
         let before = self.ledger.asked.map_or(ByteSize::ZERO, |asked| asked.held);
         self.ledger.note(Asked {
-            ended,
-            cost: ended.saturating_sub(begin),
+            ended: self.began.elapsed(),
+            cost: cpu_time().saturating_sub(begin),
             shown: self.shown,
             held,
             is_news: held.bytes().abs_diff(before.bytes()) >= STEP.bytes() / 2,
@@ -240,8 +238,8 @@ impl HeldFiles {
     pub(super) fn note_in_words(&self) -> Option<String> {
         (self.most_unseen > NOTEWORTHY).then(|| {
             format!(
-                "up to {} were held in shared memory or in open files in memory (memfd, tmpfs) \
-                 that no process had touched through a mapping; they count",
+                "up to {} counted that no process showed: shared memory that others had \
+                 touched, and open files in memory (memfd, tmpfs)",
                 self.most_unseen
             )
         })

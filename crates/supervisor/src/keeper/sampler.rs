@@ -43,6 +43,10 @@ pub(super) struct Sampler {
     /// What members have given back since the last measurement, those that have ended
     /// all they held.
     given_back: ByteSize,
+    /// The same of shared memory alone, and of what files held.
+    shared_back: ByteSize,
+    /// What files held for certain at the last look.
+    held: ByteSize,
     /// `None` in one that will not be asked.
     files: Option<HeldFiles>,
 }
@@ -58,6 +62,8 @@ impl Sampler {
             swap_exists: true,
             swap_allowed: ByteSize::ZERO,
             given_back: ByteSize::ZERO,
+            shared_back: ByteSize::ZERO,
+            held: ByteSize::ZERO,
             files: None,
         }
     }
@@ -99,7 +105,6 @@ impl Sampler {
             ..Sum::default()
         };
         let mut touched = self.look_at_members();
-        sum.given_back = self.given_back;
         let mut swapped = ByteSize::ZERO;
         for member in self.roster.members.values() {
             let private = member.private();
@@ -114,7 +119,10 @@ impl Sampler {
         }
         sum.private = sum.private.saturating_sub(swapped.min(self.swap_allowed));
         let held = self.held_in_files(touched);
+        self.note_held(held.certain);
         sum.held = held.certain;
+        sum.given_back = self.given_back;
+        sum.shared_back = self.shared_back;
         sum.shared = touched.all.max(held.possible);
         sum.twins = self.has_twins();
         sum
@@ -139,7 +147,19 @@ impl Sampler {
             touched.given_back = touched.given_back.saturating_add(less);
             stays
         });
+        self.shared_back = self.shared_back.saturating_add(touched.given_back);
         touched
+    }
+
+    fn note_held(&mut self, held: ByteSize) {
+        let less = self.held.saturating_sub(held);
+        self.shared_back = self.shared_back.saturating_add(less);
+        self.held = held;
+    }
+
+    /// What is given back counts anew from here.
+    fn forget_given_back(&mut self) {
+        (self.given_back, self.shared_back) = (ByteSize::ZERO, ByteSize::ZERO);
     }
 
     fn held_in_files(&mut self, touched: Touched) -> Held {
@@ -160,6 +180,7 @@ impl Sampler {
     pub(super) fn exact(&mut self) -> (ByteSize, ByteSize) {
         let held = self.measure_files();
         let doubles = self.doubles();
+        self.forget_given_back();
         let mut least = proc::Share::default();
         let mut uncertain = ByteSize::ZERO;
         for (pid, member) in &mut self.roster.members {
@@ -183,12 +204,15 @@ impl Sampler {
             least.shared = least.shared.saturating_add(share.shared);
             least.swapped = least.swapped.saturating_add(share.swapped);
         }
-        self.given_back = ByteSize::ZERO;
-        let least = least
+        let all = least
             .anonymous
             .saturating_add(least.shared.max(held))
             .saturating_add(least.swapped.saturating_sub(self.swap_allowed));
-        (least, least.saturating_add(uncertain))
+        // The share of whoever is measured later rises when one that had the same pages
+        // ends meanwhile.
+        self.look_at_members();
+        let least = all.saturating_sub(self.given_back);
+        (least, all.saturating_add(uncertain))
     }
 
     fn measure_files(&mut self) -> ByteSize {
@@ -217,7 +241,7 @@ impl Sampler {
                 walk.add(*pid, member.resident.anonymous, written);
             }
         }
-        self.given_back = ByteSize::ZERO;
+        self.forget_given_back();
         let least = shared.saturating_add(walk.largest());
         let most = shared.saturating_add(walk.all());
         // No number of pages of their own would decide it, or none is needed.
