@@ -202,7 +202,8 @@ fn shared_memory_that_others_have_filled_counts(scene: &Scene, leases: Leases) {
         ]
     };
     let (finished, _) = run(scene, leases, &words("400M"));
-    assert_within(scene, &finished, 400 * MIB);
+    // Less than 4 MiB is not looked for.
+    assert_within(scene, &finished, 396 * MIB);
     let (finished, ledger) = run(scene, leases, &words("1G"));
     let touched = ledger.total().unwrap();
     assert_ended(scene, &finished, touched);
