@@ -20,7 +20,9 @@ pub(super) const NEGLIGIBLE: u32 = 2;
 const PATIENCE_FAR: u32 = 50;
 const PATIENCE_NEAR: u32 = 4;
 /// Where the last measurement found what was suspected, the next suspicion is
-/// as good: half of a processor, while the tree grows towards its limit.
+/// as good: half of a processor, while the tree grows towards its limit. The same where
+/// what was certain and what has been written since reach the limit together, as long as
+/// measurements find what was written.
 const PATIENCE_CONFIRMED: u32 = 1;
 /// What was found to be counted twice is believed for so long, where it could hide a
 /// breach: not everything that ends it is seen (a huge page touched in place of one
@@ -93,6 +95,9 @@ pub(super) struct Measuring {
     resumed_at: Option<ByteSize>,
     /// The last measurement found most of the growth that was suspected.
     confirmed: bool,
+    /// The last measurement found less than half of what seemed to have been written: the
+    /// page faults were others'.
+    disappointed: bool,
     /// The last measurement left it open whether the limit is reached.
     open: bool,
     pace: Pace,
@@ -129,7 +134,9 @@ impl Measuring {
             // Certainty comes by itself, sooner than by a measurement.
             return None;
         }
-        if at_most >= self.recheck_above && is_due(self.bounds, now, self.patience()) {
+        let is_likely = learned.at_least(sum).saturating_add(sum.written) >= limit;
+        let patience = self.patience(is_likely);
+        if at_most >= self.recheck_above && is_due(self.bounds, now, patience) {
             return Some(Depth::Bounds);
         }
         (self.open && self.exact_is_due(learned, sum, limit, now)).then_some(Depth::Exact)
@@ -166,6 +173,9 @@ impl Measuring {
         let resumed_at = self.resumed_at.take().unwrap_or(self.least);
         let sought = suspected.saturating_sub(resumed_at).bytes();
         self.confirmed = found >= sought / 2;
+        if sum.written > limit.percent(NEGLIGIBLE) {
+            self.disappointed = found < sum.written.bytes() / 2;
+        }
         self.least = least;
         let step = RECHECK_STEP.bytes().min(limit.bytes() / RECHECK_SHARE);
         // Sooner where less is missing.
@@ -184,8 +194,8 @@ impl Measuring {
         last.is_some_and(|ended| now >= ended + STANDS_FOR)
     }
 
-    fn patience(&self) -> u32 {
-        if self.confirmed {
+    fn patience(&self, is_likely: bool) -> u32 {
+        if self.confirmed || is_likely && !self.disappointed {
             PATIENCE_CONFIRMED
         } else {
             PATIENCE_NEAR

@@ -151,6 +151,14 @@ impl Member {
         private.saturating_sub(untouched)
     }
 
+    /// What it may have written since it was first seen: by page faults, or, in huge pages,
+    /// by what it holds in addition.
+    pub(super) fn written_at_most(&self) -> ByteSize {
+        let faults = ByteSize::from_bytes(self.faults_seen.saturating_mul(proc::page_size()));
+        let grown = self.private().saturating_sub(self.inherited_at_first);
+        faults.max(grown)
+    }
+
     pub(super) fn slack(&self) -> ByteSize {
         self.resident.data.saturating_sub(self.private())
     }

@@ -20,7 +20,7 @@ use nix::sys::signal::Signal;
 use super::held_files::{Held, HeldFiles, Touched};
 use super::member::Member;
 use super::roster::Roster;
-use super::walk::{Pages, Walk};
+use super::walk::{Pages, Walk, Written};
 use crate::governor::{Leases, Sum};
 use crate::lease::{self, Terms};
 
@@ -237,7 +237,10 @@ impl Sampler {
             if doubles.contains(pid) {
                 all = all.saturating_sub(member.private());
             } else {
-                let written = ByteSize::from_bytes(written.saturating_mul(proc::page_size()));
+                let written = Written {
+                    lately: in_pages(written),
+                    ever: member.written_at_most(),
+                };
                 walk.add(*pid, member.resident.anonymous, written);
             }
         }
@@ -295,7 +298,7 @@ impl Sampler {
                 faults = faults.saturating_add(now.saturating_sub(member.faults));
             }
         }
-        ByteSize::from_bytes(faults.saturating_mul(proc::page_size()))
+        in_pages(faults)
     }
 
     /// Gives every member a lease out of `allowance`, on these terms. Notes in
@@ -420,6 +423,10 @@ impl Sampler {
             |pair: &[(ByteSize, i32)]| (pair[0].0 == pair[1].0).then_some((pair[0].1, pair[1].1));
         self.large.windows(2).filter_map(same)
     }
+}
+
+fn in_pages(faults: u64) -> ByteSize {
+    ByteSize::from_bytes(faults.saturating_mul(proc::page_size()))
 }
 
 /// Looks at the members' pages.

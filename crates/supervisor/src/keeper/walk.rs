@@ -5,6 +5,8 @@
 //! others, and the others only until the limit is proven to be reached. Each page
 //! costs a miss of the processor's caches, while the tree goes on growing.
 
+use std::cmp::Reverse;
+
 use memcap_linux::{AnonymousPages, ByteSize, Extent};
 
 /// Of a process that has mapped more than this many times what it holds, and more than
@@ -12,6 +14,8 @@ use memcap_linux::{AnonymousPages, ByteSize, Extent};
 /// its own, or not.
 const SPARSE: u64 = 4;
 const SMALL_SPAN: u64 = 64 << 20;
+/// Who may have written no more than this has next to nothing of its own.
+const NOTHING: ByteSize = ByteSize::from_mib(1);
 
 /// What can be asked for the pages of a process.
 pub(super) trait Pages {
@@ -35,14 +39,26 @@ struct Member {
     /// What it may have written since the last measurement: where pages of its
     /// own are to be found.
     written: ByteSize,
+    /// The same since it was born.
+    ever_written: ByteSize,
+}
+
+/// What a member may have written, by its page faults.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    /// Since the last measurement.
+    pub(super) lately: ByteSize,
+    /// Since it was born.
+    pub(super) ever: ByteSize,
 }
 
 impl Walk {
-    pub(super) fn add(&mut self, pid: i32, anonymous: ByteSize, written: ByteSize) {
+    pub(super) fn add(&mut self, pid: i32, anonymous: ByteSize, written: Written) {
         self.members.push(Member {
             pid,
             anonymous,
-            written,
+            written: written.lately,
+            ever_written: written.ever,
         });
     }
 
@@ -73,10 +89,19 @@ impl Walk {
         let Some(rest) = self.members.pop() else {
             return (ByteSize::ZERO, all);
         };
-        self.members
-            .sort_by_key(|member| std::cmp::Reverse(member.written));
+        let order = |member: &Member| (member.ever_written <= NOTHING, Reverse(member.written));
+        self.members.sort_by_key(order);
         let mut found = Found::default();
+        let mut left = all;
         for member in &self.members {
+            let at_best = found
+                .own()
+                .saturating_add(half(found.common.saturating_add(left)));
+            if member.ever_written <= NOTHING && at_best >= limit {
+                let held = rest.anonymous.min(pages.held(rest.pid));
+                return (found.exclusive.saturating_add(held), all);
+            }
+            left = left.saturating_sub(member.anonymous);
             let so_far = found.exclusive.saturating_add(rest.anonymous);
             let enough = limit.saturating_sub(so_far);
             if enough == ByteSize::ZERO {
@@ -95,7 +120,7 @@ impl Walk {
             0 | 1 => ByteSize::ZERO,
             _ => half(found.common),
         };
-        let own = found.exclusive.saturating_add(found.unseen);
+        let own = found.own();
         let most = own.saturating_add(rest.anonymous).saturating_add(elsewhere);
         // Its own pages tell more: at best that it has them all.
         let at_best = half(found.common.saturating_add(rest.anonymous));
@@ -103,8 +128,8 @@ impl Walk {
             return (least, most);
         }
         found.add(rest, pages.of(rest.pid, rest.extent(ByteSize::MAX)));
-        let own = found.exclusive.saturating_add(found.unseen);
-        (least, own.saturating_add(half(found.common)).max(least))
+        let most = found.own().saturating_add(half(found.common));
+        (least, most.max(least))
     }
 }
 
@@ -129,6 +154,11 @@ struct Found {
 }
 
 impl Found {
+    /// What is their own at the most.
+    fn own(&self) -> ByteSize {
+        self.exclusive.saturating_add(self.unseen)
+    }
+
     fn add(&mut self, member: Member, pages: AnonymousPages) {
         let AnonymousPages { exclusive, common } = pages;
         let unseen = member.anonymous.saturating_sub(exclusive);
@@ -166,13 +196,20 @@ mod tests {
         }
     }
 
+    fn written(mib: u64) -> Written {
+        Written {
+            lately: ByteSize::from_mib(mib),
+            ever: ByteSize::from_mib(mib),
+        }
+    }
+
     /// Bounds in MiB, and who was walked.
     fn bounds(members: &[(u64, u64)], limit: u64) -> ((u64, u64), Vec<usize>) {
         let mut walk = Walk::default();
         for (index, (exclusive, common)) in members.iter().enumerate() {
             let pid = i32::try_from(index).expect("small");
             let held = ByteSize::from_mib(exclusive + common);
-            walk.add(pid, held, ByteSize::from_mib(*exclusive));
+            walk.add(pid, held, written(*exclusive));
         }
         let mut given = Given(members.to_vec(), Vec::new());
         let (least, most) = walk.bounds(&mut given, ByteSize::from_mib(limit));
@@ -201,13 +238,25 @@ mod tests {
     }
 
     #[test]
+    fn who_has_written_nothing_is_walked_only_where_it_can_settle_it() {
+        // With all of it in common, four times 100 MiB are below the limit.
+        let few = bounds(&[(0, 100), (50, 50), (0, 100), (0, 101)], 300);
+        assert_eq!(few.1, vec![1, 0, 2]);
+        // Twenty are not, whatever is found; what was written is.
+        let mut many = vec![(0, 100); 20];
+        many[7] = (60, 40);
+        many.push((0, 101));
+        assert_eq!(bounds(&many, 512), ((161, 2101), vec![7]));
+    }
+
+    #[test]
     fn what_is_not_seen_may_be_their_own() {
         // Each holds 200 MiB beside, in a reservation that is too large to be looked at.
         let seen = [(10, 90), (0, 100), (0, 101)];
         let mut walk = Walk::default();
         for (pid, (exclusive, common)) in (0..).zip(seen) {
             let held = ByteSize::from_mib(exclusive + common + 200);
-            walk.add(pid, held, ByteSize::ZERO);
+            walk.add(pid, held, written(10));
         }
         let mut given = Given(seen.to_vec(), Vec::new());
         let (least, most) = walk.bounds(&mut given, ByteSize::from_mib(800));
