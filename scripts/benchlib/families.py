@@ -22,7 +22,10 @@ GROWING = {
     "copies": ([], ["families", "rewrite", "300M"]),
     "copies-reserved": (
         [],
-        ["families", "rewrite", "200M", "--count", "40", "--writers", "6", "--reserve", "64G"],
+        [
+            *["families", "rewrite", "200M", "--count", "40", "--writers", "6"],
+            *["--reserve", "64G", "--hold", "3"],
+        ],
     ),
     "shared": ([], ["families", "shared", "1G", "--count", "3"]),
     "filled": ([], ["families", "filled", "1G", "--count", "8", "--hold", "3"]),

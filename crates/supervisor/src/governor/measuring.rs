@@ -135,8 +135,8 @@ impl Measuring {
             return None;
         }
         let is_likely = learned.at_least(sum).saturating_add(sum.written) >= limit;
-        let patience = self.patience(is_likely);
-        if at_most >= self.recheck_above && is_due(self.bounds, now, patience) {
+        let is_news = is_likely || at_most >= self.recheck_above;
+        if is_news && is_due(self.bounds, now, self.patience(is_likely)) {
             return Some(Depth::Bounds);
         }
         (self.open && self.exact_is_due(learned, sum, limit, now)).then_some(Depth::Exact)

@@ -126,6 +126,7 @@ fn describe_sum(sum: Sum) -> String {
     let parts = [
         ("shared", sum.shared),
         ("inherited", sum.inherited),
+        ("held", sum.held),
         ("given_back", sum.given_back),
         ("written", sum.written),
         ("slack", sum.slack),
@@ -195,17 +196,21 @@ fn every_family_is_recorded_and_small() {
     names.sort();
     let families = [
         "copies",
+        "copies-reserved",
         "copies-within",
+        "filled",
         "forks",
         "huge",
         "leases",
         "malloc",
         "many-maps",
         "mapped-file",
+        "one-memory",
         "processes",
         "shared",
         "shared-within",
         "threads",
+        "written-file",
     ];
     assert_eq!(names, families);
     for name in names {

@@ -562,3 +562,39 @@ fn what_files_hold_is_certain() {
     };
     assert_eq!(governor.on(Input::Sum(held), at(10)), Action::EndTree);
 }
+
+#[test]
+fn what_was_written_can_have_reached_the_limit() {
+    let mib = ByteSize::from_mib;
+    let family = |written| Sum {
+        written: mib(written),
+        ..look(8200, 41)
+    };
+    let begin = |found| {
+        let mut governor = watchdog();
+        governor.on(exact(200, family(0)), at(10));
+        // Dear, and it leaves open what others than the writers have.
+        let measured = Measured {
+            least: mib(found),
+            most: mib(8200),
+            sum: family(50),
+            took: Duration::from_millis(50),
+            cost: Duration::from_millis(50),
+        };
+        governor.on(Input::Bounds(measured), at(100));
+        governor
+    };
+    // Not worth the next measurement before four times its cost has passed, unless
+    // copies can have reached the limit.
+    let cases = [
+        (250, 200, Action::Wait),
+        (250, 270, Action::MeasureBounds),
+        // The last page faults were no copies.
+        (205, 400, Action::Wait),
+    ];
+    for (found, written, expected) in cases {
+        let mut governor = begin(found);
+        let action = governor.on(Input::Sum(family(written)), at(160));
+        assert_eq!(action, expected, "{found} found, {written} written");
+    }
+}
