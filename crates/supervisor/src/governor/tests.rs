@@ -570,18 +570,18 @@ fn what_was_written_can_have_reached_the_limit() {
         written: mib(written),
         ..look(8200, 41)
     };
+    // Dear, and they leave open what others than the writers have.
+    let measured = |least, sum, millis| Measured {
+        least: mib(least),
+        most: mib(8200),
+        sum,
+        took: at(millis),
+        cost: at(millis),
+    };
     let begin = |found| {
         let mut governor = watchdog();
-        governor.on(exact(200, family(0)), at(10));
-        // Dear, and it leaves open what others than the writers have.
-        let measured = Measured {
-            least: mib(found),
-            most: mib(8200),
-            sum: family(50),
-            took: Duration::from_millis(50),
-            cost: Duration::from_millis(50),
-        };
-        governor.on(Input::Bounds(measured), at(100));
+        governor.on(Input::Exact(measured(200, forked(8200, 41), 100)), at(10));
+        governor.on(Input::Bounds(measured(found, family(50), 50)), at(100));
         governor
     };
     // Not worth the next measurement before four times its cost has passed, unless
