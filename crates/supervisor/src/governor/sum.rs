@@ -31,8 +31,8 @@ pub(crate) struct Sum {
     /// this.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) inherited: ByteSize,
-    /// Two members hold exactly the same: they may be one address space
-    /// (CLONE_VM), whose pages are all counted twice.
+    /// Two members are one address space (CLONE_VM), whose pages are all counted twice,
+    /// or hold exactly the same and may be.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) twins: bool,
     /// Somebody has joined since the last look.

@@ -66,6 +66,28 @@ struct Asked {
     is_news: bool,
 }
 
+/// What files said, and what else bounds what they hold.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    /// By the files that tell.
+    told: ByteSize,
+    /// What the others span.
+    untold: ByteSize,
+    /// What the tree's processes have touched of shared memory, at the most.
+    touched: ByteSize,
+    /// What the machine has more of it than others had.
+    growth: ByteSize,
+}
+
+impl Answer {
+    /// What the tree holds: of files that do not tell, the least of all bounds.
+    fn held(self) -> ByteSize {
+        let beside = self.growth.saturating_sub(self.told);
+        let untold = self.untold.min(self.touched).min(beside);
+        self.told.saturating_add(untold)
+    }
+}
+
 /// When the files are worth being asked, and what may be believed of what they said.
 #[derive(Debug, Default)]
 struct Ledger {
@@ -217,13 +239,14 @@ impl HeldFiles {
             // Gone, or not ours to look into: what it holds is not known.
             let _ = files.add(member);
         }
-        let told = files.held_beyond(&mut self.before);
-        let growth = self.shown.machine.saturating_sub(self.others);
-        // Touched by one that is there, or by some that were.
-        let touched = self.largest.saturating_add(self.given_back);
-        let untold = files.untold().min(touched);
-        let untold = untold.min(growth.saturating_sub(told));
-        let held = told.saturating_add(untold);
+        let held = Answer {
+            told: files.held_beyond(&mut self.before),
+            untold: files.untold(),
+            // By one that is there, or by some that were.
+            touched: self.largest.saturating_add(self.given_back),
+            growth: self.shown.machine.saturating_sub(self.others),
+        }
+        .held();
         let before = self.ledger.asked.map_or(ByteSize::ZERO, |asked| asked.held);
         self.ledger.note(Asked {
             ended: self.began.elapsed(),
@@ -317,6 +340,31 @@ mod tests {
             asked(&mut ledger, shown(800, 0), 300, true);
             assert_eq!(ledger.is_due(look, now), expected, "{look:?} {now:?}");
         }
+    }
+
+    #[test]
+    fn files_that_do_not_tell_count_as_the_least_that_bounds_them() {
+        let held = |[told, untold, touched, growth]: [u64; 4]| {
+            let [told, untold, touched, growth] =
+                [told, untold, touched, growth].map(ByteSize::from_mib);
+            Answer {
+                told,
+                untold,
+                touched,
+                growth,
+            }
+            .held()
+            .mib()
+        };
+        // Filled by who has ended.
+        assert_eq!(held([0, 800, 800, 800]), 800);
+        // Mapped and hardly touched, while others write to files in memory.
+        assert_eq!(held([0, 1024, 303, 1300]), 303);
+        // Touched, and freed again.
+        assert_eq!(held([0, 1024, 900, 100]), 100);
+        // What tells is a part of the growth.
+        assert_eq!(held([300, 800, 800, 500]), 500);
+        assert_eq!(held([300, 0, 800, 100]), 300);
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Member {
     /// seen with, unless its page faults say that it may have touched that itself.
     pub(super) fn own_at_least(&self) -> ByteSize {
         let private = self.private();
-        let faults = ByteSize::from_bytes(self.faults_seen.saturating_mul(proc::page_size()));
+        let faults = in_pages(self.faults_seen);
         let untouched = self.inherited_at_first.saturating_sub(faults);
         private.saturating_sub(untouched)
     }
@@ -154,7 +154,7 @@ impl Member {
     /// What it may have written since it was first seen: by page faults, or, in huge pages,
     /// by what it holds in addition.
     pub(super) fn written_at_most(&self) -> ByteSize {
-        let faults = ByteSize::from_bytes(self.faults_seen.saturating_mul(proc::page_size()));
+        let faults = in_pages(self.faults_seen);
         let grown = self.private().saturating_sub(self.inherited_at_first);
         faults.max(grown)
     }
@@ -201,4 +201,9 @@ impl Member {
             .anonymous
             .saturating_add(self.resident.swapped)
     }
+}
+
+/// What so many page faults may have written at the most, one page each.
+pub(super) fn in_pages(faults: u64) -> ByteSize {
+    ByteSize::from_bytes(faults.saturating_mul(proc::page_size()))
 }

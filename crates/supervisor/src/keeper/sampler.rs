@@ -18,7 +18,7 @@ use memcap_linux::{
 use nix::sys::signal::Signal;
 
 use super::held_files::{Held, HeldFiles, Touched};
-use super::member::Member;
+use super::member::{Member, in_pages};
 use super::roster::Roster;
 use super::walk::{Pages, Walk, Written};
 use crate::governor::{Leases, Sum};
@@ -423,10 +423,6 @@ impl Sampler {
             |pair: &[(ByteSize, i32)]| (pair[0].0 == pair[1].0).then_some((pair[0].1, pair[1].1));
         self.large.windows(2).filter_map(same)
     }
-}
-
-fn in_pages(faults: u64) -> ByteSize {
-    ByteSize::from_bytes(faults.saturating_mul(proc::page_size()))
 }
 
 /// Looks at the members' pages.
